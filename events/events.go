@@ -1,0 +1,236 @@
+// Package events says what can happen during a job, one struct for each kind.
+// Whoever wants to know implements [Recorder]: the terminal view, the plain log
+// and the JSON lines are recorders. Names and units are those of the JSON
+// schema (docs/events.md): bytes, bytes per second, milliseconds.
+package events
+
+import "time"
+
+// Event is one of the structs of this package.
+type Event interface {
+	// Name is the value of "ev" in the JSON form.
+	Name() string
+}
+
+// A Recorder takes events. Record is fast, never blocks for long, and may be
+// called by any goroutine. t is when it happened.
+type Recorder interface {
+	Record(t time.Time, e Event)
+}
+
+// JobStart is the first event of a job.
+type JobStart struct {
+	Version string   `json:"version"`
+	Argv    []string `json:"argv"`
+	Mode    string   `json:"mode"` // copy, local
+	Sources []string `json:"sources"`
+	Dests   []string `json:"dests"`
+	Resumed bool     `json:"resumed"`
+	DryRun  bool     `json:"dry_run"`
+}
+
+// Scan tells how far the listing of the source is.
+type Scan struct {
+	Files int64 `json:"files"`
+	Dirs  int64 `json:"dirs"`
+	Bytes int64 `json:"bytes"`
+	Done  bool  `json:"done"`
+}
+
+// Host is a change in what is known of a host.
+type Host struct {
+	Host   string `json:"host"`
+	Role   string `json:"role"`  // source, dest
+	State  string `json:"state"` // connecting, agent, ready, lost, back, gone
+	Detail string `json:"detail,omitempty"`
+}
+
+// Plan is how data will travel, at the start and whenever that changes.
+type Plan struct {
+	Transport    string        `json:"transport"` // tcp, ssh, local
+	Streams      int           `json:"streams"`
+	WindowBytes  int64         `json:"window_bytes"` // 0: the kernel's own tuning
+	BlockBytes   int64         `json:"block_bytes"`
+	Dial         string        `json:"dial"` // source, target
+	RTTms        float64       `json:"rtt_ms"`
+	Encrypt      string        `json:"encrypt"` // on, auth, off, ssh
+	CC           string        `json:"cc,omitempty"`
+	Reason       string        `json:"reason"`
+	Alternatives []Alternative `json:"alternatives"`
+}
+
+// Alternative is a way that was not taken.
+type Alternative struct {
+	Transport    string `json:"transport"`
+	PredictedBps int64  `json:"predicted_bps"` // bytes per second
+	Reason       string `json:"reason"`
+}
+
+// Tune is a change of a setting in a running job.
+type Tune struct {
+	ID        int    `json:"id"`
+	What      string `json:"what"`
+	From      int64  `json:"from"`
+	To        int64  `json:"to"`
+	Reason    string `json:"reason"`
+	BeforeBps int64  `json:"before_bps"`
+	AfterBps  int64  `json:"after_bps"`
+}
+
+// Transport is a change of transport.
+type Transport struct {
+	Dest   string `json:"dest"`
+	From   string `json:"from"`
+	To     string `json:"to"`
+	Reason string `json:"reason"`
+}
+
+// Progress is the state of the whole job. Everything counts what the
+// destination confirmed, except SentBytes.
+type Progress struct {
+	DoneBytes     int64   `json:"done_bytes"`  // includes what was already there
+	TotalBytes    *int64  `json:"total_bytes"` // nil while listing
+	SentBytes     int64   `json:"sent_bytes"`
+	VerifiedBytes int64   `json:"verified_bytes"`
+	FilesDone     int64   `json:"files_done"`
+	FilesTotal    int64   `json:"files_total"`
+	RateBps       int64   `json:"rate_bps"`
+	AvgBps        int64   `json:"avg_bps"`
+	ETAms         int64   `json:"eta_ms"` // -1: not known
+	ETALoMs       int64   `json:"eta_lo_ms"`
+	ETAHiMs       int64   `json:"eta_hi_ms"`
+	LimitedBy     string  `json:"limited_by"`
+	StalledMs     int64   `json:"stalled_ms"`
+	State         string  `json:"state,omitempty"` // what is being tried while stalled
+	CurrentPath   string  `json:"-"`               // a file being sent, raw bytes; for the terminal view
+	CurrentShare  float64 `json:"-"`               // 0..1 of it
+}
+
+// ProgressStream is the state of one stream.
+type ProgressStream struct {
+	Stream      uint32  `json:"stream"`
+	Peer        string  `json:"peer"`
+	RateBps     int64   `json:"rate_bps"`
+	RTTms       float64 `json:"rtt_ms"`
+	Retrans     int64   `json:"retrans"`
+	CwndBytes   int64   `json:"cwnd_bytes"`
+	WindowBytes int64   `json:"window_bytes"`
+}
+
+// File is the end of one file, link or directory.
+type File struct {
+	Path      string `json:"-"` // raw bytes; written as path and path_b64
+	Dest      string `json:"dest"`
+	Action    string `json:"action"` // new, resume, replace, skip, link, dir, fail
+	SizeBytes int64  `json:"size_bytes"`
+	SentBytes int64  `json:"sent_bytes"`
+	Hash      string `json:"hash,omitempty"` // blake3:HEX of the whole file
+	Verified  string `json:"verified"`       // wire, readback, none
+	Ms        int64  `json:"ms"`
+	Error     string `json:"error,omitempty"`
+}
+
+// Warn is what a user should know; it never changes the exit code.
+type Warn struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Host    string `json:"host,omitempty"`
+	Path    string `json:"path,omitempty"`
+}
+
+// Error is a failure; Fatal ends the job.
+type Error struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	Host    string `json:"host,omitempty"`
+	Path    string `json:"path,omitempty"`
+	Fatal   bool   `json:"fatal"`
+}
+
+// JobEnd is the last event, always.
+type JobEnd struct {
+	Exit         int              `json:"exit"`
+	Reason       string           `json:"reason"`
+	Resumable    bool             `json:"resumable"`
+	ResumeCmd    string           `json:"resume_cmd,omitempty"`
+	DoneBytes    int64            `json:"done_bytes"`
+	TotalBytes   int64            `json:"total_bytes"`
+	SentBytes    int64            `json:"sent_bytes"`
+	Ms           int64            `json:"ms"`
+	AvgBps       int64            `json:"avg_bps"`
+	FilesOK      int64            `json:"files_ok"`
+	FilesSkipped int64            `json:"files_skipped"`
+	FilesFailed  int64            `json:"files_failed"`
+	Retrans      int64            `json:"retrans"`
+	Limits       map[string]int64 `json:"limits_ms,omitempty"` // time spent per limiting factor
+	Dests        []DestEnd        `json:"dests"`
+	Sources      []SourceEnd      `json:"sources"`
+}
+
+// DestEnd is what came of one destination.
+type DestEnd struct {
+	Dest        string `json:"dest"`
+	Exit        int    `json:"exit"`
+	DoneBytes   int64  `json:"done_bytes"`
+	FilesFailed int64  `json:"files_failed"`
+}
+
+// SourceEnd is what one source gave.
+type SourceEnd struct {
+	Source string  `json:"source"`
+	Bytes  int64   `json:"bytes"`
+	Share  float64 `json:"share"`
+}
+
+// Name implements Event.
+func (JobStart) Name() string { return "job.start" }
+
+// Name implements Event.
+func (Scan) Name() string { return "scan" }
+
+// Name implements Event.
+func (Host) Name() string { return "host" }
+
+// Name implements Event.
+func (Plan) Name() string { return "plan" }
+
+// Name implements Event.
+func (Tune) Name() string { return "tune" }
+
+// Name implements Event.
+func (Transport) Name() string { return "transport" }
+
+// Name implements Event.
+func (Progress) Name() string { return "progress" }
+
+// Name implements Event.
+func (ProgressStream) Name() string { return "progress.stream" }
+
+// Name implements Event.
+func (File) Name() string { return "file" }
+
+// Name implements Event.
+func (Warn) Name() string { return "warn" }
+
+// Name implements Event.
+func (Error) Name() string { return "error" }
+
+// Name implements Event.
+func (JobEnd) Name() string { return "job.end" }
+
+// Multi records to each of its members, in order.
+type Multi []Recorder
+
+// Record implements Recorder.
+func (m Multi) Record(t time.Time, e Event) {
+	for _, r := range m {
+		r.Record(t, e)
+	}
+}
+
+// Discard drops everything.
+type Discard struct{}
+
+// Record implements Recorder.
+func (Discard) Record(time.Time, Event) {}

@@ -1,0 +1,154 @@
+// Package transports is the seam between the engine and the ways data can
+// travel: it defines what a data stream is, and nothing about files.
+//
+// Each end of a job prepares an [Endpoint] and describes it to the other end in
+// an [Offer]. Streams are then made in whichever direction the network lets
+// connections through: one end calls Dial with the other's offer, the other
+// receives the authenticated stream from Accept. Who dials is independent of
+// who sends.
+//
+//	source                                     sink
+//	Endpoint.Offer  ---- control channel --->  Endpoint.Dial(offer)
+//	Endpoint.Accept <==== Stream of frames ==== Stream
+//
+// A [Stream] carries [Frame]s whole and in order. Nothing above this package
+// knows sockets; nothing in it or below it knows files, blocks or journals.
+package transports
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/gomover/gomover/internal/netx"
+)
+
+// Errors which callers tell apart.
+var (
+	// ErrAuth means the other end could not prove that it belongs to the job.
+	// Dialling the same address again is useless.
+	ErrAuth = errors.New("the other end could not prove that it belongs to this job")
+	// ErrDamaged means a frame was changed, repeated or cut on its way; the
+	// stream is dead, what it carried must be sent again by another one.
+	ErrDamaged = errors.New("damaged data on the wire")
+)
+
+// Seal says how frames are protected on the wire.
+type Seal uint8
+
+// The protections, strongest first.
+const (
+	// SealOn encrypts and authenticates every frame.
+	SealOn Seal = iota
+	// SealAuth authenticates every frame and leaves it readable.
+	SealAuth
+	// SealOff authenticates the connection only, at its start.
+	SealOff
+)
+
+// String returns the word which the --encrypt option uses.
+func (s Seal) String() string {
+	switch s {
+	case SealOn:
+		return "on"
+	case SealAuth:
+		return "auth"
+	case SealOff:
+		return "off"
+	}
+	return fmt.Sprintf("Seal(%d)", uint8(s))
+}
+
+// Params is what an endpoint is prepared with.
+type Params struct {
+	Net     netx.Network     // the only door to sockets; nil: the system's
+	Secret  [32]byte         // of this job, one time; proves that a stream belongs to it
+	Seal    Seal             // protection of frames; both ends must agree
+	MaxBody int              // bytes; the longest frame body that may come or go
+	Listen  bool             // wait for connections too, not only dial
+	Bind    netip.Addr       // local address to bind; zero: any
+	Ports   [2]uint16        // inclusive range to listen in; zero: see DefaultPorts, then any
+	IPv4    bool             // permit IPv4 (neither set: both)
+	IPv6    bool             // permit IPv6
+	Window  int              // bytes of socket buffer per stream; 0: the kernel's own tuning
+	CC      string           // TCP congestion control by name; "": the system's default
+	DSCP    int              // traffic class 0..63
+	Timeout time.Duration    // for one connection attempt; 0: 5 s
+	Known   []netip.Addr     // addresses of this end as others see it, first in the offer
+	Warn    func(msg string) // called for what a user should know once; may be nil
+}
+
+// DefaultPorts is the range tried in order when none was asked for: many
+// research sites leave it open already.
+var DefaultPorts = [2]uint16{50000, 50019}
+
+// An Offer says how an endpoint can be reached. The zero value: not at all.
+type Offer struct {
+	// Addrs are candidates, the most promising first; at most 32.
+	Addrs []netip.AddrPort
+}
+
+// An Endpoint is one end's prepared side of a data channel.
+//
+// All methods may be called at the same time. After Close every blocked call
+// returns within a second with net.ErrClosed in its chain, and no goroutine
+// remains; streams already handed out live on and are closed by their owner.
+type Endpoint interface {
+	// Offer says how to reach this end.
+	Offer() Offer
+	// Dial makes one new authenticated stream to far. Candidates are raced on
+	// the first call, the winner is remembered. label is given to the
+	// accepting end as Stream.ID and must be unique within the job.
+	Dial(ctx context.Context, far Offer, label uint32) (Stream, error)
+	// Accept returns the next authenticated stream. Strangers are dropped
+	// inside and never surface here.
+	Accept(ctx context.Context) (Stream, error)
+	// Close ends listening.
+	Close() error
+}
+
+// A Stream carries frames both ways, whole and in order. One goroutine may
+// send while another receives; Stats and Close may be called by any. After an
+// error the stream is dead and returns the same error for ever.
+type Stream interface {
+	// ID is the dialler's label for the stream.
+	ID() uint32
+	// Send sends one frame. The contents of f, body included, are undefined
+	// afterwards: sealing works in place. A nil error does not mean delivered.
+	Send(f *Frame) error
+	// Recv replaces f's body by the next frame's.
+	Recv(f *Frame) error
+	// Stats never blocks.
+	Stats() Stats
+	// Retune changes window and pacing of the running stream as far as the
+	// system allows; zero values leave as is.
+	Retune(s Settings) error
+	// Close ends the stream at once; blocked calls return.
+	Close() error
+}
+
+// Settings are what can be changed while a stream runs.
+type Settings struct {
+	Window     int   // bytes of socket buffer
+	PacingRate int64 // bytes per second, most that the kernel may send; 0: as is
+}
+
+// Stats are counters and gauges of one stream. Counters only grow. Zero: not
+// known on this system.
+type Stats struct {
+	SentBytes, RecvBytes    int64         // on this stream, overhead of sealing included
+	RTT, MinRTT             time.Duration // smoothed; least seen
+	Retrans                 int64         // segments sent again
+	Lost                    int64         // segments now thought lost
+	Cwnd                    int64         // bytes
+	Unacked                 int64         // bytes sent and not acknowledged
+	NotSent                 int64         // bytes in the send buffer, not yet sent
+	DeliveryRate            int64         // bytes per second, the kernel's estimate
+	SendBlocked             time.Duration // total time Send waited for the network
+	RecvBlocked             time.Duration // total time Recv waited for the network
+	RwndLimited, BufLimited time.Duration // limited by the receiver's window, by the send buffer
+	CC                      string        // congestion control in use
+	Local, Remote           netip.AddrPort
+}
