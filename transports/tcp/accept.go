@@ -1,0 +1,125 @@
+package tcp
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Constants of our choice.
+const (
+	// maxStrangers bounds the connections that have proved nothing yet.
+	maxStrangers = 64
+	// minBackoff and maxBackoff bound the pause after a failed accept, such as
+	// one for lack of descriptors.
+	minBackoff = 5 * time.Millisecond
+	maxBackoff = 500 * time.Millisecond
+)
+
+// acceptLoop takes connections until the listener is closed.
+func (e *endpoint) acceptLoop() {
+	pause := minBackoff
+	for {
+		c, err := e.ln.Accept()
+		switch {
+		case err == nil:
+			pause = minBackoff
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			// Out of descriptors or memory: make room at the cost of those
+			// who have proved nothing, and go on.
+			e.gate.shed()
+			if !e.sleep(pause) {
+				return
+			}
+			pause = min(2*pause, maxBackoff)
+			continue
+		}
+		v := e.gate.enter(c, peerOf(c))
+		if v == nil {
+			c.Close()
+			return
+		}
+		e.tasks.Go(func() { e.welcome(c, v) })
+	}
+}
+
+// sleep waits for d; false when the endpoint was closed.
+func (e *endpoint) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-e.life.Done():
+		return false
+	}
+}
+
+// welcome does the listener's part of the handshake. A caller that cannot prove
+// anything is dropped without a byte and without a word to anybody.
+func (e *endpoint) welcome(c net.Conn, v *visitor) {
+	if c.SetDeadline(time.Now().Add(helloTimeout)) != nil {
+		e.gate.drop(v)
+		return
+	}
+	answered, err := e.guard.Answer(c)
+	if err != nil {
+		e.gate.drop(v)
+		return
+	}
+	// From here on the visitor cannot be displaced by strangers: its greeting
+	// was made with the secret and was never seen before.
+	if !e.gate.vouch(v) {
+		return
+	}
+	prot, err := answered.Await(c)
+	if err != nil || c.SetDeadline(time.Time{}) != nil {
+		e.gate.drop(v)
+		return
+	}
+	if !e.gate.leave(v) {
+		return
+	}
+	s := e.newStream(c, prot)
+	select {
+	case e.ready <- s:
+	case <-e.life.Done():
+		s.Close()
+	default:
+		s.Close()
+	}
+}
+
+// peerOf is the part of the other end's address that one party controls: a
+// whole IPv4 address, the network half of an IPv6 address.
+func peerOf(c net.Conn) netip.Prefix {
+	a := addrOf(c.RemoteAddr()).Addr().Unmap()
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	p, err := a.WithZone("").Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}
+
+// addrOf is a's address and port, or zero where it has none.
+func addrOf(a net.Addr) netip.AddrPort {
+	if a == nil {
+		return netip.AddrPort{}
+	}
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap := t.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

@@ -1,0 +1,64 @@
+package tcp
+
+import (
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/gomover/gomover/transports"
+)
+
+// plain is a wire over any net.Conn: a simulated one, or a system without a
+// file of its own here.
+type plain struct {
+	conn net.Conn
+	send atomic.Int64 // nanoseconds
+	recv atomic.Int64 // nanoseconds
+}
+
+var _ wire = (*plain)(nil)
+
+// busy is how long a call may take without counting as waiting: copying is not.
+const busy = 200 * time.Microsecond
+
+func note(total *atomic.Int64, since time.Time) {
+	if d := time.Since(since); d > busy {
+		total.Add(int64(d))
+	}
+}
+
+func (p *plain) write(b []byte) error {
+	defer note(&p.send, time.Now())
+	_, err := p.conn.Write(b)
+	return err
+}
+
+func (p *plain) read(b []byte, need int) (int, error) {
+	defer note(&p.recv, time.Now())
+	n, err := io.ReadAtLeast(p.conn, b, need)
+	if err == io.ErrUnexpectedEOF {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (p *plain) blocked() (send, recv time.Duration) {
+	return time.Duration(p.send.Load()), time.Duration(p.recv.Load())
+}
+
+func (p *plain) info(*transports.Stats) bool { return false }
+
+func (p *plain) quiet() time.Duration { return 0 }
+
+// retune sets the buffers if the connection has any; pacing is not known here.
+func (p *plain) retune(s transports.Settings) error {
+	c, ok := p.conn.(*net.TCPConn)
+	if !ok || s.Window == 0 {
+		return nil
+	}
+	if err := c.SetReadBuffer(s.Window); err != nil {
+		return err
+	}
+	return c.SetWriteBuffer(s.Window)
+}

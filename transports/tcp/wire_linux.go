@@ -1,0 +1,242 @@
+package tcp
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gomover/gomover/transports"
+)
+
+// raw is a wire that calls the system itself, so that it can tell waiting from
+// copying and wake up only for as much as it needs.
+type raw struct {
+	rc         syscall.RawConn
+	sendWaited atomic.Int64 // nanoseconds
+	recvWaited atomic.Int64 // nanoseconds
+	w          writing
+	r          reading
+	onWrite    func(fd uintptr) bool // made once: no allocation per frame
+	onRead     func(fd uintptr) bool
+
+	ccOnce sync.Once
+	cc     string
+}
+
+// writing is the state of the write under way.
+type writing struct {
+	rest  []byte
+	err   error
+	since time.Time // of waiting; zero: not
+}
+
+// reading is the state of the read under way.
+type reading struct {
+	buf   []byte
+	n     int // bytes read
+	need  int
+	err   error
+	since time.Time
+	lowat int // SO_RCVLOWAT as it stands
+}
+
+var _ wire = (*raw)(nil)
+
+// newWire returns a raw wire for the system's own connections.
+func newWire(conn net.Conn, _ int) wire {
+	c, ok := conn.(*net.TCPConn)
+	if !ok {
+		return &plain{conn: conn}
+	}
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return &plain{conn: conn}
+	}
+	w := &raw{rc: rc}
+	w.r.lowat = 1
+	w.onWrite, w.onRead = w.writeSome, w.readSome
+	return w
+}
+
+func (w *raw) write(b []byte) error {
+	w.w = writing{rest: b}
+	err := w.rc.Write(w.onWrite)
+	if err == nil {
+		err = w.w.err
+	}
+	w.w = writing{}
+	return err
+}
+
+// writeSome writes until all is written or the socket is full; true ends write.
+func (w *raw) writeSome(fd uintptr) bool {
+	waited(&w.sendWaited, &w.w.since)
+	for len(w.w.rest) > 0 {
+		n, err := unix.Write(int(fd), w.w.rest)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			w.w.since = time.Now()
+			return false
+		case err != nil:
+			w.w.err = os.NewSyscallError("write", err)
+			return true
+		default:
+			w.w.rest = w.w.rest[n:]
+		}
+	}
+	return true
+}
+
+// waited adds the time since the start of waiting, if there was one.
+func waited(total *atomic.Int64, since *time.Time) {
+	if !since.IsZero() {
+		total.Add(int64(time.Since(*since)))
+		*since = time.Time{}
+	}
+}
+
+func (w *raw) read(b []byte, need int) (int, error) {
+	w.r = reading{buf: b, need: need, lowat: w.r.lowat}
+	err := w.rc.Read(w.onRead)
+	if err == nil {
+		err = w.r.err
+	}
+	n := w.r.n
+	w.r = reading{lowat: w.r.lowat}
+	return n, err
+}
+
+// readSome reads until enough is there or nothing more; true ends read.
+func (w *raw) readSome(fd uintptr) bool {
+	r := &w.r
+	waited(&w.recvWaited, &r.since)
+	for r.n < r.need {
+		n, err := unix.Read(int(fd), r.buf[r.n:])
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			r.since = time.Now()
+			w.wakeFor(int(fd), r.need-r.n)
+			return false
+		case err != nil:
+			r.err = os.NewSyscallError("read", err)
+			return true
+		case n == 0:
+			r.err = io.EOF
+			return true
+		default:
+			r.n += n
+		}
+	}
+	return true
+}
+
+// Constants of our choice.
+const (
+	// wakeMost bounds for how many bytes a reader sleeps, so that the sender's
+	// window stays open meanwhile.
+	wakeMost = 256 << 10
+	// wakeLeast is below what waking up early is not worth a system call.
+	wakeLeast = 16 << 10
+)
+
+// wakeFor has the system wake the reader when rest bytes are there, never more:
+// no further byte may come before the other end hears from us. The kernel looks
+// at once whether they are, so bytes that came meanwhile are not overlooked, and
+// wakes early when its buffer cannot hold them (tcp_set_rcvlowat).
+func (w *raw) wakeFor(fd, rest int) {
+	want := min(rest, wakeMost)
+	if want < wakeLeast {
+		want = 1
+	}
+	if want == w.r.lowat || w.r.lowat <= want && w.r.lowat*2 > want {
+		return
+	}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT, want) == nil {
+		w.r.lowat = want
+	}
+}
+
+func (w *raw) blocked() (send, recv time.Duration) {
+	return time.Duration(w.sendWaited.Load()), time.Duration(w.recvWaited.Load())
+}
+
+// tcpInfo asks for TCP_INFO; nil when the connection is closed. An old kernel
+// fills in less and leaves the rest zero.
+func (w *raw) tcpInfo() *unix.TCPInfo {
+	var ti *unix.TCPInfo
+	err := w.rc.Control(func(fd uintptr) {
+		w.ccOnce.Do(func() {
+			w.cc, _ = unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION)
+		})
+		if got, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			ti = got
+		}
+	})
+	if err != nil {
+		return nil
+	}
+	return ti
+}
+
+// info implements wire. Source of the fields: include/uapi/linux/tcp.h; times
+// there are microseconds, counts segments.
+func (w *raw) info(st *transports.Stats) bool {
+	ti := w.tcpInfo()
+	if ti == nil {
+		return false
+	}
+	us := func(n uint64) time.Duration { return time.Duration(n) * time.Microsecond }
+	mss := int64(ti.Snd_mss)
+	st.RTT = us(uint64(ti.Rtt))
+	if ti.Min_rtt != ^uint32(0) { // never measured
+		st.MinRTT = us(uint64(ti.Min_rtt))
+	}
+	st.Retrans = int64(ti.Total_retrans)
+	st.Lost = int64(ti.Lost)
+	st.Cwnd = int64(ti.Snd_cwnd) * mss
+	st.Unacked = int64(ti.Unacked) * mss
+	st.NotSent = int64(ti.Notsent_bytes)
+	st.DeliveryRate = int64(ti.Delivery_rate)
+	st.RwndLimited = us(ti.Rwnd_limited)
+	st.BufLimited = us(ti.Sndbuf_limited)
+	st.CC = w.cc
+	return true
+}
+
+// unanswered is how many window probes must have gone without an answer before
+// silence counts against the other end while its window is shut: they become
+// rare by themselves. Source: ours.
+const unanswered = 4
+
+func (w *raw) quiet() time.Duration {
+	ti := w.tcpInfo()
+	if ti == nil || ti.Unacked == 0 && ti.Probes < unanswered {
+		return 0
+	}
+	return time.Duration(ti.Last_ack_recv) * time.Millisecond
+}
+
+func (w *raw) retune(s transports.Settings) error {
+	var errs []error
+	err := w.rc.Control(func(fd uintptr) {
+		if s.Window > 0 {
+			setBuffers(int(fd), s.Window)
+		}
+		if s.PacingRate > 0 {
+			// With no fq queue on the interface TCP paces by its own timers.
+			if err := unix.SetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, uint64(s.PacingRate)); err != nil {
+				errs = append(errs, os.NewSyscallError("setsockopt", err))
+			}
+		}
+	})
+	return errors.Join(append(errs, err)...)
+}
