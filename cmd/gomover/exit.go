@@ -1,0 +1,173 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The exit codes. They are part of the command line's contract and never change
+// meaning; shells and ssh use 126, 127 and 255, which are therefore never given.
+const (
+	exitOK          = 0   // everything requested is complete and checked
+	exitUsage       = 1   // bad arguments or configuration; nothing was contacted
+	exitPartFiles   = 2   // some files failed, all others are complete
+	exitPartDests   = 3   // some destinations are incomplete
+	exitSource      = 4   // nothing could be read from the source
+	exitDestination = 5   // the destination refused
+	exitSpace       = 6   // not enough space, inodes or quota
+	exitSSH         = 7   // no ssh session
+	exitAgent       = 8   // the remote agent could not be placed or started
+	exitNoPath      = 9   // ssh works but no permitted data path does
+	exitLost        = 10  // connection lost and the time to give up reached
+	exitIntegrity   = 11  // a content check failed and could not be repaired
+	exitTimeLimit   = 12  // the time limit was reached
+	exitTooSlow     = 13  // below the minimum rate with no other source
+	exitReplicas    = 14  // replicas disagree, or none is usable
+	exitChanged     = 15  // the source kept changing while it was read
+	exitBusy        = 16  // another run works on the same job or destination
+	exitNothing     = 17  // nothing to transfer, and that was to be an error
+	exitInternal    = 20  // a fault in the program
+	exitHUP         = 129 // ended by HUP after saving state
+	exitINT         = 130 // ended by INT after saving state
+	exitTERM        = 143 // ended by TERM after saving state
+)
+
+// exitOrder is the order in which codes win when several apply.
+var exitOrder = []int{
+	exitInternal, exitIntegrity, exitReplicas, exitSpace, exitDestination, exitSSH, exitAgent, exitNoPath,
+	exitLost, exitChanged, exitTooSlow, exitTimeLimit, exitSource, exitPartDests, exitPartFiles,
+}
+
+// worstExit gives the code of several that is reported.
+//
+// Codes outside the order (usage, busy, nothing, signals) are decisions about
+// the whole run and win over it; of several of those the first is given. No
+// codes, or only zeros, give 0.
+func worstExit(codes ...int) int {
+	rank := func(code int) int {
+		for i, c := range exitOrder {
+			if c == code {
+				return i + 1
+			}
+		}
+		return 0
+	}
+	worst := exitOK
+	for _, code := range codes {
+		if code != exitOK && (worst == exitOK || rank(code) < rank(worst)) {
+			worst = code
+		}
+	}
+	return worst
+}
+
+// resumableExit reports whether the same command continues what a run that ended
+// with this code has left.
+func resumableExit(code int) bool {
+	switch code {
+	case exitPartFiles, exitPartDests, exitSpace, exitLost, exitIntegrity, exitTimeLimit, exitTooSlow, exitChanged,
+		exitHUP, exitINT, exitTERM:
+		return true
+	}
+	return false
+}
+
+// exitError ends the program with a code and a message.
+//
+// Msg says what could not be done, to whom, and why, without the program's name;
+// empty means that all has been said already. Lines are shown indented below it,
+// such as what ssh said. Of Hints, things that can be typed, the first two are
+// shown.
+type exitError struct {
+	Code  int
+	Msg   string
+	Hints []string
+	Lines []string
+	Err   error // the cause, for errors.Is; not printed
+}
+
+// Error gives Msg.
+func (e *exitError) Error() string { return e.Msg }
+
+// Unwrap gives the cause.
+func (e *exitError) Unwrap() error { return e.Err }
+
+// usageError refuses a command line or configuration.
+func usageError(msg string, hints ...string) *exitError {
+	e := &exitError{Code: exitUsage, Msg: msg}
+	for _, h := range hints {
+		if h != "" {
+			e.Hints = append(e.Hints, h)
+		}
+	}
+	return e
+}
+
+// reportError prints an error and gives the exit code. An error that nobody gave
+// a code is a fault in the program, and says so. Several errors joined are
+// printed each, and the worst code is given.
+func reportError(w io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var codes []int
+		for _, e := range joined.Unwrap() {
+			codes = append(codes, reportError(w, e))
+		}
+		return worstExit(codes...)
+	}
+	var e *exitError
+	if !errors.As(err, &e) {
+		e = &exitError{Code: exitInternal, Msg: err.Error(), Hints: []string{"this is a fault in gomover; please report it with the command that was typed"}}
+	}
+	if e.Msg != "" {
+		writeMessage(w, "gomover: ", e.Msg, e.Lines, e.Hints)
+	}
+	return e.Code
+}
+
+// writeWarning prints a warning. Warnings never change the exit code.
+func writeWarning(w io.Writer, msg string, hints ...string) {
+	writeMessage(w, "gomover: warning: ", msg, nil, hints)
+}
+
+// writeMessage prints a message with its lines and hints in one write, so that
+// messages of several goroutines do not mix. A terminal that cannot be written
+// to has nobody to tell, so that error is dropped.
+func writeMessage(w io.Writer, prefix, msg string, lines, hints []string) {
+	var b strings.Builder
+	b.WriteString(prefix + printable(msg) + "\n")
+	for _, line := range lines {
+		b.WriteString("  " + printable(line) + "\n")
+	}
+	for i, hint := range hints {
+		if i == 2 {
+			break
+		}
+		b.WriteString("  hint: " + printable(hint) + "\n")
+	}
+	_, _ = io.WriteString(w, b.String())
+}
+
+// printable replaces what a terminal would act on: control and format
+// characters and bytes that are not UTF-8, shown as \xNN.
+func printable(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 || !unicode.IsPrint(r) {
+			for _, c := range []byte(s[i : i+n]) {
+				fmt.Fprintf(&b, `\x%02x`, c)
+			}
+		} else {
+			b.WriteString(s[i : i+n])
+		}
+		i += n
+	}
+	return b.String()
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/gomover/gomover/internal/location"
+)
+
+// readWords decides what the words of a copy mean, or refuses them.
+//
+// It looks at local names and contacts nothing. The plan that comes back is one
+// that this version carries out: a push, a pull from one host, or a local copy.
+// Errors: *exitError with exitUsage, exitSource or exitDestination.
+func readWords(env Env, o *Options, words []string) (location.Plan, error) {
+	plan, err := location.Classify(words, location.WordOptions{
+		Windows:   env.Windows,
+		Recursive: o.Copy.Recursive,
+		Exact:     o.Copy.Exact,
+		MakePath:  o.Copy.MakePath,
+		TargetDir: o.Copy.TargetDir,
+	}, env.exists)
+	if err != nil {
+		return location.Plan{}, wordError(err)
+	}
+	if err := refuseLater(plan); err != nil {
+		return location.Plan{}, err
+	}
+	return plan, nil
+}
+
+// exists asks the local file system about one path, following links.
+func (e Env) exists(path string) location.Exist {
+	info, err := e.Stat(path)
+	switch {
+	case err != nil:
+		return location.Missing
+	case info.IsDir():
+		return location.Directory
+	}
+	return location.File
+}
+
+// wordError gives a refused word its exit code.
+func wordError(err error) error {
+	var bad *location.Error
+	if !errors.As(err, &bad) {
+		return err
+	}
+	code := exitUsage
+	switch bad.Fault {
+	case location.FaultSource:
+		code = exitSource
+	case location.FaultDest:
+		code = exitDestination
+	}
+	return &exitError{Code: code, Msg: bad.Msg, Hints: bad.Hints, Err: bad}
+}
+
+// refuseLater refuses a plan that this version understands and does not carry
+// out, with what works instead.
+func refuseLater(p location.Plan) error {
+	src, dst := p.Sources[0].Shown(), p.Dests[0].Shown()
+	refuse := func(what, instead string) error {
+		return usageError(what + ": " + (&laterError{instead}).Error())
+	}
+	switch p.Mode {
+	case location.FanOut:
+		return refuse("from "+src+" to "+strconv.Itoa(len(p.Dests))+" destinations", "run gomover once for each: gomover "+src+" "+dst)
+	case location.ThirdParty:
+		return refuse("from "+src+" to "+dst+", both remote", "copy to this machine first, then on to the other")
+	case location.FromStdin:
+		return refuse("copying from standard input", "write a file first and copy that")
+	case location.ToStdout:
+		return refuse("copying to standard output", "copy to a file first: gomover "+src+" ./")
+	case location.Fetch:
+		return refuse("copying from "+src, "fetch the file with a web client first, then copy it")
+	case location.Mixed:
+		return refuse("sources from several kinds of places", "run gomover once for each place")
+	case location.ReplicaPull:
+		return refuse("pull", "copy from one host: gomover HOST:FILE .")
+	case location.Pull:
+		for _, s := range p.Sources {
+			if f := p.Sources[0]; s.User != f.User || !strings.EqualFold(s.Host, f.Host) || s.Port != f.Port {
+				return refuse("sources on several hosts ("+src+", "+s.Shown()+")", "run gomover once for each host")
+			}
+		}
+	}
+	return nil
+}
