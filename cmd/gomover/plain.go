@@ -123,7 +123,7 @@ func (l *plainLog) lines(t time.Time, e events.Event) []string {
 			return []string{plainLine("host", s.name(text))}
 		}
 	case events.Warn:
-		lines := s.messageLines(viewPrefix(v.Message, v.Host, v.Path), "")
+		lines := s.messageLines(s.prefix(v.Message, v.Host, v.Path), "")
 		if !l.o.NoErrors && l.repeats.show(v.Code, v.Host, lines[0]) {
 			return plainBlock("warn", lines)
 		}
@@ -274,11 +274,7 @@ func (p *plainState) verified() string {
 // 4%     80.1GB 912MB/s eta 35m limited-by network.
 func (p *plainState) line(now time.Time) string {
 	if p.lastAt.IsZero() {
-		text := progressScan(p.scan)
-		if text == "" {
-			text = "nothing sent yet"
-		}
-		return plainLine("run", text)
+		return plainLine("run", "nothing confirmed yet"+plainScan(p.scan))
 	}
 	v := p.last
 	word, text := "run", viewCompact(v.DoneBytes)
@@ -291,14 +287,26 @@ func (p *plainState) line(now time.Time) string {
 	text += " " + strings.ReplaceAll(p.style.rate(v.RateBps), " ", "")
 	switch {
 	case v.TotalBytes == nil:
-		text += " " + progressScan(p.scan)
+		text += plainScan(p.scan)
+	case v.DoneBytes >= *v.TotalBytes && *v.TotalBytes > 0:
+		if p.percent.highest < 100 {
+			text += " finishing"
+		}
 	case v.ETAms >= 0 && now.Sub(p.firstAt) >= progressUnsure:
 		text += " eta " + plainLeft(v.ETAms)
 	}
-	if v.LimitedBy != "" {
+	if v.LimitedBy != "" && (v.TotalBytes == nil || v.DoneBytes < *v.TotalBytes) {
 		text += " limited-by " + p.style.name(v.LimitedBy)
 	}
 	return plainLine(word, strings.TrimRight(text, " "))
+}
+
+// plainScan says how much was listed so far, to follow other words.
+func plainScan(s events.Scan) string {
+	if s.Files == 0 {
+		return ""
+	}
+	return " of at least " + viewCompact(s.Bytes) + " in " + viewPlural(s.Files, "file") + " so far"
 }
 
 // plainLeft gives milliseconds left no finer than such a guess deserves: 45s,

@@ -302,21 +302,31 @@ func (s *progressScreen) update(cols int, messages, lines []string) string {
 		}
 	}
 	var b strings.Builder
-	if up := s.rows(cols); up > 0 {
-		b.WriteString("\x1b[" + strconv.Itoa(up) + "A")
+	up := s.rows(cols)
+	b.WriteString(progressUp(up) + "\r")
+	if len(messages) > 0 || len(lines) < len(s.lines) || cols != s.cols {
+		// Row by row, not "to the end of the screen": from the top left corner
+		// some terminals keep what that clears in their history.
+		b.WriteString(strings.Repeat("\x1b[2K\x1b[B", up) + "\x1b[2K" + progressUp(up))
 	}
-	b.WriteString("\r")
-	if len(messages) > 0 {
-		// Not line by line: a message may fill the last column, where clearing
-		// the rest of the line takes its last character away.
-		b.WriteString("\x1b[J" + strings.Join(messages, "\r\n") + "\r\n")
+	for _, line := range messages {
+		b.WriteString(line + "\r\n")
 	}
 	for _, line := range lines {
 		b.WriteString(line + "\x1b[K\r\n")
 	}
-	b.WriteString("\x1b[J")
+	// The cursor's row holds what was typed, such as ^C.
+	b.WriteString("\x1b[K")
 	s.lines, s.cols = lines, cols
 	return b.String()
+}
+
+// progressUp moves the cursor up n rows.
+func progressUp(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return "\x1b[" + strconv.Itoa(n) + "A"
 }
 
 // rows is how many rows of the screen the block takes. In a window that became

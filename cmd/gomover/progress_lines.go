@@ -77,6 +77,12 @@ func (p *progressState) progressLine(width int, now time.Time) string {
 	head := " " + strings.Repeat(" ", max(0, 3-len(progressPercent(p.percent.highest)))) + progressPercent(p.percent.highest)
 	amount := viewAmount(v.DoneBytes, *v.TotalBytes)
 	rate, left, short, limit := p.pace(now)
+	pace := rate
+	if short != "" {
+		pace += "   " + short // worth more than the amounts in a narrow window
+	} else {
+		pace = amount + "   " + rate
+	}
 	return progressFit(width,
 		head+"  "+progressJoin("   ", amount, rate, left, limit),
 		head+"  "+progressJoin("  ", amount, rate, left, limit),
@@ -84,6 +90,7 @@ func (p *progressState) progressLine(width int, now time.Time) string {
 		head+"  "+progressJoin("   ", amount, rate, left),
 		head+"  "+progressJoin("   ", amount, rate, short),
 		head+"  "+progressJoin("  ", amount, rate, strings.TrimSuffix(short, " left")),
+		head+"  "+pace,
 		head+"  "+progressJoin("  ", amount, rate),
 		head+"  "+rate,
 		head)

@@ -7,26 +7,32 @@ import (
 	"github.com/gomover/gomover/events"
 )
 
-// viewPrefix gives a message with the host and the path it is about in front,
-// unless the message names them already.
-func viewPrefix(message, host, path string) string {
-	if path != "" && !strings.Contains(message, path) {
-		message = path + ": " + message
+// prefix gives a message with the host and the path it is about in front, unless
+// the message names them already. A path is made safe first: a newline in a name
+// must not begin a line.
+func (s viewStyle) prefix(message, host, path string) string {
+	if path != "" {
+		safe := s.name(path)
+		if strings.Contains(message, path) {
+			message = strings.ReplaceAll(message, path, safe)
+		} else {
+			message = safe + ": " + message
+		}
 	}
 	if host != "" && !strings.Contains(message, host) {
-		message = host + ": " + message
+		message = s.name(host) + ": " + message
 	}
 	return message
 }
 
 // warnLines gives a warning as the lines of a message, without "gomover: ".
 func (s viewStyle) warnLines(e events.Warn) []string {
-	return s.messageLines("warning: "+viewPrefix(e.Message, e.Host, e.Path), "")
+	return s.messageLines("warning: "+s.prefix(e.Message, e.Host, e.Path), "")
 }
 
 // errorLines gives an error as the lines of a message, without "gomover: ".
 func (s viewStyle) errorLines(e events.Error) []string {
-	return s.messageLines(viewPrefix(e.Message, e.Host, e.Path), e.Hint)
+	return s.messageLines(s.prefix(e.Message, e.Host, e.Path), e.Hint)
 }
 
 // messageLines makes a message and its hints, one a line and at most two, safe
