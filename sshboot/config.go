@@ -37,10 +37,11 @@ type settings struct {
 
 // Limits of ssh_config processing; ours.
 const (
-	maxInclude    = 16          // nested Include, as OpenSSH
-	maxConfigFile = 4 << 20     // bytes of one file
-	maxHostName   = 255         // bytes, command-line contract section 3.3
-	hintExternal  = "--ssh ssh" // what helps when the built-in client lacks something
+	maxInclude    = 16                   // nested Include, as OpenSSH
+	maxConfigFile = 4 << 20              // bytes of one file
+	maxSpan       = 365 * 24 * time.Hour // longest time, so that sums cannot wrap
+	maxHostName   = 255                  // bytes, command-line contract section 3.3
+	hintExternal  = "--ssh ssh"          // what helps when the built-in client lacks something
 )
 
 // knownKeywords are the keywords that -o may set for the built-in client. Those
@@ -111,7 +112,7 @@ func (s *settings) fromOptions(t Target, o *Options) error {
 	}
 	for _, text := range o.Extra {
 		kvs, err := parseLines(text)
-		if err != nil || len(kvs) != 1 {
+		if err != nil || len(kvs) != 1 || kvs[0].Value == "" {
 			return &Error{Kind: Config, Text: fmt.Sprintf("-o %s: not of the form Key=Value", cleanLine(text, 80)), Err: err}
 		}
 		key := strings.ToLower(kvs[0].Key)
@@ -235,9 +236,8 @@ func (s *settings) span(key string, fallback time.Duration) (time.Duration, erro
 		if err != nil || !ok {
 			return 0, configError(s.typed, fmt.Sprintf("%s %s: not a time", key, cleanLine(v, 40)), nil)
 		}
-		if sum += time.Duration(count) * u; sum > 365*24*time.Hour {
-			sum = 365 * 24 * time.Hour
-		}
+		sum += time.Duration(min(count, int64(maxSpan/u))) * u
+		sum = min(sum, maxSpan)
 	}
 	return sum, nil
 }

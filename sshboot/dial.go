@@ -221,7 +221,11 @@ func (s *settings) connect(ctx context.Context, o *Options, limit time.Duration,
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	conn, err = s.connectTCP(ctx)
+	if o.carrier != nil {
+		conn, err = o.carrier(ctx)
+	} else {
+		conn, err = s.connectTCP(ctx)
+	}
 	return conn, nil, err
 }
 

@@ -3,6 +3,7 @@ package sshboot
 import (
 	"context"
 	"io"
+	"net"
 	"net/netip"
 	"time"
 )
@@ -52,6 +53,10 @@ type Options struct {
 	// Verbose receives one line per decision; nil discards them. It may be
 	// called from several goroutines.
 	Verbose func(string)
+
+	// carrier opens the byte stream to the server instead of TCP: the seam
+	// where a simulated network comes in. nil means TCP.
+	carrier func(context.Context) (net.Conn, error)
 }
 
 // Prompter asks a person. An error means that nobody can be asked.

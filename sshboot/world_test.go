@@ -129,6 +129,9 @@ type world struct {
 	hostKey ssh.Signer
 	client  ssh.Signer
 	log     string
+	dir     string
+	extra   []string
+	stop    func()
 }
 
 // newWorld starts the system's sshd with its own configuration. extra are lines
@@ -146,28 +149,47 @@ func newWorld(t *testing.T, extra ...string) *world {
 	write(t, filepath.Join(dir, "authorized_keys"), authorized(w.client.PublicKey())+"\n", 0o600)
 	w.log = filepath.Join(dir, "log")
 	w.port = freePort(t)
-	lines := append([]string{
-		"Port " + strconv.Itoa(w.port), "ListenAddress 127.0.0.1",
-		"HostKey " + filepath.Join(dir, "host_key"), "PidFile none",
-		"AuthorizedKeysFile " + filepath.Join(dir, "authorized_keys"),
+	w.dir, w.extra = dir, extra
+	w.start(sshd)
+	w.known(w.hostKey.PublicKey())
+	return w
+}
+
+// restart serves the same port with further lines of sshd_config.
+func (w *world) restart(extra ...string) *world {
+	w.t.Helper()
+	w.stop()
+	w.extra = append(extra, w.extra...)
+	w.start("/usr/sbin/sshd")
+	return w
+}
+
+func (w *world) start(sshd string) {
+	t := w.t
+	t.Helper()
+	// The first line of a keyword counts.
+	lines := append(append([]string{}, w.extra...),
+		"Port "+strconv.Itoa(w.port), "ListenAddress 127.0.0.1",
+		"HostKey "+filepath.Join(w.dir, "host_key"), "PidFile none",
+		"AuthorizedKeysFile "+filepath.Join(w.dir, "authorized_keys"),
 		"StrictModes no", "UsePAM no", "LogLevel VERBOSE", "MaxStartups 100",
-		"SetEnv HOME=" + w.farHome + " TMPDIR=" + filepath.Join(w.farHome, "tmp"),
-	}, extra...)
-	write(t, filepath.Join(dir, "sshd_config"), strings.Join(lines, "\n")+"\n", 0o600)
+		"SetEnv HOME="+w.farHome+" TMPDIR="+filepath.Join(w.farHome, "tmp"),
+	)
+	config := filepath.Join(w.dir, "sshd_config")
+	write(t, config, strings.Join(lines, "\n")+"\n", 0o600)
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(sshd, "-D", "-f", filepath.Join(dir, "sshd_config"), "-E", w.log)
+	cmd := exec.Command(sshd, "-D", "-f", config, "-E", w.log)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	w.stop = sync.OnceFunc(func() {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
+	t.Cleanup(w.stop)
 	w.waitUp()
-	w.known(w.hostKey.PublicKey())
-	return w
 }
 
 // waitUp polls the port: a process of the system gives no other sign.
