@@ -128,6 +128,7 @@ type File struct {
 	Verified  string `json:"verified"`       // wire, readback, none
 	Ms        int64  `json:"ms"`
 	Error     string `json:"error,omitempty"`
+	Class     byte   `json:"-"` // of the error, see package wire; for the exit code
 }
 
 // Warn is what a user should know; it never changes the exit code.

@@ -104,6 +104,8 @@ type Dest interface {
 	TempName(name string) string
 	// Lookup describes what stands at name, links not followed; fs.ErrNotExist.
 	Lookup(name string) (Entry, error)
+	// Open opens a file that has its final name, to compare it.
+	Open(name string) (ReadFile, error)
 	// Mkdir makes one directory usable for writing below it; a directory
 	// already there is fine, and so is a link to one inside the root.
 	Mkdir(name string) error

@@ -133,6 +133,10 @@ type Stream interface {
 type Settings struct {
 	Window     int   // bytes of socket buffer
 	PacingRate int64 // bytes per second, most that the kernel may send; 0: as is
+
+	// CC is the congestion control to change to, by name; "": as is. A refusal
+	// is an error, the stream goes on as before.
+	CC string
 }
 
 // Stats are counters and gauges of one stream. Counters only grow. Zero: not

@@ -1,0 +1,528 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/integrity"
+	"github.com/gomover/gomover/store"
+	"github.com/gomover/gomover/wire"
+)
+
+// checkers is how many goroutines look up the files of one batch. Ours: on a
+// local disk two keep up with any walk; on a network file system each look-up
+// is a round trip.
+const checkers = 4
+
+// check gives the verdicts, in the order of the entries.
+func (s *Sink) check(ctx context.Context) {
+	known := newFreshDirs()
+	for {
+		var it checkItem
+		select {
+		case it = <-s.manifests:
+		case <-ctx.Done():
+			return
+		}
+		var err error
+		switch {
+		case it.sum != nil:
+			err = s.compareSum(it.sum)
+		case it.end:
+			s.mu.Lock()
+			s.endSeen = true
+			s.mu.Unlock()
+			s.wake()
+		default:
+			err = s.checkBatch(&it.m, known)
+		}
+		if err != nil {
+			s.fail(err)
+			return
+		}
+	}
+}
+
+// freshDirs remembers directories that this run has made: nothing stands in
+// them, so their files need no look-up. It forgets at will.
+type freshDirs struct{ m map[string]bool }
+
+func newFreshDirs() *freshDirs { return &freshDirs{make(map[string]bool)} }
+
+func (d *freshDirs) add(name string) {
+	if len(d.m) >= 8192 {
+		clear(d.m)
+	}
+	d.m[name] = true
+}
+
+func (d *freshDirs) holds(name string) bool {
+	i := strings.LastIndexByte(name, '/')
+	return i >= 0 && d.m[name[:i]]
+}
+
+// checkBatch gives the verdicts on a batch: directories one by one, the rest
+// together, as files in one directory do not depend on each other.
+func (s *Sink) checkBatch(m *wire.Manifest, known *freshDirs) error {
+	s.mu.Lock()
+	if m.First != s.nextID || len(s.files)+len(m.Entries) > maxListed {
+		s.mu.Unlock()
+		return wire.Failf(wire.ClassProtocol, "the other end listed more or other files than it may")
+	}
+	s.nextID += uint64(len(m.Entries))
+	s.mu.Unlock()
+	out := make(wire.Verdicts, len(m.Entries))
+	for i := 0; i < len(m.Entries); {
+		e := &m.Entries[i]
+		id := m.First + uint64(i)
+		if err := s.count(e); err != nil {
+			return err
+		}
+		if e.Name == "" {
+			if err := s.openRoot(e); err != nil {
+				return err
+			}
+		}
+		if store.Kind(e.Kind) == store.Dir || e.Name == "" {
+			v, err := s.checkEntry(id, e, known, false)
+			if err != nil {
+				return err
+			}
+			out[i] = v
+			i++
+			continue
+		}
+		j := i + 1
+		for j < len(m.Entries) && store.Kind(m.Entries[j].Kind) != store.Dir && m.Entries[j].Name != "" {
+			if err := s.count(&m.Entries[j]); err != nil {
+				return err
+			}
+			j++
+		}
+		if err := s.checkRun(m, i, j, known, out); err != nil {
+			return err
+		}
+		i = j
+	}
+	send := out[:0]
+	for _, v := range out {
+		if v.Verdict != 0 {
+			send = append(send, v)
+		}
+	}
+	if len(send) == 0 {
+		return nil
+	}
+	if err := s.link.Send(send.Append(nil)); err != nil {
+		return lost(err)
+	}
+	s.wake()
+	return nil
+}
+
+// checkRun gives the verdicts on entries i to j, none of them a directory.
+func (s *Sink) checkRun(m *wire.Manifest, i, j int, known *freshDirs, out wire.Verdicts) error {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var first error
+	step := max(16, (j-i+checkers-1)/checkers)
+	for lo := i; lo < j; lo += step {
+		hi := min(lo+step, j)
+		run := func() {
+			for k := lo; k < hi; k++ {
+				v, err := s.checkEntry(m.First+uint64(k), &m.Entries[k], known, known.holds(s.nameOf(&m.Entries[k])))
+				if err != nil {
+					mu.Lock()
+					first = err
+					mu.Unlock()
+					return
+				}
+				out[k] = v
+			}
+		}
+		if hi == j {
+			run()
+		} else {
+			wg.Go(run)
+		}
+	}
+	wg.Wait()
+	return first
+}
+
+// count checks an entry's bounds and counts it.
+func (s *Sink) count(e *wire.Entry) error {
+	if err := store.CheckName(e.Name); err != nil {
+		return wire.Failf(wire.ClassProtocol, "the other end sent the name %q, which leaves the destination", e.Name)
+	}
+	s.mu.Lock()
+	bad := e.Name != "" && (e.Root >= len(s.prefixes) || s.rootKind[e.Root] != store.Dir)
+	if e.Attempt > 0 {
+		s.retries--
+		bad = bad || s.retries < 0
+	}
+	s.mu.Unlock()
+	if e.Name == "" && e.Attempt > 0 {
+		bad = bad || e.Root >= len(s.prefixes)
+	}
+	if bad {
+		return wire.Failf(wire.ClassProtocol, "the other end listed %q without what it is in", e.Name)
+	}
+	if e.Attempt > 0 {
+		return nil
+	}
+	s.update(func(t *Totals) {
+		switch store.Kind(e.Kind) {
+		case store.File:
+			t.Files++
+			t.Bytes += e.Size
+		case store.Dir:
+			t.Dirs++
+		default:
+			t.Others++
+		}
+	})
+	return nil
+}
+
+// openRoot finds where a root entry goes and opens the destination for it.
+func (s *Sink) openRoot(e *wire.Entry) error {
+	if e.Attempt > 0 {
+		return nil // known already
+	}
+	s.mu.Lock()
+	n := len(s.prefixes)
+	s.mu.Unlock()
+	if e.Root != n {
+		return wire.Failf(wire.ClassProtocol, "the other end listed its sources out of order")
+	}
+	p, err := s.target.resolve(store.Kind(e.Kind), e.Base, e.Inside)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	d := s.dest
+	root := s.destRoot
+	s.mu.Unlock()
+	if d == nil {
+		if d, err = s.target.Open(p.root, p.create); err != nil {
+			return wire.Failf(classify(err, true), "%s: %s", s.target.Shown, reason(err))
+		}
+	} else if root != p.root {
+		return wire.Failf(wire.ClassInternal, "two roots: %s and %s", root, p.root)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dest, s.destRoot = d, p.root
+	s.prefixes = append(s.prefixes, p.name)
+	s.rootKind = append(s.rootKind, store.Kind(e.Kind))
+	return nil
+}
+
+// nameOf is an entry's name below the destination's root.
+func (s *Sink) nameOf(e *wire.Entry) string {
+	s.mu.Lock()
+	p := s.prefixes[e.Root]
+	s.mu.Unlock()
+	switch {
+	case e.Name == "":
+		return p
+	case p == "":
+		return e.Name
+	}
+	return p + "/" + e.Name
+}
+
+// checkEntry gives the verdict on one entry. fresh: nothing stands there. A
+// verdict of zero is given later. An error ends the job.
+func (s *Sink) checkEntry(id uint64, e *wire.Entry, known *freshDirs, fresh bool) (wire.EntryVerdict, error) {
+	v := wire.EntryVerdict{ID: id}
+	name := s.nameOf(e)
+	var have store.Entry
+	err := error(fs.ErrNotExist)
+	if !fresh && name != "" {
+		have, err = s.dest.Lookup(name)
+	}
+	exists := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return s.refuse(v, name, err)
+	}
+	switch store.Kind(e.Kind) {
+	case store.Dir:
+		if exists && have.Kind == store.File {
+			return s.refuseText(v, name, wire.ClassDest, "is a file here and a directory at the source")
+		}
+		if name != "" {
+			if err := s.dest.Mkdir(name); err != nil {
+				return s.refuse(v, name, err)
+			}
+			if !exists {
+				known.add(name)
+			}
+		}
+		s.mu.Lock()
+		s.dirs = append(s.dirs, dirEnd{name, e.Mode, e.ModTime, e.UID, e.GID})
+		s.mu.Unlock()
+		v.Verdict = wire.Made
+	case store.Symlink:
+		if exists && have.Kind == store.Dir {
+			return s.refuseText(v, name, wire.ClassDest, "is a directory here and a link at the source")
+		}
+		if exists && have.Kind == store.Symlink && have.Target == e.Target {
+			v.Verdict = wire.Same
+			break
+		}
+		if exists && s.opts.Existing == "skip" {
+			v.Verdict, v.Text = wire.Ignored, "exists"
+			break
+		}
+		if exists && s.opts.Existing == "fail" {
+			return s.refuseText(v, name, wire.ClassDest, "exists")
+		}
+		if err := s.dest.Symlink(storeEntry(name, e)); err != nil {
+			return s.refuse(v, name, err)
+		}
+		v.Verdict = wire.Made
+	case store.File:
+		return s.checkFile(v, e, name, have, exists)
+	default:
+		v.Verdict, v.Text = wire.Ignored, "device, pipe or socket"
+		s.update(func(t *Totals) { t.Ignored++ })
+	}
+	if v.Verdict == wire.Made {
+		s.emit(events.File{Path: name, Dest: s.target.Shown, Action: map[store.Kind]string{store.Dir: "dir", store.Symlink: "link"}[store.Kind(e.Kind)], Verified: "wire"})
+	}
+	return v, nil
+}
+
+// refuse turns a file error into a verdict; a full disk ends the job.
+func (s *Sink) refuse(v wire.EntryVerdict, name string, err error) (wire.EntryVerdict, error) {
+	if errors.Is(err, store.ErrNoSpace) {
+		return v, s.noSpace(err)
+	}
+	return s.refuseText(v, name, classify(err, true), reason(err))
+}
+
+func (s *Sink) refuseText(v wire.EntryVerdict, name string, class wire.Class, text string) (wire.EntryVerdict, error) {
+	v.Verdict, v.Class, v.Text = wire.Failed, class, text
+	s.update(func(t *Totals) { t.Failed++ })
+	s.emit(events.File{Path: name, Dest: s.target.Shown, Action: "fail", Error: text, Verified: "none", Class: class})
+	return v, nil
+}
+
+// sameTime compares modification times at the coarser of both sides' steps,
+// which shows in trailing zeros.
+func sameTime(a, b int64) bool {
+	if a == b {
+		return true
+	}
+	for _, step := range []int64{1000, 1e6, 1e9, 2e9} {
+		if b%step == 0 && a-a%step == b || a%step == 0 && b-b%step == a {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Sink) checkFile(v wire.EntryVerdict, e *wire.Entry, name string, have store.Entry, exists bool) (wire.EntryVerdict, error) {
+	if exists && have.Kind == store.Dir {
+		return s.refuseText(v, name, wire.ClassDest, "is a directory here and a file at the source")
+	}
+	if exists {
+		same := have.Kind == store.File && have.Size == e.Size && (s.opts.SizeOnly || sameTime(e.ModTime, have.ModTime))
+		switch {
+		case s.opts.Existing == "skip":
+			return s.ignored(v, e, name, "exists"), nil
+		case s.opts.Existing == "fail":
+			return s.refuseText(v, name, wire.ClassDest, "exists")
+		case s.opts.Existing == "replace":
+		case s.opts.Checksum && have.Kind == store.File && have.Size == e.Size:
+			s.mu.Lock()
+			s.sums[v.ID] = &sumWait{e: *e, name: name, have: have}
+			s.mu.Unlock()
+			v.Verdict = wire.SendSum
+			return v, nil
+		case same && !s.opts.Checksum:
+			return s.same(v, e, name, have), nil
+		}
+		v.Replace = true
+	}
+	return s.want(v, e, name)
+}
+
+// want makes the file at once if it is empty, else asks for what is missing.
+func (s *Sink) want(v wire.EntryVerdict, e *wire.Entry, name string) (wire.EntryVerdict, error) {
+	f := s.newFile(v.ID, e, name)
+	f.replace = v.Replace
+	if s.opts.Expect != "" && f.small {
+		f.expect = s.opts.Expect
+	}
+	if e.Size == 0 && f.expect == "" {
+		err := s.dest.WriteSmall(storeEntry(name, e), nil, s.opts.Attrs)
+		if err == nil {
+			err = s.dest.Commit(name)
+		}
+		if err != nil {
+			return s.refuse(v, name, err)
+		}
+		v.Verdict = wire.Made
+		s.update(func(t *Totals) { t.OK++; t.DoneFiles++ })
+		s.emit(events.File{Path: name, Dest: s.target.Shown, Action: "new", Verified: "wire", Hash: integrity.Name + ":" + integrity.Whole(nil).String()})
+		return v, nil
+	}
+	found, err := s.resume(f)
+	if err != nil {
+		f.release()
+		return s.refuse(v, name, err)
+	}
+	if !found && s.opts.Resume == "require" {
+		f.release()
+		return s.refuseText(v, name, wire.ClassDest, "nothing to resume, and --resume=require")
+	}
+	if err := s.room(e.Size - f.had); err != nil {
+		f.release()
+		return v, err
+	}
+	v.Verdict = wire.Want
+	if found {
+		v.Verdict, v.Have, v.Extents = wire.Part, f.had, f.lacking()
+		s.update(func(t *Totals) { t.DoneBytes += f.had; t.Had += f.had })
+	}
+	s.mu.Lock()
+	s.files[v.ID] = f
+	s.need += e.Size - f.had
+	s.mu.Unlock()
+	if found && f.left == 0 {
+		// All is here, of the very file that was listed now. The verdict must
+		// come before the end, so the end waits for the batch.
+		f.mu.Lock()
+		f.unchanged, f.finishing = true, true
+		f.mu.Unlock()
+		s.commits.later(f)
+	}
+	return v, nil
+}
+
+// room refuses what does not fit any more.
+func (s *Sink) room(n int64) error {
+	if s.opts.NoSpaceCheck {
+		return nil
+	}
+	s.mu.Lock()
+	need := s.need + n
+	fresh := time.Since(s.freeAt) < time.Second && need <= s.free/2
+	s.mu.Unlock()
+	if fresh {
+		return nil
+	}
+	free, _, err := s.dest.Free()
+	if err != nil {
+		return nil // not known; a write will tell
+	}
+	s.mu.Lock()
+	s.free, s.freeAt = free, time.Now()
+	need = s.need + n
+	s.mu.Unlock()
+	if need <= free {
+		return nil
+	}
+	return &wire.Fail{Class: wire.ClassSpace, Text: fmt.Sprintf("%s: needs %s, has %s free", s.target.Shown, short(need), short(free)),
+		Hints: []string{"--no-space-check if this file system reports wrong numbers"}}
+}
+
+// short prints a number of bytes for an error text.
+func short(n int64) string {
+	f, unit := float64(n), 0
+	for f >= 1000 && unit < 5 {
+		f /= 1000
+		unit++
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.2f %cB", f, " kMGTP"[unit])
+}
+
+// same notes a file that is here already, and brings its attributes up to date.
+func (s *Sink) same(v wire.EntryVerdict, e *wire.Entry, name string, have store.Entry) wire.EntryVerdict {
+	a := s.opts.Attrs
+	mask := uint32(0o777)
+	if a.Special {
+		mask = 0o7777
+	}
+	if (a.Perms && have.Mode&mask != e.Mode&mask) || (a.Times && have.ModTime != e.ModTime && !sameTime(e.ModTime, have.ModTime)) ||
+		(a.Owner && have.UID != e.UID) || (a.Group && have.GID != e.GID) {
+		if err := s.dest.SetAttrs(storeEntry(name, e), a); err != nil {
+			s.warn("dest.attrs", reason(err), name)
+		}
+	}
+	if e.Size >= journalMin {
+		// An earlier run may have been killed between the rename and this.
+		_ = s.dest.RemoveJournal(name) // none there is the rule
+	}
+	v.Verdict = wire.Same
+	s.update(func(t *Totals) { t.DoneFiles++; t.DoneBytes += e.Size; t.Had += e.Size; t.Skipped++ })
+	s.emit(events.File{Path: name, Dest: s.target.Shown, Action: "skip", SizeBytes: e.Size, Verified: "none"})
+	return v
+}
+
+func (s *Sink) ignored(v wire.EntryVerdict, e *wire.Entry, name, text string) wire.EntryVerdict {
+	v.Verdict, v.Text = wire.Ignored, text
+	s.update(func(t *Totals) { t.DoneFiles++; t.DoneBytes += e.Size; t.Had += e.Size; t.Skipped++; t.Ignored++ })
+	s.emit(events.File{Path: name, Dest: s.target.Shown, Action: "skip", SizeBytes: e.Size, Verified: "none", Error: text})
+	return v
+}
+
+// warn tells both ends' users what does not fail the job.
+func (s *Sink) warn(code, text, name string) {
+	s.emit(events.Warn{Code: code, Message: text, Path: name})
+	if b, err := wire.AppendJSON(nil, wire.KindWarn, wire.Warn{Code: code, Text: text, Path: []byte(name)}); err == nil {
+		_ = s.link.Send(b) // a dead link ends the run by itself
+	}
+}
+
+// sumWait is a file that waits for the source's hash.
+type sumWait struct {
+	e    wire.Entry
+	name string
+	have store.Entry
+}
+
+// compareSum gives the verdict on a file of equal size by its content.
+func (s *Sink) compareSum(m *wire.FileSum) error {
+	s.mu.Lock()
+	w := s.sums[m.ID]
+	s.mu.Unlock()
+	if w == nil {
+		return wire.Failf(wire.ClassProtocol, "the other end sent a hash that was not asked for")
+	}
+	v := wire.EntryVerdict{ID: m.ID}
+	r, err := s.dest.Open(w.name)
+	var sum integrity.Sum
+	if err == nil {
+		sum, err = hashReader(r, w.e.Size, s.opts.BlockSizeFor(w.e.Size), s.over)
+		r.Close()
+	}
+	if err == nil && sum == integrity.Sum(m.Sum) {
+		v = s.same(v, &w.e, w.name, w.have)
+	} else {
+		v.Replace = true
+		if v, err = s.want(v, &w.e, w.name); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	delete(s.sums, m.ID)
+	s.mu.Unlock()
+	if err := s.link.Send(wire.Verdicts{v}.Append(nil)); err != nil {
+		return lost(err)
+	}
+	s.wake()
+	return nil
+}

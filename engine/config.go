@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"sync"
+	"time"
+
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/store"
+	"github.com/gomover/gomover/transports"
+)
+
+// Options are what both ends of a job must agree on, and what each needs of the
+// command line. They travel to the agent as JSON.
+type Options struct {
+	JobID     string `json:"job"`        // names unfinished files
+	BlockSize int64  `json:"block"`      // bytes; 0: by the size of each file, see BlockSizeFor
+	Memory    int64  `json:"memory"`     // bytes of buffers at each end; 0: 128 MiB
+	StallMs   int64  `json:"stall"`      // nothing confirmed for so long: replace streams; 0: 30 s
+	NoInband  bool   `json:"no_inband"`  // never send data inside the link
+	NoStreams bool   `json:"no_streams"` // only ever send data inside the link
+
+	// Source.
+	StreamsMin int    `json:"streams_min"`
+	StreamsMax int    `json:"streams_max"`
+	CC         string `json:"cc,omitempty"`
+	Rate       int64  `json:"rate"`                // bytes per second for all streams; 0: no limit
+	OnChange   string `json:"on_change,omitempty"` // retry (also ""), fail, ignore
+
+	// Sink.
+	Existing     string      `json:"existing,omitempty"` // update (also ""), skip, replace, fail
+	Checksum     bool        `json:"checksum,omitempty"`
+	SizeOnly     bool        `json:"size_only,omitempty"`
+	Resume       string      `json:"resume,omitempty"` // auto (also ""), never, require
+	Fsync        string      `json:"fsync,omitempty"`  // batch (also ""), none, file, dir
+	Verify       string      `json:"verify,omitempty"` // wire (also ""), readback, none
+	Attrs        store.Attrs `json:"attrs"`
+	NoSpaceCheck bool        `json:"no_space_check,omitempty"`
+	Discard      bool        `json:"discard,omitempty"` // remove unfinished files on failure
+	Expect       string      `json:"expect,omitempty"`  // hex of the one file's hash
+}
+
+// DefaultBlock is the size of a block in bytes. Small enough to stay in a
+// core's second-level cache while it is read, hashed and sealed.
+const DefaultBlock = 256 << 10
+
+// maxBlocks bounds a file's blocks, and so what its journal takes in memory.
+const maxBlocks = 1 << 20
+
+// MaxBlock is the largest block size in bytes.
+const MaxBlock = 16 << 20
+
+// BlockSizeFor is the size of a block of a file of size bytes.
+func (o *Options) BlockSizeFor(size int64) int64 {
+	if o.BlockSize > 0 {
+		return o.BlockSize
+	}
+	bs := int64(DefaultBlock)
+	for size/bs > maxBlocks && bs < MaxBlock {
+		bs *= 2
+	}
+	return bs
+}
+
+func (o *Options) memory() int64 {
+	if o.Memory > 0 {
+		return o.Memory
+	}
+	return 128 << 20
+}
+
+func (o *Options) stall() time.Duration {
+	if o.StallMs > 0 {
+		return time.Duration(o.StallMs) * time.Millisecond
+	}
+	return 30 * time.Second
+}
+
+// Paths is how the two ends of a job can reach each other for data.
+type Paths struct {
+	Endpoint  transports.Endpoint // nil: only inside the link
+	Far       transports.Offer
+	DialFirst bool          // this end dials first, else the other one does
+	DialOnly  bool          // only the direction of DialFirst is permitted
+	RTT       time.Duration // between the ends, as far as known
+	Local     bool          // both ends are in this process
+	Hasty     bool          // at a sink: do not wait for the source to leave
+	Name      string        // of the other end, for people
+	Seal      transports.Seal
+	CCs       []string // congestion controls permitted here
+}
+
+// Totals is a snapshot of how far an end is. Bytes are payload; Done counts
+// what the sink has confirmed or had already.
+type Totals struct {
+	Listed                       bool // all of the source
+	Files, Dirs, Others, Bytes   int64
+	DoneFiles, DoneBytes         int64
+	Had                          int64 // of DoneBytes, there at the start
+	OK, Skipped, Failed, Ignored int64 // files ended
+	Sent                         int64 // payload bytes put on the wire, repeats included
+	Verified                     int64 // payload bytes confirmed in this run
+	Streams                      int
+	Retrans                      int64
+	RTT                          time.Duration
+	LimitedBy                    string
+	State                        string // what is being tried, while nothing moves
+	Current                      string // a file under way
+	CurrentShare                 float64
+}
+
+// counters is what both ends keep for Totals; its mutex guards it.
+type counters struct {
+	mu sync.Mutex
+	t  Totals
+}
+
+func (c *counters) update(fn func(t *Totals)) {
+	c.mu.Lock()
+	fn(&c.t)
+	c.mu.Unlock()
+}
+
+func (c *counters) snapshot() Totals {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+// emitter records events if anyone listens.
+type emitter struct{ rec events.Recorder }
+
+func (e emitter) emit(ev events.Event) {
+	if e.rec != nil {
+		e.rec.Record(time.Now(), ev)
+	}
+}

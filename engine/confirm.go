@@ -1,0 +1,295 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/gomover/gomover/store"
+	"github.com/gomover/gomover/wire"
+)
+
+// Confirmations go out when so many bytes wait for one, or so late at most.
+const (
+	confirmBytes = 4 << 20
+	confirmDelay = 5 * time.Millisecond
+	// markEvery is how often journals get a mark, behind a sync of the data.
+	markEvery = 2 * time.Second
+)
+
+// wake tells the confirmer that there is something to say.
+func (s *Sink) wake() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+// confirm notes what is stored in the journals, then tells the source, and
+// ends the job when all is done.
+func (s *Sink) confirm(ctx context.Context) {
+	t := time.NewTimer(confirmDelay)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.kick:
+		case <-ctx.Done():
+			return
+		}
+		if s.fresh.Load() < confirmBytes && !s.allDone() {
+			t.Reset(confirmDelay)
+			for s.fresh.Load() < confirmBytes {
+				select {
+				case <-t.C:
+				case <-s.kick:
+					if !s.allDone() {
+						continue
+					}
+				case <-ctx.Done():
+					return
+				}
+				break
+			}
+		}
+		if err := s.confirmNow(); err != nil {
+			s.fail(err)
+			return
+		}
+		if s.allDone() {
+			if err := s.finish(); err != nil {
+				s.fail(err)
+			}
+			return
+		}
+	}
+}
+
+// confirmNow says what is stored by now.
+func (s *Sink) confirmNow() error {
+	s.fresh.Store(0)
+	var m wire.Stored
+	s.mu.Lock()
+	for _, r := range s.streams {
+		if n := r.count.Load(); n != r.told {
+			m = append(m, wire.StreamCount{Stream: r.id, Frames: n})
+			r.told = n
+		}
+	}
+	var dirty []*sinkFile
+	for _, f := range s.files {
+		if !f.small && f.e.Size >= journalMin {
+			dirty = append(dirty, f)
+		}
+	}
+	s.mu.Unlock()
+	for _, f := range dirty {
+		if err := f.flush(); err != nil {
+			if err := s.fileError(f, err); err != nil {
+				return err
+			}
+		}
+	}
+	if len(m) > 0 {
+		if err := s.link.Send(m.Append(nil)); err != nil {
+			return lost(err)
+		}
+	}
+	return s.sendDone()
+}
+
+// flush writes what the journal has not written yet.
+func (f *sinkFile) flush() error {
+	f.mu.Lock()
+	j := f.journal
+	dirty := f.dirty
+	f.dirty = false
+	f.mu.Unlock()
+	if j == nil || !dirty {
+		return nil
+	}
+	return j.Flush()
+}
+
+// sendDone tells which files have ended.
+func (s *Sink) sendDone() error {
+	s.mu.Lock()
+	q := s.doneQ
+	s.doneQ = nil
+	s.mu.Unlock()
+	for len(q) > 0 {
+		n := min(len(q), wire.MaxManifest)
+		if err := s.link.Send(q[:n].Append(nil)); err != nil {
+			return lost(err)
+		}
+		q = q[n:]
+	}
+	return nil
+}
+
+// allDone tells whether the source has listed all and every file has ended.
+func (s *Sink) allDone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.endSeen && len(s.files) == 0 && len(s.sums) == 0 && s.retries <= 0
+}
+
+// finish sets the attributes of directories, innermost first, and ends the job.
+func (s *Sink) finish() error {
+	if err := s.sendDone(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	dirs := s.dirs
+	s.dirs = nil
+	s.mu.Unlock()
+	for i := len(dirs) - 1; i >= 0; i-- {
+		d := &dirs[i]
+		e := store.Entry{Name: d.name, Kind: store.Dir, Mode: d.mode, ModTime: d.mtime, UID: d.uid, GID: d.gid}
+		if err := s.dest.SetAttrs(e, s.opts.Attrs); err != nil {
+			s.warn("dest.attrs", reason(err), d.name)
+		}
+	}
+	if s.opts.Fsync == "dir" && s.dest != nil && len(dirs) > 0 {
+		names := make([]string, len(dirs))
+		for i := range dirs {
+			names[i] = dirs[i].name
+		}
+		if err := s.dest.SyncDirs(names); err != nil {
+			return err
+		}
+	}
+	t := s.snapshot()
+	s.mu.Lock()
+	s.finished = true
+	s.mu.Unlock()
+	if err := s.link.Send(wire.Counts{t.OK, t.Verified, t.Failed}.Append(nil, wire.KindFinished)); err != nil {
+		return lost(err)
+	}
+	if s.paths.Hasty {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.stop()
+		return nil
+	}
+	// The source leaves first: streams that ended before it has read the last
+	// message would look broken to it.
+	time.AfterFunc(farewell, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.stop()
+	})
+	return nil
+}
+
+// farewell is how long the sink waits for the source to leave.
+const farewell = 5 * time.Second
+
+// marks puts marks behind synced data, so that a crash of the machine leaves
+// little to check again.
+func (s *Sink) marks(ctx context.Context) {
+	t := time.NewTicker(markEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		if s.opts.Fsync == "none" {
+			continue // nothing is synced, so nothing may be marked
+		}
+		for _, f := range s.journaled() {
+			f.mu.Lock()
+			j, w := f.journal, f.w
+			f.mu.Unlock()
+			if j == nil {
+				continue
+			}
+			sync := w.Sync
+			if s.dest.Volatile() {
+				sync = nil
+			}
+			// A failing sync is met again when the file is complete; until then
+			// no mark is what says so.
+			_ = j.Mark(sync)
+		}
+	}
+}
+
+// journaled lists the files that have a journal.
+func (s *Sink) journaled() (l []*sinkFile) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.files {
+		if !f.small && f.e.Size >= journalMin {
+			l = append(l, f)
+		}
+	}
+	return l
+}
+
+// closeFiles ends what is unfinished: journals are closed, cleanly if the disk
+// takes the data in time.
+func (s *Sink) closeFiles(cause error) {
+	s.mu.Lock()
+	left := s.files
+	s.files = make(map[uint64]*sinkFile)
+	d := s.dest
+	s.mu.Unlock()
+	// Two seconds after its connection an end must be gone; a slow disk gets
+	// most of that, and what is not marked is checked by the next run.
+	late := time.Now().Add(1200 * time.Millisecond)
+	for _, f := range left {
+		f.mu.Lock()
+		f.over = true
+		j, w := f.journal, f.w
+		f.mu.Unlock()
+		if s.opts.Discard && cause != nil {
+			f.release()
+			_ = d.Discard(f.name)
+			continue
+		}
+		if j != nil && s.opts.Fsync != "none" && time.Now().Before(late) {
+			sync := w.Sync
+			if d.Volatile() {
+				sync = nil
+			}
+			closed := make(chan struct{})
+			go func() { _ = j.CloseClean(sync); close(closed) }() // ends with the disk's answer, or with the process
+			select {
+			case <-closed:
+			case <-time.After(time.Until(late)):
+			}
+		} else if j != nil {
+			_ = j.Flush()
+		}
+		if time.Now().Before(late) {
+			f.release()
+		}
+	}
+	if d != nil && time.Now().Before(late) {
+		d.Close()
+	}
+}
+
+// report is this end's counters for the other end.
+func (s *Sink) report() wire.Report {
+	r := wire.Report{Span: int64(time.Since(s.start)), Disk: s.work.disk.Load(), CPU: processCPU(), Cores: cores()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, x := range s.streams {
+		if x.id == inbandID && len(s.streams) > 1 {
+			continue
+		}
+		r.Streams++
+		r.Network += int64(x.st.Stats().RecvBlocked)
+	}
+	s.own, s.ownLast = r, s.own
+	return r
+}
+
+// lastOwn is the report before the latest.
+func (s *Sink) lastOwn() wire.Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ownLast
+}

@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+
+	"github.com/gomover/gomover/store"
+	"github.com/gomover/gomover/wire"
+)
+
+// classify gives the class of a file error at the sink (dest) or the source.
+func classify(err error, dest bool) wire.Class {
+	var f *wire.Fail
+	switch {
+	case err == nil:
+		return wire.ClassNone
+	case errors.As(err, &f):
+		return f.Class
+	case errors.Is(err, store.ErrNoSpace):
+		return wire.ClassSpace
+	case errors.Is(err, store.ErrLocked):
+		return wire.ClassBusy
+	case errors.Is(err, store.ErrName):
+		return wire.ClassProtocol
+	case dest:
+		return wire.ClassDest
+	default:
+		return wire.ClassSource
+	}
+}
+
+// reason is the text of a file error without the operation and path that the
+// system's errors carry, as the caller names the file itself.
+func reason(err error) string {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err.Error()
+	}
+	return err.Error()
+}
+
+// lost turns an error of the link into the error of the whole run.
+func lost(err error) error {
+	var f *wire.Fail
+	if errors.As(err, &f) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	if errors.Is(err, wire.ErrMalformed) {
+		return wire.Failf(wire.ClassProtocol, "the other end broke the protocol: %v", err)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) {
+		return wire.Failf(wire.ClassLost, "the connection ended")
+	}
+	return wire.Failf(wire.ClassLost, "the connection ended: %v", err)
+}

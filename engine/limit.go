@@ -1,0 +1,51 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// limiter holds all streams of an end together to a rate.
+type limiter struct {
+	mu   sync.Mutex
+	rate int64     // bytes per second; 0: none
+	next time.Time // when the next byte may go
+}
+
+func newLimiter(rate int64) *limiter { return &limiter{rate: rate} }
+
+// wait blocks until n more bytes may go.
+func (l *limiter) wait(ctx context.Context, n int) error {
+	l.mu.Lock()
+	if l.rate <= 0 {
+		l.mu.Unlock()
+		return nil
+	}
+	now := time.Now()
+	// What was not used up to 50 ms ago may be caught up.
+	if floor := now.Add(-50 * time.Millisecond); l.next.Before(floor) {
+		l.next = floor
+	}
+	at := l.next
+	l.next = l.next.Add(time.Duration(float64(n) / float64(l.rate) * float64(time.Second)))
+	l.mu.Unlock()
+	d := at.Sub(now)
+	if d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// busy sums what the streams of an end spend their time on, in nanoseconds.
+type busy struct {
+	disk, idle, limited, sent atomic.Int64
+}

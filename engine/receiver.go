@@ -1,0 +1,195 @@
+package engine
+
+import (
+	"errors"
+	"time"
+
+	"github.com/gomover/gomover/integrity"
+	"github.com/gomover/gomover/store"
+	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/wire"
+)
+
+// receive serves one stream until its end.
+func (s *Sink) receive(r *recvStream) {
+	f := transports.NewFrame(s.opts.FrameMax())
+	for {
+		if err := r.st.Recv(f); err != nil {
+			if !errors.Is(err, errEnded) {
+				s.streamEnded(r)
+			}
+			return
+		}
+		n := len(f.Body())
+		if err := s.frame(r, f.Body()); err != nil {
+			s.fail(err)
+			return
+		}
+		r.count.Add(1)
+		s.fresh.Add(int64(n))
+		s.wake()
+	}
+}
+
+// streamEnded forgets a stream that was closed or broke; the source sends again
+// what was on it.
+func (s *Sink) streamEnded(r *recvStream) {
+	r.st.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.id != inbandID {
+		delete(s.streams, r.id)
+	}
+}
+
+// frame deals with one frame. An error ends the job.
+func (s *Sink) frame(r *recvStream, b []byte) error {
+	if len(b) == 0 {
+		return wire.Failf(wire.ClassProtocol, "the other end sent an empty frame")
+	}
+	switch b[0] {
+	case wire.FrameBlock:
+		h, data, err := wire.ParseBlock(b)
+		if err != nil {
+			return lost(err)
+		}
+		return s.block(r, &h, data)
+	case wire.FramePack:
+		return lost2(wire.ParsePack(b, func(p wire.PackItem, data []byte) error { return s.item(r, &p, data) }))
+	}
+	return wire.Failf(wire.ClassProtocol, "the other end sent a frame of unknown kind %d", b[0])
+}
+
+func lost2(err error) error {
+	if err == nil {
+		return nil
+	}
+	return lost(err)
+}
+
+// wanted returns the file with a number, nil when it has ended.
+func (s *Sink) wanted(id uint64) *sinkFile {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.files[id]
+}
+
+// missed asks for a part again that came damaged.
+func (s *Sink) missed(r *recvStream, file uint64, block int64) error {
+	if err := s.link.Send(wire.Missed{Stream: r.id, File: file, Block: block}.Append(nil)); err != nil {
+		return lost(err)
+	}
+	return nil
+}
+
+// block stores one block.
+func (s *Sink) block(r *recvStream, h *wire.BlockHead, data []byte) error {
+	f := s.wanted(h.File)
+	if f == nil {
+		return nil // ended while this was under way
+	}
+	off := h.Block * f.blockSize
+	if f.small || h.Block >= f.blocks || int64(len(data)) != min(f.blockSize, f.e.Size-off) {
+		return wire.Failf(wire.ClassProtocol, "the other end sent a block that does not fit its file")
+	}
+	if integrity.Block(data, off, f.e.Size) != integrity.Sum(h.Sum) {
+		return s.missed(r, h.File, h.Block)
+	}
+	f.mu.Lock()
+	if f.over {
+		f.mu.Unlock()
+		return nil
+	}
+	if f.has(h.Block) {
+		// Sent again after a stream died. The repeat may be what says that the
+		// file did not change.
+		f.unchanged = f.unchanged || h.Unchanged
+		ready := f.readyLocked()
+		f.mu.Unlock()
+		if ready {
+			s.complete(f)
+		}
+		return nil
+	}
+	err := f.openLocked(s)
+	f.writers++
+	f.mu.Unlock()
+	start := time.Now()
+	if err == nil {
+		_, err = f.w.WriteAt(data, off)
+		if err == nil && !s.dest.Volatile() && (off/f.blockSize)%32 == 31 {
+			f.w.WriteBack(max(0, off-31*f.blockSize), 32*f.blockSize)
+		}
+	}
+	s.work.disk.Add(int64(time.Since(start)))
+	f.mu.Lock()
+	f.writers--
+	if err != nil {
+		f.mu.Unlock()
+		return s.fileError(f, err)
+	}
+	if !f.has(h.Block) {
+		f.set(h.Block)
+		f.tree.Add(h.Block, h.Sum)
+		if f.journal != nil {
+			f.journal.Add(h.Block, h.Sum)
+			f.dirty = true
+		}
+		s.stored(int64(len(data)))
+	}
+	f.unchanged = f.unchanged || h.Unchanged
+	ready := f.readyLocked()
+	f.mu.Unlock()
+	if ready {
+		s.complete(f)
+	}
+	return nil
+}
+
+// stored counts payload that is safe. It may be called with a file's lock held.
+func (s *Sink) stored(n int64) {
+	s.update(func(t *Totals) { t.DoneBytes += n; t.Verified += n })
+	s.mu.Lock()
+	s.need -= n
+	s.mu.Unlock()
+}
+
+// fileError ends one file, or the job when every other file would fare alike.
+func (s *Sink) fileError(f *sinkFile, err error) error {
+	if errors.Is(err, store.ErrNoSpace) {
+		return s.noSpace(err)
+	}
+	s.endFile(f, classify(err, true), reason(err))
+	return nil
+}
+
+// item stores one small file.
+func (s *Sink) item(r *recvStream, p *wire.PackItem, data []byte) error {
+	f := s.wanted(p.File)
+	if f == nil {
+		return nil
+	}
+	if !f.small || int64(len(data)) != f.e.Size {
+		return wire.Failf(wire.ClassProtocol, "the other end sent a small file of another length than it listed")
+	}
+	if integrity.Whole(data) != integrity.Sum(p.Sum) {
+		return s.missed(r, p.File, 0)
+	}
+	f.mu.Lock()
+	if f.over || f.finishing {
+		f.mu.Unlock()
+		return nil
+	}
+	f.finishing = true
+	f.sum = p.Sum
+	f.mu.Unlock()
+	start := time.Now()
+	err := s.dest.WriteSmall(storeEntry(f.name, &f.e), data, s.opts.Attrs)
+	s.work.disk.Add(int64(time.Since(start)))
+	if err != nil {
+		return s.fileError(f, err)
+	}
+	s.stored(int64(len(data)))
+	s.commits.add(f)
+	return nil
+}

@@ -1,0 +1,470 @@
+package engine
+
+import (
+	"sync"
+	"time"
+
+	"github.com/gomover/gomover/store"
+	"github.com/gomover/gomover/wire"
+)
+
+// Sizes of our choice, in bytes.
+const (
+	// smallFile: files up to this travel in packs. It is well below a block, so
+	// that a pack is not mostly one file.
+	smallFile = 64 << 10
+	// packFiles bounds the files in one pack, and with it the time for which a
+	// stream's other data waits behind them.
+	packFiles = 256
+)
+
+// srcFile is a file which the sink wants, at the source.
+type srcFile struct {
+	id    uint64
+	entry wire.Entry
+	src   store.Source
+
+	blockSize int64 // bytes
+	began     time.Time
+
+	opening sync.Mutex // held while the file is being opened, by one for all
+
+	// Guarded by sched.mu from here on.
+	extents   [][2]int64 // blocks still to be handed out, ascending
+	unread    int64      // blocks not yet read to the end, or to be read again
+	waiting   int64      // blocks handed out or lost, not confirmed
+	readers   int        // senders that use file now
+	file      store.ReadFile
+	open      bool  // file is set, or being opened
+	gone      bool  // given up; nothing more is sent
+	tries     int   // damaged frames so far
+	confirmed int64 // payload bytes confirmed
+	have      int64 // bytes that the sink had at the start
+	replace   bool
+}
+
+// blocks is the number of blocks of the file.
+func (f *srcFile) blocks() int64 { return (f.entry.Size + f.blockSize - 1) / f.blockSize }
+
+// slice is the work for one frame: one block of a file, or a pack.
+type slice struct {
+	file  *srcFile
+	block int64
+	pack  []*srcFile
+	bytes int64 // payload
+}
+
+// flight is a slice on its way, waiting for confirmation.
+type flight struct {
+	slice
+	done bool
+}
+
+// sched decides what goes next and knows what is on its way. Each wanted block
+// is in exactly one place: still in its file's extents, in retry, in one
+// flight, or confirmed.
+type sched struct {
+	packRoom int64 // bytes of a pack
+
+	mu        sync.Mutex // guards all below and srcFile's fields
+	cond      *sync.Cond
+	queue     []*srcFile // with blocks to hand out; the first is drawn from
+	retry     []slice
+	flights   map[uint32]*lane
+	unconf    int64 // payload bytes in flights
+	window    int64 // most of unconf
+	wanted    int64 // payload bytes not yet handed out, retry included
+	closed    error // set: next returns it
+	drained   func()
+	confBytes int64 // payload bytes confirmed
+}
+
+// lane is what is under way on one stream, oldest first.
+type lane struct {
+	flights []flight
+	base    uint64 // frames confirmed before flights[0]
+	stopped bool   // draw no more
+}
+
+func newSched(packRoom, window int64) *sched {
+	s := &sched{packRoom: packRoom, window: window, flights: make(map[uint32]*lane)}
+	s.cond = sync.NewCond(&s.mu)
+	return s
+}
+
+// want queues blocks of f.
+func (s *sched) want(f *srcFile, extents [][2]int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.extents = extents
+	for _, e := range extents {
+		f.unread += e[1] - e[0]
+		s.wanted += s.span(f, e)
+	}
+	s.queue = append(s.queue, f)
+	// One more sender may find work; packs want several files, so waking all
+	// for each file would be wasteful.
+	s.cond.Signal()
+}
+
+// span is the length in bytes of blocks e of f.
+func (s *sched) span(f *srcFile, e [2]int64) int64 {
+	return min(e[1]*f.blockSize, f.entry.Size) - e[0]*f.blockSize
+}
+
+// addStream makes a lane for stream id.
+func (s *sched) addStream(id uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flights[id] = &lane{}
+}
+
+// resumeStream makes a lane for stream id, or opens the one that was stopped.
+func (s *sched) resumeStream(id uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.flights[id]; l != nil {
+		l.stopped = false
+		return
+	}
+	s.flights[id] = &lane{}
+}
+
+// stopStream makes next return for stream id once it asks again.
+func (s *sched) stopStream(id uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.flights[id]; l != nil {
+		l.stopped = true
+	}
+	s.cond.Broadcast()
+}
+
+// next waits for work for stream id and notes it as under way there. ok is
+// false when the stream shall end.
+func (s *sched) next(id uint32) (sl slice, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.flights[id]
+	for {
+		if l == nil || l.stopped || s.closed != nil {
+			return slice{}, false
+		}
+		if s.unconf < s.window || s.unconf == 0 {
+			if sl, ok := s.drawLocked(); ok {
+				s.unconf += sl.bytes
+				s.wanted -= sl.bytes
+				l.flights = append(l.flights, flight{slice: sl})
+				return sl, true
+			}
+		}
+		s.cond.Wait()
+	}
+}
+
+// drawLocked takes the next slice off the queues.
+func (s *sched) drawLocked() (slice, bool) {
+	for len(s.retry) > 0 {
+		sl := s.retry[0]
+		s.retry = s.retry[1:]
+		if sl.file.gone {
+			s.wanted -= sl.bytes
+			sl.file.waiting--
+			s.settleLocked(sl.file)
+			continue
+		}
+		sl.file.readers++
+		return sl, true
+	}
+	for len(s.queue) > 0 {
+		f := s.queue[0]
+		if f.gone {
+			s.dropHeadLocked()
+			continue
+		}
+		if f.entry.Size <= smallFile {
+			return s.drawPackLocked(), true
+		}
+		e := &f.extents[0]
+		sl := slice{file: f, block: e[0], bytes: s.span(f, [2]int64{e[0], e[0] + 1})}
+		if e[0]++; e[0] == e[1] {
+			if f.extents = f.extents[1:]; len(f.extents) == 0 {
+				s.queue = s.queue[1:]
+			}
+		}
+		f.waiting++
+		f.readers++
+		return sl, true
+	}
+	s.queue = nil // lets go of the old array
+	return slice{}, false
+}
+
+func (s *sched) dropHeadLocked() {
+	f := s.queue[0]
+	for _, e := range f.extents {
+		s.wanted -= s.span(f, e)
+	}
+	f.extents = nil
+	s.queue = s.queue[1:]
+}
+
+// drawPackLocked takes small files from the head of the queue, as many as fit
+// a block together.
+func (s *sched) drawPackLocked() slice {
+	sl := slice{}
+	room := s.packRoom
+	n := 0
+	for _, f := range s.queue {
+		if f.gone {
+			s.wanted -= f.entry.Size
+			f.extents = nil
+			n++
+			continue
+		}
+		if f.entry.Size > smallFile || len(sl.pack) == packFiles || (len(sl.pack) > 0 && room < f.entry.Size+wire.PackItemLen) {
+			break
+		}
+		f.extents = nil
+		f.waiting++
+		room -= f.entry.Size + wire.PackItemLen
+		sl.bytes += f.entry.Size
+		sl.pack = append(sl.pack, f)
+		n++
+	}
+	s.queue = s.queue[n:]
+	return sl
+}
+
+// release says that a sender has read its block of f. last is true when f has
+// been read to the end by everybody.
+func (s *sched) release(f *srcFile) (last bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.readers--
+	f.unread--
+	return f.unread == 0
+}
+
+// unsent takes the newest slice of stream id back: it was not sent, as its file
+// is given up.
+func (s *sched) unsent(id uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.flights[id]
+	if l == nil || len(l.flights) == 0 {
+		return
+	}
+	n := len(l.flights) - 1
+	fl := l.flights[n]
+	l.flights = l.flights[:n]
+	s.unconf -= fl.bytes
+	if fl.file != nil {
+		fl.file.waiting--
+		s.settleLocked(fl.file)
+	}
+	for _, f := range fl.pack {
+		f.waiting--
+	}
+	s.cond.Broadcast()
+}
+
+// leave takes f out of the newest pack of stream id: it is not sent with it.
+func (s *sched) leave(id uint32, f *srcFile) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.flights[id]
+	if l == nil || len(l.flights) == 0 {
+		return
+	}
+	fl := &l.flights[len(l.flights)-1]
+	for k, p := range fl.pack {
+		if p == f {
+			fl.pack = append(fl.pack[:k:k], fl.pack[k+1:]...)
+			fl.bytes -= f.entry.Size
+			s.unconf -= f.entry.Size
+			f.waiting--
+			return
+		}
+	}
+}
+
+// stored takes a confirmation: the sink has dealt with frames of stream id up
+// to count. It returns the payload bytes that this newly confirmed; an
+// impossible count is an error.
+func (s *sched) stored(id uint32, count uint64) (bytes int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.flights[id]
+	if l == nil {
+		return 0, nil // of a stream that died; its frames were taken back
+	}
+	if count > l.base+uint64(len(l.flights)) {
+		return 0, wire.Failf(wire.ClassProtocol, "the other end confirmed more than was sent")
+	}
+	for l.base < count {
+		bytes += s.landLocked(&l.flights[0])
+		l.flights = l.flights[1:]
+		l.base++
+	}
+	s.confBytes += bytes
+	if bytes > 0 {
+		s.cond.Broadcast()
+	}
+	return bytes, nil
+}
+
+// landLocked ends a flight and returns its bytes.
+func (s *sched) landLocked(fl *flight) int64 {
+	s.unconf -= fl.bytes
+	if fl.done { // already taken back by missed
+		return 0
+	}
+	if fl.file != nil {
+		fl.file.waiting--
+		fl.file.confirmed += fl.bytes
+		s.settleLocked(fl.file)
+	}
+	for _, f := range fl.pack {
+		f.waiting--
+		f.confirmed = f.entry.Size
+	}
+	return fl.bytes
+}
+
+// settleLocked closes f when nobody will read it again for now.
+func (s *sched) settleLocked(f *srcFile) {
+	if f.file != nil && f.readers == 0 && f.waiting == 0 && (f.gone || len(f.extents) == 0) {
+		f.file.Close()
+		f.file = nil
+	}
+}
+
+// missed takes a block back that came damaged over stream id; it is sent again
+// by whoever asks next. ok is false when it has been tried too often or is not
+// under way.
+func (s *sched) missed(id uint32, file uint64, block int64) (f *srcFile, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.flights[id]
+	if l == nil {
+		return nil, true
+	}
+	for i := range l.flights {
+		fl := &l.flights[i]
+		if fl.done {
+			continue
+		}
+		if fl.file != nil && fl.file.id == file && fl.block == block {
+			fl.done = true
+			return fl.file, s.againLocked(fl.slice)
+		}
+		for k, p := range fl.pack {
+			if p.id == file {
+				fl.pack = append(fl.pack[:k:k], fl.pack[k+1:]...)
+				return p, s.againLocked(slice{pack: []*srcFile{p}, bytes: p.entry.Size})
+			}
+		}
+	}
+	return nil, true
+}
+
+// maxTries is how often a damaged block is asked for again.
+const maxTries = 5
+
+func (s *sched) againLocked(sl slice) bool {
+	ok := true
+	if sl.file != nil {
+		sl.file.tries++
+		sl.file.unread++
+		ok = sl.file.tries <= maxTries
+		s.retry = append(s.retry, sl)
+	}
+	for _, f := range sl.pack {
+		f.tries++
+		ok = ok && f.tries <= maxTries
+		f.waiting--
+		f.extents = [][2]int64{{0, 1}}
+		s.queue = append([]*srcFile{f}, s.queue...)
+	}
+	s.wanted += sl.bytes
+	s.cond.Broadcast()
+	return ok
+}
+
+// lost takes back everything under way on stream id, which is dead. It returns
+// the payload bytes that will be sent again.
+func (s *sched) lost(id uint32) (bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.flights[id]
+	if l == nil {
+		return 0
+	}
+	delete(s.flights, id)
+	l.stopped = true
+	for i := range l.flights {
+		fl := &l.flights[i]
+		s.unconf -= fl.bytes
+		if fl.done {
+			continue
+		}
+		bytes += fl.bytes
+		s.wanted += fl.bytes
+		if fl.file != nil {
+			fl.file.unread++
+			s.retry = append(s.retry, fl.slice)
+		}
+		for _, f := range fl.pack {
+			f.waiting--
+			f.extents = [][2]int64{{0, 1}}
+			s.queue = append([]*srcFile{f}, s.queue...)
+		}
+	}
+	s.cond.Broadcast()
+	return bytes
+}
+
+// giveUp makes f gone.
+func (s *sched) giveUp(f *srcFile) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.gone = true
+	s.settleLocked(f)
+	s.cond.Broadcast()
+}
+
+// idle tells whether stream id has nothing under way.
+func (s *sched) idle(id uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.flights[id]
+	return l == nil || len(l.flights) == 0
+}
+
+// load is a snapshot: payload bytes to be handed out, and under way.
+func (s *sched) load() (wanted, underway int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wanted, s.unconf
+}
+
+// setWindow sets the most payload bytes that may be under way.
+func (s *sched) setWindow(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n != s.window {
+		s.window = n
+		s.cond.Broadcast()
+	}
+}
+
+// fail ends every next with ok false.
+func (s *sched) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed == nil {
+		s.closed = err
+	}
+	s.cond.Broadcast()
+}

@@ -1,0 +1,221 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/gomover/gomover/integrity"
+	"github.com/gomover/gomover/store"
+	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/wire"
+)
+
+// frameMax is the longest frame body in bytes for blocks of up to bs.
+func frameMax(bs int64) int {
+	return int(max(bs, DefaultBlock, smallFile)) + wire.BlockHeadLen + wire.PackHeadLen + wire.PackItemLen
+}
+
+// FrameMax is the longest frame body in bytes that a job with these options
+// sends.
+func (o *Options) FrameMax() int {
+	bs := o.BlockSize
+	if bs == 0 {
+		bs = DefaultBlock
+	}
+	return frameMax(bs)
+}
+
+// ahead is how far in bytes files are read ahead of the blocks being sent, and
+// how often that is asked for.
+const ahead = 4 << 20
+
+// send serves one stream until it is stopped or dead.
+func (s *Source) send(ctx context.Context, ss *sendStream) {
+	f := transports.NewFrame(s.opts.FrameMax())
+	for {
+		start := time.Now()
+		sl, ok := s.sched.next(ss.id)
+		s.work.idle.Add(int64(time.Since(start)))
+		if !ok {
+			break
+		}
+		if sl.file != nil {
+			ok = s.fillBlock(f, &sl)
+		} else {
+			ok = s.fillPack(f, ss.id, &sl)
+		}
+		if !ok {
+			s.sched.unsent(ss.id)
+			continue
+		}
+		if s.opts.Rate > 0 {
+			start = time.Now()
+			if s.limit.wait(ctx, len(f.Body())) != nil {
+				break
+			}
+			s.work.limited.Add(int64(time.Since(start)))
+		}
+		if err := ss.st.Send(f); err != nil {
+			s.streamDead(ss, err)
+			return
+		}
+		s.work.sent.Add(sl.bytes)
+	}
+	// Stopped in good order: what is under way is still confirmed, or taken
+	// back when the stream dies.
+	ss.stopped.Store(true)
+}
+
+// fillBlock reads a block into f; false: it can't be sent.
+func (s *Source) fillBlock(f *transports.Frame, sl *slice) bool {
+	file := sl.file
+	off := sl.block * file.blockSize
+	body := f.Resize(wire.BlockHeadLen + int(sl.bytes))
+	data := body[wire.BlockHeadLen:]
+	start := time.Now()
+	r, err := s.opened(file)
+	if err == nil {
+		if off%ahead == 0 {
+			r.Ahead(off+ahead, ahead)
+		}
+		var n int
+		if n, err = r.ReadAt(data, off); n == len(data) {
+			err = nil
+		}
+	}
+	s.work.disk.Add(int64(time.Since(start)))
+	h := wire.BlockHead{File: file.id, Block: sl.block, Len: len(data)}
+	last := false
+	if err == nil {
+		h.Sum = integrity.Block(data, off, file.entry.Size)
+	}
+	// Only after the bytes are read may another reader count as the last.
+	last = s.sched.release(file)
+	if err == nil && last {
+		var now store.Entry
+		if now, err = r.Stat(); err == nil {
+			if what := difference(&file.entry, &now); what != "" && s.opts.OnChange != "ignore" {
+				s.changed(file, what)
+				return false
+			}
+			h.Unchanged = true
+		}
+	}
+	if err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			s.changed(file, "became shorter")
+		} else {
+			s.unreadable(file, err)
+		}
+		return false
+	}
+	h.Put(body)
+	return true
+}
+
+// unreadable gives up a file that can't be read.
+func (s *Source) unreadable(f *srcFile, err error) {
+	text := reason(err)
+	if errors.Is(err, fs.ErrNotExist) {
+		text = "vanished before it was read"
+	}
+	s.gone(f, wire.ClassSource, text, false)
+}
+
+// difference says how a file is not what was listed, or "".
+func difference(e *wire.Entry, now *store.Entry) string {
+	switch {
+	case now.Size < e.Size:
+		return "became shorter"
+	case now.Size > e.Size:
+		return "grew"
+	case now.ModTime != e.ModTime:
+		return "changed"
+	case e.Ino != 0 && now.Ino != e.Ino:
+		return "was replaced"
+	}
+	return ""
+}
+
+// opened returns the open file, opening it once for all its readers.
+func (s *Source) opened(f *srcFile) (store.ReadFile, error) {
+	f.opening.Lock()
+	defer f.opening.Unlock()
+	s.sched.mu.Lock()
+	r := f.file
+	s.sched.mu.Unlock()
+	if r != nil {
+		return r, nil
+	}
+	r, err := f.src.Open(f.entry.Name)
+	if err != nil {
+		return nil, err
+	}
+	s.sched.mu.Lock()
+	defer s.sched.mu.Unlock()
+	f.file = r
+	return r, nil
+}
+
+// fillPack reads small files into f; false: none of them can be sent.
+func (s *Source) fillPack(f *transports.Frame, id uint32, sl *slice) bool {
+	start := time.Now()
+	defer func() { s.work.disk.Add(int64(time.Since(start))) }()
+	size := wire.PackHeadLen
+	for _, p := range sl.pack {
+		size += wire.PackItemLen + int(p.entry.Size)
+	}
+	body := f.Resize(size)
+	at, n := wire.PackHeadLen, 0
+	for _, p := range sl.pack[:len(sl.pack):len(sl.pack)] {
+		item := body[at:]
+		data := item[wire.PackItemLen : wire.PackItemLen+int(p.entry.Size)]
+		what, err := s.readSmall(p, data)
+		if err != nil || what != "" {
+			s.sched.leave(id, p)
+			if err != nil {
+				s.unreadable(p, err)
+			} else {
+				s.changed(p, what)
+			}
+			continue
+		}
+		h := wire.PackItem{File: p.id, Len: len(data), Sum: integrity.Whole(data)}
+		h.Put(item)
+		at += wire.PackItemLen + len(data)
+		n++
+	}
+	if n == 0 {
+		return false
+	}
+	wire.PutPackHead(body, n)
+	f.Resize(at)
+	return true
+}
+
+// readSmall reads all of a small file; what says how it is not what was listed.
+func (s *Source) readSmall(p *srcFile, data []byte) (what string, err error) {
+	r, err := p.src.Open(p.entry.Name)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	if n, err := r.ReadAt(data, 0); n < len(data) {
+		if errors.Is(err, io.EOF) {
+			return "became shorter", nil
+		}
+		return "", fmt.Errorf("reading: %w", err)
+	}
+	if s.opts.OnChange == "ignore" {
+		return "", nil
+	}
+	now, err := r.Stat()
+	if err != nil {
+		return "", err
+	}
+	return difference(&p.entry, &now), nil
+}

@@ -1,0 +1,423 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/store"
+	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/wire"
+)
+
+// Sink is the writing end of a job.
+type Sink struct {
+	opts   Options
+	paths  Paths
+	target Target
+	link   Link
+	emitter
+	counters
+	inband *inband
+	work   busy
+	start  time.Time
+	wg     sync.WaitGroup // all but receivers
+	recvWG sync.WaitGroup // receivers
+
+	manifests chan checkItem // from the link's reader to the checker; closed by nobody
+	kick      chan struct{}  // wakes the confirmer; capacity 1
+	fresh     atomic.Int64   // bytes stored since the last confirmation
+	commits   committer
+
+	mu       sync.Mutex // guards what follows
+	dest     store.Dest // nil until the first root is known
+	destRoot string
+	prefixes []string // of each root: what its names begin with
+	rootKind []store.Kind
+	files    map[uint64]*sinkFile
+	sums     map[uint64]*sumWait // waiting for a hash of the source
+	nextID   uint64
+	retries  int // entries promised to come again
+	dirs     []dirEnd
+	streams  map[uint32]*recvStream
+	nextDial uint32
+	doneQ    wire.Done
+	ended    error
+	stop     func()
+	endSeen  bool
+	finished bool
+	need     int64 // bytes wanted and not written yet
+	free     int64 // bytes free at freeAt
+	freeAt   time.Time
+	far      wire.Report
+	own      wire.Report // the latest, and the one before
+	ownLast  wire.Report
+}
+
+// dirEnd is a directory whose attributes are set when all is in it.
+type dirEnd struct {
+	name     string
+	mode     uint32
+	mtime    int64
+	uid, gid uint32
+}
+
+// recvStream is one stream at the sink.
+type recvStream struct {
+	id    uint32
+	st    transports.Stream
+	count atomic.Uint64 // frames dealt with
+	told  uint64        // count last confirmed; the confirmer's
+}
+
+// checkItem is what the checker takes: a batch of entries, the end of them, or
+// a hash of the source.
+type checkItem struct {
+	m   wire.Manifest
+	end bool
+	sum *wire.FileSum
+}
+
+// maxListed bounds what a source may have under way; a source of ours stays
+// far below.
+const maxListed = 2 * maxOutstanding
+
+// NewSink returns a sink that writes to t. rec may be nil.
+func NewSink(o Options, p Paths, l Link, t Target, rec events.Recorder) *Sink {
+	s := &Sink{opts: o, paths: p, target: t, link: l, emitter: emitter{rec}, inband: newInband(l), start: time.Now(),
+		manifests: make(chan checkItem, 8), kick: make(chan struct{}, 1),
+		files: make(map[uint64]*sinkFile), sums: make(map[uint64]*sumWait), streams: make(map[uint32]*recvStream),
+		nextDial: 2}
+	s.commits.init(s)
+	return s
+}
+
+// Totals returns a snapshot; any goroutine may call it.
+func (s *Sink) Totals() Totals {
+	t := s.snapshot()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.Streams = len(s.streams)
+	if s.streams[inbandID] != nil {
+		t.Streams--
+	}
+	t.Sent = s.far.Sent
+	t.Retrans = s.far.Retrans
+	t.RTT = time.Duration(s.far.RTT)
+	return t
+}
+
+// Run does the sink's part and returns when everything is committed, or with
+// the error that ended the job; journals are closed either way. It does not
+// close the link.
+func (s *Sink) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.mu.Lock()
+	s.stop = cancel
+	s.mu.Unlock()
+	s.startStream(&recvStream{id: inbandID, st: s.inband})
+	readDone := make(chan error, 1)
+	go func() { readDone <- s.readLink(ctx) }() // ends when the owner closes the link
+	s.wg.Go(func() { s.check(ctx) })
+	s.wg.Go(func() { s.confirm(ctx) })
+	s.wg.Go(func() { s.commits.run(ctx) })
+	s.wg.Go(func() { s.marks(ctx) })
+	if s.paths.Endpoint != nil {
+		s.wg.Go(func() { s.acceptLoop(ctx) })
+	}
+
+	var err error
+	select {
+	case err = <-readDone:
+		s.mu.Lock()
+		if s.finished {
+			err = nil // the source goes when it has heard that we are done
+		}
+		s.mu.Unlock()
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	if err == nil {
+		err = s.ended
+	}
+	if err == nil && !s.finished {
+		err = context.Cause(ctx)
+	}
+	streams := make([]*recvStream, 0, len(s.streams))
+	for _, r := range s.streams {
+		streams = append(streams, r)
+	}
+	s.ended = err
+	s.mu.Unlock()
+	cancel()
+	for _, r := range streams {
+		r.st.Close()
+	}
+	s.inband.Close()
+	if s.paths.Endpoint != nil {
+		s.paths.Endpoint.Close()
+	}
+	s.recvWG.Wait()
+	s.wg.Wait()
+	if err != nil {
+		s.tellFail(err)
+	}
+	s.closeFiles(err)
+	return err
+}
+
+// tellFail sends the reason to the source, unless it came from there.
+func (s *Sink) tellFail(err error) {
+	f := new(wire.Fail)
+	if !errors.As(err, &f) {
+		f = wire.Failf(wire.ClassStopped, "stopped")
+	}
+	if f.Class == wire.ClassLost {
+		return
+	}
+	if b, jerr := wire.AppendJSON(nil, wire.KindFail, f); jerr == nil {
+		_ = s.link.Send(b) // if the link is gone the source knows
+	}
+}
+
+// fail ends the run with err, unless something has ended it before.
+func (s *Sink) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended == nil && !s.finished {
+		s.ended = err
+	}
+	if s.stop != nil {
+		s.stop()
+	}
+}
+
+func (s *Sink) readLink(ctx context.Context) error {
+	for {
+		msg, err := s.link.Recv()
+		if err != nil {
+			return lost(err)
+		}
+		k, body, err := wire.Split(msg)
+		if err == nil {
+			err = s.handle(ctx, k, body)
+		}
+		if err != nil {
+			return lost(err)
+		}
+	}
+}
+
+func (s *Sink) handle(ctx context.Context, k wire.Kind, body []byte) error {
+	switch k {
+	case wire.KindData:
+		s.inband.deliver(body)
+	case wire.KindManifest:
+		m, err := wire.ParseManifest(body)
+		if err != nil {
+			return err
+		}
+		return s.queue(ctx, checkItem{m: m})
+	case wire.KindEnd:
+		c, err := wire.ParseCounts(body)
+		if err != nil {
+			return err
+		}
+		s.update(func(t *Totals) { t.Listed = true; t.Failed += c[4] })
+		t := s.snapshot()
+		s.emit(events.Scan{Files: t.Files, Dirs: t.Dirs, Bytes: t.Bytes, Done: true})
+		return s.queue(ctx, checkItem{end: true})
+	case wire.KindFileSum:
+		m, err := wire.ParseFileSum(body)
+		if err != nil {
+			return err
+		}
+		return s.queue(ctx, checkItem{sum: &m})
+	case wire.KindGone:
+		m, err := wire.ParseGone(body)
+		if err != nil {
+			return err
+		}
+		return s.gone(&m)
+	case wire.KindStreams:
+		var m wire.Streams
+		if err := wire.ParseJSON(body, &m); err != nil {
+			return err
+		}
+		s.wg.Go(func() { s.dial(ctx, min(m.Count, maxStreams)) })
+	case wire.KindReport:
+		var r wire.Report
+		if err := wire.ParseJSON(body, &r); err != nil {
+			return err
+		}
+		return s.farReport(r)
+	case wire.KindFail:
+		f := new(wire.Fail)
+		if err := wire.ParseJSON(body, f); err != nil {
+			return err
+		}
+		return f
+	case wire.KindWarn:
+		var w wire.Warn
+		if err := wire.ParseJSON(body, &w); err != nil {
+			return err
+		}
+		if w.Code == "source.read" {
+			s.emit(events.File{Path: string(w.Path), Action: "fail", Error: w.Text, Verified: "none", Class: wire.ClassSource})
+		} else {
+			s.emit(events.Warn{Code: w.Code, Message: w.Text, Host: s.paths.Name, Path: string(w.Path)})
+		}
+	case wire.KindPing:
+		return s.link.Send([]byte{byte(wire.KindPong)}, body)
+	case wire.KindPong:
+	case wire.KindBye:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.finished {
+			return fmt.Errorf("%w: bye before the end", wire.ErrMalformed)
+		}
+		s.stop()
+	default:
+		return fmt.Errorf("%w: unexpected kind %d", wire.ErrMalformed, k)
+	}
+	return nil
+}
+
+// queue hands an item to the checker; it waits while the checker is busy, and
+// with it the source's listing.
+func (s *Sink) queue(ctx context.Context, it checkItem) error {
+	select {
+	case s.manifests <- it:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// maxStreams bounds the streams of one job.
+const maxStreams = 256
+
+func (s *Sink) acceptLoop(ctx context.Context) {
+	for {
+		st, err := s.paths.Endpoint.Accept(ctx)
+		if err != nil {
+			return
+		}
+		s.startStream(&recvStream{id: st.ID(), st: st})
+	}
+}
+
+// startStream takes a stream into use.
+func (s *Sink) startStream(r *recvStream) {
+	s.mu.Lock()
+	if _, dup := s.streams[r.id]; dup || s.ended != nil || s.finished || len(s.streams) > maxStreams {
+		s.mu.Unlock()
+		r.st.Close()
+		return
+	}
+	s.streams[r.id] = r
+	s.recvWG.Add(1) // under the lock: Run waits only after ended is set
+	s.mu.Unlock()
+	go func() {
+		defer s.recvWG.Done()
+		s.receive(r)
+	}()
+}
+
+// dial makes streams until there are n, as the source asks.
+func (s *Sink) dial(ctx context.Context, n int) {
+	if s.paths.Endpoint == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, wayTimeout)
+	defer cancel()
+	s.mu.Lock()
+	missing := n - (len(s.streams) - 1) // not counting the one inside the link
+	s.mu.Unlock()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	for range missing {
+		s.mu.Lock()
+		id := s.nextDial
+		s.nextDial += 2
+		s.mu.Unlock()
+		wg.Go(func() {
+			st, err := s.paths.Endpoint.Dial(ctx, s.paths.Far, id)
+			if err != nil {
+				mu.Lock()
+				failed = err
+				mu.Unlock()
+				return
+			}
+			s.startStream(&recvStream{id: id, st: st})
+		})
+	}
+	wg.Wait()
+	if failed != nil {
+		if b, err := wire.AppendJSON(nil, wire.KindStreams, wire.Streams{Count: n, Error: failed.Error()}); err == nil {
+			_ = s.link.Send(b) // a dead link ends the run by itself
+		}
+	}
+}
+
+// farReport takes the source's counters, which a sink's user sees.
+func (s *Sink) farReport(r wire.Report) error {
+	s.mu.Lock()
+	old := s.far
+	s.far = r
+	streams := len(s.streams)
+	s.mu.Unlock()
+	mine := s.report()
+	by := s.limitedBy(old, r, mine)
+	s.update(func(t *Totals) { t.LimitedBy = by })
+	span := float64(r.Span-old.Span) / 1e9
+	if span > 0 && streams > 0 {
+		before := make(map[uint32]int64, len(old.PerStr))
+		for _, p := range old.PerStr {
+			before[p.Stream] = p.Bytes
+		}
+		for _, p := range r.PerStr {
+			s.emit(events.ProgressStream{Stream: p.Stream, Peer: p.Peer, RateBps: int64(float64(p.Bytes-before[p.Stream]) / span),
+				RTTms: msOf(time.Duration(p.RTT)), Retrans: p.Retrans, CwndBytes: p.Cwnd})
+		}
+	}
+	b, err := wire.AppendJSON(nil, wire.KindReport, mine)
+	if err != nil {
+		return err
+	}
+	return s.link.Send(b)
+}
+
+// limitedBy names what held the transfer back between two reports of the
+// source, seen from the sink.
+func (s *Sink) limitedBy(old, now, mine wire.Report) string {
+	if now.Streams == 0 {
+		return "network"
+	}
+	all := float64(now.Span-old.Span) * float64(now.Streams)
+	if all <= 0 {
+		return "unknown"
+	}
+	net, disk := float64(now.Network-old.Network)/all, float64(now.Disk-old.Disk)/all
+	idle := float64(now.Idle-old.Idle) / all
+	if net+idle > 0.5 {
+		last := s.lastOwn()
+		if by, ok := farLimit(mine, last); ok {
+			return by
+		}
+		if idle > 0.5 && net < 0.2 {
+			return "too many small files"
+		}
+		return "network"
+	}
+	if disk > 0.4 {
+		return "source disk"
+	}
+	return "source cpu"
+}

@@ -1,0 +1,376 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/gomover/gomover/integrity"
+	"github.com/gomover/gomover/journal"
+	"github.com/gomover/gomover/store"
+	"github.com/gomover/gomover/wire"
+)
+
+// journalMin is the size in bytes from which an unfinished file has a journal.
+// Below it, starting over costs less than keeping one.
+const journalMin = 2 << 20
+
+// sinkFile is a file on its way at the sink.
+type sinkFile struct {
+	id        uint64
+	e         wire.Entry
+	name      string // below the destination's root
+	small     bool   // comes whole in a pack
+	blockSize int64
+	blocks    int64
+	had       int64 // bytes here at the start
+	replace   bool
+	began     time.Time
+	expect    string // hex of the hash that a small file must have
+
+	mu        sync.Mutex // guards what follows
+	w         store.WriteFile
+	jf        store.AppendFile
+	journal   *journal.Journal
+	dirty     bool // journal has what is not flushed
+	bits      []uint64
+	left      int64 // blocks not here
+	tree      *integrity.Tree
+	sum       [32]byte
+	writers   int  // writing a block now
+	unchanged bool // the source said so, having read all
+	finishing bool // complete, on its way to its final name
+	over      bool // ended
+}
+
+func (s *Sink) newFile(id uint64, e *wire.Entry, name string) *sinkFile {
+	f := &sinkFile{id: id, e: *e, name: name, small: e.Size <= smallFile, began: time.Now()}
+	f.blockSize = s.opts.BlockSizeFor(e.Size)
+	f.blocks = (e.Size + f.blockSize - 1) / f.blockSize
+	if !f.small {
+		f.bits = make([]uint64, (f.blocks+63)/64)
+		f.left = f.blocks
+		f.tree = integrity.NewTree(e.Size, f.blockSize)
+	}
+	return f
+}
+
+func (f *sinkFile) has(block int64) bool { return f.bits[block/64]>>(block%64)&1 == 1 }
+
+func (f *sinkFile) set(block int64) {
+	f.bits[block/64] |= 1 << (block % 64)
+	f.left--
+}
+
+// readyLocked claims the completion for one caller: true once, when all blocks
+// are here, nobody writes and the source has vouched for them.
+func (f *sinkFile) readyLocked() bool {
+	if f.left > 0 || !f.unchanged || f.writers > 0 || f.finishing || f.over {
+		return false
+	}
+	f.finishing = true
+	return true
+}
+
+// openLocked opens the unfinished file anew, if it is not open.
+func (f *sinkFile) openLocked(s *Sink) error {
+	if f.w != nil {
+		return nil
+	}
+	w, found, err := s.dest.OpenPartial(f.name)
+	if err != nil {
+		return err
+	}
+	if found {
+		if err := w.Truncate(0); err != nil {
+			w.Close()
+			return err
+		}
+	}
+	f.w = w
+	if f.e.Size >= journalMin {
+		return f.newJournalLocked(s)
+	}
+	return nil
+}
+
+func (f *sinkFile) header(s *Sink) journal.Header {
+	return journal.Header{JobID: jobBytes(s.opts.JobID), Size: f.e.Size, ModTime: f.e.ModTime, Ino: f.e.Ino,
+		BlockSize: f.blockSize, Hash: integrity.Name, Name: f.name}
+}
+
+// jobBytes is a job's ID as journals hold it.
+func jobBytes(id string) (b [16]byte) {
+	copy(b[:], id)
+	return b
+}
+
+func (f *sinkFile) newJournalLocked(s *Sink) (err error) {
+	if f.jf == nil {
+		if f.jf, err = s.dest.OpenJournal(f.name); err != nil {
+			return err
+		}
+	}
+	f.journal, err = journal.Create(f.jf, f.header(s))
+	return err
+}
+
+// resume looks for what an earlier run left of f and checks it. It returns
+// false when there is nothing to go on with.
+func (s *Sink) resume(f *sinkFile) (found bool, err error) {
+	if s.opts.Resume == "never" || f.e.Size < journalMin {
+		return false, nil
+	}
+	if _, err := s.dest.Lookup(s.dest.TempName(f.name)); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		return false, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.w, found, err = s.dest.OpenPartial(f.name); err != nil {
+		return false, err
+	}
+	if f.jf, err = s.dest.OpenJournal(f.name); err != nil {
+		return false, err
+	}
+	j, st, jerr := journal.Open(f.jf)
+	want := f.header(s)
+	if !found || jerr != nil || st.Header != want {
+		// Of another state of the source, or unreadable: start over.
+		if err := f.w.Truncate(0); err != nil {
+			return false, err
+		}
+		return false, f.newJournalLocked(s)
+	}
+	f.journal = j
+	buf := make([]byte, f.blockSize)
+	for b, sum := range st.Recorded() {
+		if b >= f.blocks {
+			continue
+		}
+		off := b * f.blockSize
+		n := min(f.blockSize, f.e.Size-off)
+		if !st.Synced(b) || s.opts.Checksum {
+			// Noted after the last sync: the disk may not have it.
+			if k, _ := f.w.ReadAt(buf[:n], off); int64(k) < n || integrity.Block(buf[:n], off, f.e.Size) != integrity.Sum(sum) {
+				continue
+			}
+		}
+		f.set(b)
+		f.tree.Add(b, sum)
+		f.had += n
+	}
+	return true, nil
+}
+
+// lacking lists the blocks that are not here, and cuts the list when it would
+// be longer than a message may be: the rest is sent although it is here.
+func (f *sinkFile) lacking() (ext [][2]int64) {
+	for b := int64(0); b < f.blocks; b++ {
+		if f.has(b) {
+			continue
+		}
+		lo := b
+		for b < f.blocks && !f.has(b) {
+			b++
+		}
+		if len(ext) == wire.MaxExtents {
+			ext[len(ext)-1][1] = b
+			continue
+		}
+		ext = append(ext, [2]int64{lo, b})
+	}
+	return ext
+}
+
+func storeEntry(name string, e *wire.Entry) store.Entry {
+	return store.Entry{Name: name, Kind: store.Kind(e.Kind), Size: e.Size, Mode: e.Mode, ModTime: e.ModTime, UID: e.UID, GID: e.GID, Target: e.Target}
+}
+
+// complete brings a file with all its blocks to the committer.
+func (s *Sink) complete(f *sinkFile) {
+	if err := s.seal(f); err != nil {
+		if err := s.fileError(f, err); err != nil {
+			s.fail(err)
+		}
+		return
+	}
+	s.commits.add(f)
+}
+
+// seal gives a complete file its length and attributes and checks what is to be
+// checked of the whole.
+func (s *Sink) seal(f *sinkFile) error {
+	f.mu.Lock()
+	root, ok := f.tree.Root()
+	w := f.w
+	f.sum = root
+	f.mu.Unlock()
+	if !ok {
+		return wire.Failf(wire.ClassInternal, "%s: hash tree incomplete", f.name)
+	}
+	if n, err := w.Size(); err != nil {
+		return err
+	} else if n != f.e.Size {
+		if err := w.Truncate(f.e.Size); err != nil {
+			return err
+		}
+	}
+	if s.opts.Verify == "readback" {
+		if err := s.readBack(w, f, root); err != nil {
+			return err
+		}
+	}
+	if s.opts.Expect != "" && root.String() != s.opts.Expect {
+		return wire.Failf(wire.ClassIntegrity, "%s is %s but %s was expected; kept as %s", integrity.Name, root, s.opts.Expect, s.dest.TempName(f.name))
+	}
+	return w.SetAttrs(storeEntry(f.name, &f.e), s.opts.Attrs)
+}
+
+// readBack reads the file from storage and compares its hash.
+func (s *Sink) readBack(w store.WriteFile, f *sinkFile, root integrity.Sum) error {
+	if err := w.Sync(); err != nil {
+		return err
+	}
+	got, err := hashReader(w, f.e.Size, f.blockSize, s.over)
+	if err != nil {
+		return err
+	}
+	if got != root {
+		return wire.Failf(wire.ClassIntegrity, "reads back as %s, but %s was written: the storage is not sound", got, root)
+	}
+	return nil
+}
+
+// over tells whether the run has ended.
+func (s *Sink) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended != nil
+}
+
+// release closes what f holds open. The caller has made f over.
+func (f *sinkFile) release() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.journal != nil {
+		f.journal.Close() // closes jf too
+	} else if f.jf != nil {
+		f.jf.Close()
+	}
+	if f.w != nil {
+		f.w.Close()
+	}
+	f.w, f.jf, f.journal = nil, nil, nil
+}
+
+// endFile ends f: class 0 with its final name, else with an error.
+func (s *Sink) endFile(f *sinkFile, class wire.Class, text string) {
+	f.mu.Lock()
+	if f.over {
+		f.mu.Unlock()
+		return
+	}
+	f.over = true
+	f.mu.Unlock()
+	for { // writers leave quickly; they see over before they come again
+		f.mu.Lock()
+		n := f.writers
+		f.mu.Unlock()
+		if n == 0 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if class != wire.ClassNone && (s.opts.Discard || class == wire.ClassChanged) {
+		_ = s.dest.Discard(f.name) // what stays is found and replaced by the next run
+	}
+	f.release()
+	s.mu.Lock()
+	delete(s.files, f.id)
+	s.doneQ = append(s.doneQ, wire.FileDone{ID: f.id, Class: class, Sum: f.sum, Text: text})
+	s.mu.Unlock()
+	s.report1(f, class, text)
+	s.wake()
+}
+
+// gone takes the source's word that a wanted file will not come.
+func (s *Sink) gone(m *wire.Gone) error {
+	f := s.wanted(m.ID)
+	if f == nil {
+		return nil // ended here already, the source will hear
+	}
+	f.mu.Lock()
+	busy := f.finishing || f.over
+	f.over = f.over || !busy
+	f.mu.Unlock()
+	if busy {
+		return nil
+	}
+	s.mu.Lock()
+	delete(s.files, m.ID)
+	if m.Retry {
+		s.retries++
+	}
+	s.mu.Unlock()
+	if m.Class == wire.ClassChanged || s.opts.Discard || f.e.Size < journalMin {
+		_ = s.dest.Discard(f.name)
+	}
+	f.mu.Lock()
+	writers := f.writers
+	f.mu.Unlock()
+	if writers == 0 {
+		f.release()
+	} else {
+		s.wg.Go(func() {
+			for {
+				f.mu.Lock()
+				n := f.writers
+				f.mu.Unlock()
+				if n == 0 {
+					f.release()
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	if m.Class == wire.ClassChanged {
+		stored := f.stored()
+		s.update(func(t *Totals) { t.DoneBytes -= stored })
+	}
+	if !m.Retry {
+		s.report1(f, m.Class, m.Text)
+	}
+	s.wake()
+	return nil
+}
+
+// stored is the payload of f that was counted as done.
+func (f *sinkFile) stored() (n int64) {
+	if f.small {
+		return 0
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for b := range f.blocks {
+		if f.has(b) {
+			n += min(f.blockSize, f.e.Size-b*f.blockSize)
+		}
+	}
+	return n
+}
+
+// noSpace is the error for a full destination.
+func (s *Sink) noSpace(err error) error {
+	free := ""
+	if n, _, ferr := s.dest.Free(); ferr == nil {
+		free = fmt.Sprintf(" (%d bytes are free there)", n)
+	}
+	return &wire.Fail{Class: wire.ClassSpace, Text: fmt.Sprintf("%s: %s%s", s.target.Shown, reason(err), free),
+		Hints: []string{"make room there, then give the same command again: what has arrived is kept"}}
+}

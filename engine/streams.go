@@ -1,0 +1,528 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/tuner"
+	"github.com/gomover/gomover/wire"
+)
+
+// Times of our choice.
+const (
+	// secondWay is how long one direction of dialling is tried alone. A refusal
+	// comes within a round trip; silence means a firewall.
+	secondWay = 1500 * time.Millisecond
+	// inbandAfter is how long data waits for its own connections before it
+	// starts inside the link.
+	inbandAfter = 2 * time.Second
+	// wayTimeout is when a direction is given up.
+	wayTimeout = 8 * time.Second
+)
+
+// smallJob is the payload in bytes that travels inside the link without asking
+// for connections of its own: opening one would take longer.
+const smallJob = 512 << 10
+
+// sendStream is one stream at the source.
+type sendStream struct {
+	id      uint32
+	st      transports.Stream
+	stopped atomic.Bool // its sender has ended in good order
+	dead    atomic.Bool
+	bytes   atomic.Int64 // confirmed
+	moved   atomic.Int64 // when something was confirmed last, Unix ns
+	shown   int64        // bytes at the last tick; the ticker's
+}
+
+// streamSet is the source's streams.
+type streamSet struct {
+	mu      sync.Mutex // guards all below
+	m       map[uint32]*sendStream
+	inband  *sendStream // nil until first used
+	running bool        // inband's sender runs
+	nextID  uint32
+	target  int
+	ownWay  bool // this end dials; settled by the first stream
+	ownErr  string
+	farErr  string
+	closed  bool
+	note    chan struct{} // something changed; capacity 1, never closed
+}
+
+func (x *streamSet) init() {
+	x.m = make(map[uint32]*sendStream)
+	x.note = make(chan struct{}, 1)
+	x.nextID = 1 // odd: dialled by the source
+}
+
+func (x *streamSet) poke() {
+	select {
+	case x.note <- struct{}{}:
+	default:
+	}
+}
+
+// farFailed notes why the sink could not dial.
+func (x *streamSet) farFailed(text string) {
+	x.mu.Lock()
+	x.farErr = text
+	x.mu.Unlock()
+	x.poke()
+}
+
+// confirmed notes progress on a stream.
+func (x *streamSet) confirmed(id uint32, n int64) {
+	x.mu.Lock()
+	ss := x.m[id]
+	if id == inbandID {
+		ss = x.inband
+	}
+	x.mu.Unlock()
+	if ss != nil {
+		ss.bytes.Add(n)
+		ss.moved.Store(time.Now().UnixNano())
+	}
+}
+
+// list returns the live streams.
+func (x *streamSet) list() []*sendStream {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	l := make([]*sendStream, 0, len(x.m))
+	for _, ss := range x.m {
+		l = append(l, ss)
+	}
+	return l
+}
+
+func (x *streamSet) closeAll() {
+	x.mu.Lock()
+	x.closed = true
+	x.mu.Unlock()
+	for _, ss := range x.list() {
+		ss.st.Close()
+	}
+}
+
+// SetStreams changes how many data streams there should be, n >= 1, while the
+// job runs. Streams beyond n finish what they carry.
+func (s *Source) SetStreams(n int) {
+	x := &s.streams
+	x.mu.Lock()
+	x.target = max(1, n)
+	x.mu.Unlock()
+	x.poke()
+}
+
+// manageStreams sees to it that there are ways for the data.
+func (s *Source) manageStreams(ctx context.Context, walked <-chan struct{}) {
+	if s.paths.Endpoint == nil || s.opts.NoStreams {
+		s.startInband()
+		s.emit(events.Plan{Transport: "ssh", Streams: 1, BlockBytes: s.opts.BlockSizeFor(0), Encrypt: "ssh", RTTms: msOf(s.paths.RTT), Reason: "as asked"})
+		return
+	}
+	if !s.opts.NoInband && s.small(ctx, walked) {
+		s.startInband()
+		s.emit(events.Plan{Transport: "ssh", Streams: 1, BlockBytes: s.opts.BlockSizeFor(0), Encrypt: "ssh", RTTms: msOf(s.paths.RTT),
+			Reason: "so little that opening connections would take longer"})
+		return
+	}
+	s.wg.Go(func() { s.acceptLoop(ctx) })
+	if !s.firstStream(ctx) {
+		return
+	}
+	s.keepStreams(ctx)
+}
+
+func msOf(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// small waits until the listing tells whether the job is small.
+func (s *Source) small(ctx context.Context, walked <-chan struct{}) bool {
+	t := time.NewTicker(2 * time.Millisecond)
+	defer t.Stop()
+	for {
+		c := s.snapshot()
+		if c.Bytes > smallJob || c.Files > packFiles {
+			return false
+		}
+		if c.Listed {
+			return true
+		}
+		select {
+		case <-walked:
+			return s.snapshot().Bytes <= smallJob
+		case <-t.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// startInband lets data travel inside the link.
+func (s *Source) startInband() {
+	x := &s.streams
+	x.mu.Lock()
+	if x.running || x.closed {
+		x.mu.Unlock()
+		return
+	}
+	if x.inband == nil {
+		x.inband = &sendStream{id: inbandID, st: s.inband}
+	}
+	x.running = true
+	ss := x.inband
+	x.mu.Unlock()
+	ss.moved.Store(time.Now().UnixNano())
+	s.sched.resumeStream(inbandID)
+	s.wg.Go(func() {
+		s.send(context.Background(), ss)
+		x.mu.Lock()
+		x.running = false
+		x.mu.Unlock()
+	})
+}
+
+func (s *Source) stopInband() {
+	s.streams.mu.Lock()
+	running := s.streams.running
+	s.streams.mu.Unlock()
+	if running {
+		s.sched.stopStream(inbandID)
+	}
+}
+
+func (s *Source) acceptLoop(ctx context.Context) {
+	for {
+		st, err := s.paths.Endpoint.Accept(ctx)
+		if err != nil {
+			return
+		}
+		s.adopt(ctx, st)
+	}
+}
+
+// adopt takes a new stream into use.
+func (s *Source) adopt(ctx context.Context, st transports.Stream) {
+	x := &s.streams
+	ss := &sendStream{id: st.ID(), st: st}
+	ss.moved.Store(time.Now().UnixNano())
+	x.mu.Lock()
+	if _, dup := x.m[ss.id]; x.closed || dup || ss.id == inbandID || len(x.m) >= 256 {
+		x.mu.Unlock()
+		st.Close()
+		return
+	}
+	x.m[ss.id] = ss
+	n := len(x.m)
+	if n == 1 {
+		x.ownWay = ss.id%2 == 1
+	}
+	x.mu.Unlock()
+	s.sched.addStream(ss.id)
+	s.tuneStream(st)
+	s.update(func(t *Totals) { t.Streams = n; t.State = "" })
+	s.wg.Go(func() { s.send(ctx, ss); x.poke() })
+	s.wg.Go(func() {
+		// The sink sends nothing on a stream; what comes is its end.
+		err := st.Recv(transports.NewFrame(0))
+		if err == nil {
+			err = transports.ErrDamaged
+		}
+		s.streamDead(ss, err)
+	})
+	x.poke()
+}
+
+// tuneStream chooses the congestion control once the round trip is known.
+func (s *Source) tuneStream(st transports.Stream) {
+	if set := tuner.Initial(s.facts(st.Stats())); set.CC != "" && set.CC != st.Stats().CC {
+		// A refusal leaves the system's default, which works.
+		_ = st.Retune(transports.Settings{CC: set.CC})
+	}
+}
+
+func (s *Source) facts(st transports.Stats) tuner.Facts {
+	rtt := st.MinRTT
+	if st.RTT > 0 && (rtt == 0 || st.RTT < rtt) {
+		rtt = st.RTT
+	}
+	if rtt == 0 {
+		rtt = s.paths.RTT
+	}
+	return tuner.Facts{RTT: rtt, Cores: cores(), Local: s.paths.Local, CCs: s.paths.CCs, CC: s.opts.CC,
+		Streams: [2]int{s.opts.StreamsMin, s.opts.StreamsMax}}
+}
+
+// streamDead takes a dead stream out of use; what it carried is sent again.
+func (s *Source) streamDead(ss *sendStream, err error) {
+	if ss.id == inbandID {
+		s.fail(lost(err))
+		return
+	}
+	if ss.dead.Swap(true) {
+		return
+	}
+	ss.st.Close()
+	x := &s.streams
+	x.mu.Lock()
+	delete(x.m, ss.id)
+	n, closed := len(x.m), x.closed
+	x.mu.Unlock()
+	again := s.sched.lost(ss.id)
+	s.update(func(t *Totals) { t.Streams = n; t.Retrans += ss.st.Stats().Retrans })
+	if !closed && !ss.stopped.Load() {
+		why := "the connection ended"
+		if errors.Is(err, transports.ErrDamaged) {
+			why = "damaged data"
+		} else if errors.Is(err, errStalled) {
+			why = err.Error()
+		}
+		s.emit(events.Warn{Code: "net.stream", Message: fmt.Sprintf("stream %d: %s; %d bytes are sent again", ss.id, why, again), Host: s.paths.Name})
+	}
+	x.poke()
+}
+
+// dial makes n streams from this end.
+func (s *Source) dial(ctx context.Context, n int) (err error) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for range n {
+		x := &s.streams
+		x.mu.Lock()
+		id := x.nextID
+		x.nextID += 2
+		x.mu.Unlock()
+		wg.Go(func() {
+			st, derr := s.paths.Endpoint.Dial(ctx, s.paths.Far, id)
+			if derr != nil {
+				mu.Lock()
+				err = derr
+				mu.Unlock()
+				return
+			}
+			s.adopt(ctx, st)
+		})
+	}
+	wg.Wait()
+	return err
+}
+
+// askFar asks the sink to dial until there are n streams.
+func (s *Source) askFar(n int) {
+	b, err := wire.AppendJSON(nil, wire.KindStreams, wire.Streams{Count: n})
+	if err == nil {
+		err = s.link.Send(b)
+	}
+	if err != nil {
+		s.fail(lost(err))
+	}
+}
+
+// tryWay starts making the first stream in one direction.
+func (s *Source) tryWay(ctx context.Context, own bool) {
+	if !own {
+		s.askFar(1)
+		return
+	}
+	s.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, wayTimeout)
+		defer cancel()
+		if err := s.dial(ctx, 1); err != nil {
+			s.streams.mu.Lock()
+			s.streams.ownErr = err.Error()
+			s.streams.mu.Unlock()
+			s.streams.poke()
+		}
+	})
+}
+
+// firstStream finds a direction in which connections get through. false: there
+// is none, or the run has ended.
+func (s *Source) firstStream(ctx context.Context) bool {
+	x := &s.streams
+	first := s.paths.DialFirst
+	s.tryWay(ctx, first)
+	second, inband := time.NewTimer(secondWay), time.NewTimer(inbandAfter)
+	giveUp := time.NewTimer(secondWay + wayTimeout + time.Second)
+	defer second.Stop()
+	defer inband.Stop()
+	defer giveUp.Stop()
+	tried, late := s.paths.DialOnly, false
+	other := func() {
+		if !tried {
+			tried = true
+			s.tryWay(ctx, !first)
+		}
+	}
+	for {
+		x.mu.Lock()
+		n, own, far := len(x.m), x.ownErr, x.farErr
+		x.mu.Unlock()
+		if n > 0 {
+			s.stopInband()
+			return true
+		}
+		if firstErr := map[bool]string{true: own, false: far}[first]; firstErr != "" {
+			other()
+		}
+		if (own != "" || (s.paths.DialOnly && !first)) && (far != "" || (s.paths.DialOnly && first)) || late {
+			return s.noWay(ctx, own, far)
+		}
+		select {
+		case <-x.note:
+		case <-second.C:
+			other()
+		case <-inband.C:
+			if !s.opts.NoInband {
+				s.startInband()
+			}
+		case <-giveUp.C:
+			late = true
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// noWay is reached when no connection gets through in any direction.
+func (s *Source) noWay(ctx context.Context, own, far string) bool {
+	own, far = orElse(own, "timed out"), orElse(far, "timed out")
+	why := fmt.Sprintf("this end cannot reach %s (%s), %s cannot reach this end (%s)", s.paths.Name, own, s.paths.Name, far)
+	if s.paths.DialOnly {
+		why = "the other direction was not permitted by --dial; " + why
+	}
+	if s.opts.NoInband {
+		s.fail(&wire.Fail{Class: wire.ClassNoPath, Text: fmt.Sprintf("%s: ssh works, but no data connection does: %s", s.paths.Name, why),
+			Hints: []string{"open one TCP port: --ports 50000-50000", "slower, but works now: --transport=ssh"}})
+		return false
+	}
+	s.startInband()
+	predicted := inbandRate(s.paths.RTT)
+	s.emit(events.Warn{Code: "net.inband", Host: s.paths.Name,
+		Message: fmt.Sprintf("no data connection gets through (%s); sending inside ssh, which is slow: at most about %d MB/s", why, predicted/1e6)})
+	s.emit(events.Plan{Transport: "ssh", Streams: 1, BlockBytes: s.opts.BlockSizeFor(0), Encrypt: "ssh", RTTms: msOf(s.paths.RTT), Reason: why,
+		Alternatives: []events.Alternative{{Transport: "tcp", Reason: "no connection in either direction; open one port: --ports 50000-50000"}}})
+	return false
+}
+
+func orElse(s, d string) string {
+	if s == "" {
+		return d
+	}
+	return s
+}
+
+// inbandRate predicts the rate in bytes per second inside ssh: its window of
+// 2 MiB once a round trip, or what one processor seals.
+func inbandRate(rtt time.Duration) int64 {
+	const window, cpu = 2 << 20, 400e6
+	if rtt <= 0 {
+		return cpu
+	}
+	return int64(min(cpu, window/rtt.Seconds()))
+}
+
+// keepStreams holds the number of streams at the target while the job runs.
+func (s *Source) keepStreams(ctx context.Context) {
+	x := &s.streams
+	var st transports.Stats
+	if l := x.list(); len(l) > 0 {
+		st = l[0].st.Stats()
+	}
+	set := tuner.Initial(s.facts(st))
+	x.mu.Lock()
+	if x.target == 0 {
+		x.target = set.Streams
+	}
+	own := x.ownWay
+	x.mu.Unlock()
+	dial := "target"
+	if own {
+		dial = "source"
+	}
+	transport, cc := "tcp", set.CC
+	if s.paths.Local {
+		transport = "local"
+	} else if cc == "" {
+		cc = st.CC
+	}
+	s.emit(events.Plan{Transport: transport, Streams: set.Streams, BlockBytes: s.opts.BlockSizeFor(0), Dial: dial, CC: cc,
+		RTTms: msOf(s.facts(st).RTT), Encrypt: s.paths.Seal.String(), Reason: set.Reason,
+		Alternatives: []events.Alternative{{Transport: "ssh", PredictedBps: inbandRate(s.facts(st).RTT), Reason: "one window for all, twice sealed"}}})
+
+	backoff, retryAt := 100*time.Millisecond, time.Time{}
+	var none time.Time // since when no stream is left
+	var busyDial atomic.Bool
+	t := time.NewTicker(250 * time.Millisecond)
+	defer t.Stop()
+	for {
+		x.mu.Lock()
+		have, want := 0, x.target
+		var spare *sendStream
+		for _, ss := range x.m {
+			if ss.stopped.Load() {
+				if s.sched.idle(ss.id) {
+					ss.st.Close() // its watcher removes it
+				}
+				continue
+			}
+			have++
+			if spare == nil || ss.id > spare.id {
+				spare = ss
+			}
+		}
+		own := x.ownWay
+		x.mu.Unlock()
+		now := time.Now()
+		switch {
+		case have > want:
+			spare.stopped.Store(true)
+			s.sched.stopStream(spare.id)
+			x.poke()
+		case have < want && now.After(retryAt) && !busyDial.Load():
+			retryAt = now.Add(backoff)
+			backoff = min(2*backoff, 5*time.Second)
+			if own {
+				busyDial.Store(true)
+				s.wg.Go(func() {
+					defer busyDial.Store(false)
+					ctx, cancel := context.WithTimeout(ctx, wayTimeout)
+					defer cancel()
+					_ = s.dial(ctx, want-have) // tried again while streams are missing
+					x.poke()
+				})
+			} else {
+				s.askFar(want)
+			}
+		case have == want:
+			backoff, retryAt = 100*time.Millisecond, time.Time{}
+		}
+		if have > 0 {
+			none = time.Time{}
+			s.stopInband()
+		} else if none.IsZero() {
+			none = now
+		} else if now.Sub(none) > inbandAfter && !s.opts.NoInband {
+			s.update(func(t *Totals) { t.State = "reconnecting streams" })
+			s.startInband()
+		} else if now.Sub(none) > s.opts.stall() && s.opts.NoInband {
+			s.fail(wire.Failf(wire.ClassLost, "%s: all data connections were lost and none can be made", s.paths.Name))
+		}
+		select {
+		case <-x.note:
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// errStalled ends a stream on which nothing is confirmed any more.
+var errStalled = errors.New("nothing confirmed for too long")

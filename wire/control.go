@@ -1,0 +1,85 @@
+package wire
+
+import "fmt"
+
+// Class says whose trouble an error is and so what may be done; it is what the
+// program's exit code is made from. The numbers are fixed.
+type Class = byte
+
+// The classes.
+const (
+	ClassNone      Class = 0
+	ClassUsage     Class = 1  // the request makes no sense at this end
+	ClassSource    Class = 2  // source missing or unreadable
+	ClassDest      Class = 3  // destination refuses: permission, read-only, exists
+	ClassSpace     Class = 4  // no space, inodes or quota
+	ClassIntegrity Class = 5  // content does not fit its hash
+	ClassChanged   Class = 6  // the source changed while it was read
+	ClassBusy      Class = 7  // another gomover is at it
+	ClassNoPath    Class = 8  // no permitted data path
+	ClassLost      Class = 9  // the connection is gone; the same again may work
+	ClassProtocol  Class = 10 // the other end broke the rules
+	ClassInternal  Class = 11 // a fault of ours
+	ClassStopped   Class = 12 // ended on request
+	ClassVersion   Class = 13 // the other end speaks another version
+	ClassTime      Class = 14 // the time limit was reached
+)
+
+// Fail is the body of KindFail: this end gives up.
+type Fail struct {
+	Class Class    `json:"class"`
+	Text  string   `json:"text"`
+	Hints []string `json:"hints,omitempty"`
+}
+
+// Error returns the text for people.
+func (f *Fail) Error() string { return f.Text }
+
+// Failf makes a Fail.
+func Failf(c Class, format string, a ...any) *Fail {
+	return &Fail{Class: c, Text: fmt.Sprintf(format, a...)}
+}
+
+// Warn is the body of KindWarn.
+type Warn struct {
+	Code string `json:"code"`
+	Text string `json:"text"`
+	Path []byte `json:"path,omitempty"`
+}
+
+// Streams is the body of KindStreams. The source says how many data streams
+// there should be; the sink, asked to dial, dials what is missing and answers
+// with Error when it can't.
+type Streams struct {
+	Count int    `json:"count"`
+	Error string `json:"error,omitempty"`
+}
+
+// Report is the body of KindReport: one end's counters since its start, sent
+// about once a second, for the other end's view of what limits the transfer.
+// Times are nanoseconds summed over streams.
+type Report struct {
+	Span     int64          `json:"span"`      // since the end's start
+	Streams  int            `json:"streams"`   // open now
+	Disk     int64          `json:"disk"`      // reading or writing files
+	Network  int64          `json:"network"`   // waiting for the network
+	Idle     int64          `json:"idle"`      // waiting for work, or for confirmation
+	Compute  int64          `json:"compute"`   // all else: hashing, sealing, copying
+	CPU      int64          `json:"cpu"`       // processor time of the whole process
+	Cores    int            `json:"cores"`     // processors it may use
+	Sent     int64          `json:"sent"`      // payload bytes sent, repeats included
+	Retrans  int64          `json:"retrans"`   // segments sent again by the network
+	RTT      int64          `json:"rtt"`       // smoothed, least of the streams
+	RwndWait int64          `json:"rwnd_wait"` // limited by the receiver's window
+	PerStr   []StreamReport `json:"per_stream,omitempty"`
+}
+
+// StreamReport is one stream's part of Report.
+type StreamReport struct {
+	Stream  uint32 `json:"stream"`
+	Peer    string `json:"peer"`
+	Bytes   int64  `json:"bytes"`
+	RTT     int64  `json:"rtt"`
+	Retrans int64  `json:"retrans"`
+	Cwnd    int64  `json:"cwnd"`
+}
