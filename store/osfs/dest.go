@@ -171,6 +171,26 @@ func (d *dest) Lookup(name string) (store.Entry, error) {
 	return e, describe("examining", name, err)
 }
 
+// Open opens the regular file called name for reading, links not followed.
+//
+// Errors: fs.ErrNotExist also when a directory on the way is missing.
+func (d *dest) Open(name string) (store.ReadFile, error) {
+	parent, base, err := d.check("opening", name)
+	if err != nil {
+		return nil, err
+	}
+	r, _, err := d.dirs.get(parent)
+	if err != nil {
+		return nil, describe("opening", name, err)
+	}
+	defer d.dirs.put(r)
+	f, _, err := r.openRead(base, false, false)
+	if err != nil {
+		return nil, describe("opening", name, err)
+	}
+	return &readFile{f: f, name: name}, nil
+}
+
 // Mkdir makes one directory. A directory already there that its owner cannot
 // enter or change is opened up if it is ours; SetAttrs closes it again.
 func (d *dest) Mkdir(name string) error {
