@@ -1,0 +1,140 @@
+package tcp
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gomover/gomover/transports"
+)
+
+// benchBody is the engine's usual frame.
+const benchBody = 256 << 10
+
+// cpuSeconds is what this process has used so far.
+func cpuSeconds(b *testing.B) float64 {
+	var ru unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {
+		b.Fatal(err)
+	}
+	return float64(ru.Utime.Nano()+ru.Stime.Nano()) / 1e9
+}
+
+// measure runs move, which moves b.N frames over each of n streams, and reports
+// CPU seconds per 10^9 bytes, both ends together.
+func measure(b *testing.B, n int, move func()) {
+	b.SetBytes(int64(n) * benchBody)
+	b.ReportAllocs()
+	b.ResetTimer()
+	cpu := cpuSeconds(b)
+	move()
+	b.StopTimer()
+	b.ReportMetric((cpuSeconds(b)-cpu)/(float64(n)*float64(b.N)*benchBody)*1e9, "cpu-s/GB")
+}
+
+// BenchmarkPlain is the bar: the same bytes over bare TCP connections.
+func BenchmarkPlain(b *testing.B) {
+	for _, n := range []int{1, 2} {
+		b.Run(fmt.Sprintf("streams=%d", n), func(b *testing.B) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer ln.Close()
+			type ends struct{ from, to net.Conn }
+			var conns []ends
+			for range n {
+				from, err := net.Dial("tcp", ln.Addr().String())
+				if err != nil {
+					b.Fatal(err)
+				}
+				to, err := ln.Accept()
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer from.Close()
+				defer to.Close()
+				conns = append(conns, ends{from, to})
+			}
+			measure(b, n, func() {
+				var wg sync.WaitGroup
+				for _, c := range conns {
+					wg.Go(func() {
+						buf := make([]byte, benchBody)
+						for range b.N {
+							if _, err := c.from.Write(buf); err != nil {
+								b.Error(err)
+							}
+						}
+					})
+					wg.Go(func() {
+						buf := make([]byte, benchBody)
+						for range b.N {
+							if _, err := io.ReadFull(c.to, buf); err != nil {
+								b.Error(err)
+							}
+						}
+					})
+				}
+				wg.Wait()
+			})
+		})
+	}
+}
+
+// BenchmarkStream supports: AES-128-GCM rather than 256 (package seal), waking
+// up for whole frames (wakeFor), one write per frame.
+func BenchmarkStream(b *testing.B) {
+	for _, seal := range []transports.Seal{transports.SealOff, transports.SealAuth, transports.SealOn} {
+		for _, n := range []int{1, 2} {
+			b.Run(fmt.Sprintf("seal=%v/streams=%d", seal, n), func(b *testing.B) {
+				p := testParams("127.0.0.1", seal)
+				far := newEnd(b, p)
+				p.Listen = false
+				near := newEnd(b, p)
+				type ends struct{ from, to transports.Stream }
+				var streams []ends
+				for i := range n {
+					from, err := near.Dial(b.Context(), far.Offer(), uint32(i))
+					if err != nil {
+						b.Fatal(err)
+					}
+					to, err := far.Accept(b.Context())
+					if err != nil {
+						b.Fatal(err)
+					}
+					defer from.Close()
+					defer to.Close()
+					streams = append(streams, ends{from, to})
+				}
+				measure(b, n, func() {
+					var wg sync.WaitGroup
+					for _, s := range streams {
+						wg.Go(func() {
+							f := transports.NewFrame(benchBody)
+							for range b.N {
+								f.Resize(benchBody)
+								if err := s.from.Send(f); err != nil {
+									b.Error(err)
+								}
+							}
+						})
+						wg.Go(func() {
+							f := transports.NewFrame(benchBody)
+							for range b.N {
+								if err := s.to.Recv(f); err != nil {
+									b.Error(err)
+								}
+							}
+						})
+					}
+					wg.Wait()
+				})
+			})
+		}
+	}
+}

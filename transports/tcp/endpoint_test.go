@@ -1,0 +1,412 @@
+package tcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gomover/gomover/internal/netx"
+	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/transports/seal"
+	"github.com/gomover/gomover/transports/transporttest"
+)
+
+// connected makes one stream between two ends.
+func connected(t testing.TB, near, far *endpoint, label uint32) (d, a transports.Stream) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	d, err := near.Dial(ctx, far.Offer(), label)
+	if err != nil {
+		t.Fatalf("Dial: %v", err)
+	}
+	t.Cleanup(func() { d.Close() })
+	if a, err = far.Accept(ctx); err != nil {
+		t.Fatalf("Accept: %v", err)
+	}
+	t.Cleanup(func() { a.Close() })
+	return d, a
+}
+
+// exchange proves that a stream works.
+func exchange(t testing.TB, d, a transports.Stream, body string) {
+	t.Helper()
+	f := transports.NewFrame(transporttest.MaxBody)
+	copy(f.Resize(len(body)), body)
+	if err := d.Send(f); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Recv(f); err != nil || string(f.Body()) != body {
+		t.Fatalf("received %q, %v; want %q", f.Body(), err, body)
+	}
+}
+
+// hidden is a network whose connections do not show what they are, like
+// simulated ones.
+type hidden struct{ netx.System }
+
+type hiddenListener struct{ net.Listener }
+
+type hiddenConn struct{ net.Conn }
+
+func (h *hidden) Listen(ctx context.Context, network, addr string) (net.Listener, error) {
+	ln, err := h.System.Listen(ctx, network, addr)
+	return hiddenListener{ln}, err
+}
+
+func (h *hidden) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := h.System.Dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return hiddenConn{c}, nil
+}
+
+func (l hiddenListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return hiddenConn{c}, nil
+}
+
+func TestContractOnForeignNetwork(t *testing.T) {
+	transporttest.Run(t, func(t *testing.T, seal transports.Seal) (a, b transports.Endpoint) {
+		p := testParams("127.0.0.1", seal)
+		p.Net, p.Window, p.CC, p.DSCP = new(hidden), 1<<20, "no-such", 8
+		p.Warn = func(msg string) { t.Errorf("warned: %s", msg) }
+		return newEnd(t, p), newEnd(t, p)
+	})
+}
+
+func TestPorts(t *testing.T) {
+	// Whatever the system gives out twice in a row is a range of two ports
+	// that were free a moment ago.
+	var ln net.Listener
+	var lo uint16
+	for range 50 {
+		var err error
+		if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		lo = addrOf(ln.Addr()).Port()
+		next, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(int(lo)+1))
+		if err == nil {
+			next.Close()
+			break
+		}
+		ln.Close()
+	}
+	defer ln.Close()
+	p := testParams("127.0.0.1", transports.SealOn)
+	p.Ports = [2]uint16{lo, lo + 1}
+	first := newEnd(t, p)
+	if got := first.Offer().Addrs; len(got) != 1 || got[0].Port() != lo+1 {
+		t.Errorf("offer %v, want port %d, the first free one", got, lo+1)
+	}
+	_, err := New(t.Context(), p)
+	want := fmt.Sprintf("all ports in %d-%d are in use", lo, lo+1)
+	if !errors.Is(err, ErrInUse) || err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+	p.Ports = [2]uint16{}
+	if e := newEnd(t, p); len(e.Offer().Addrs) != 1 {
+		t.Errorf("offer without a range: %v", e.Offer())
+	}
+	p.Ports = [2]uint16{65535, 65535}
+	newEnd(t, p)
+	if _, err := New(t.Context(), p); !errors.Is(err, ErrInUse) {
+		t.Errorf("last port twice: %v", err)
+	}
+}
+
+func TestDialOnly(t *testing.T) {
+	p := testParams("127.0.0.1", transports.SealOn)
+	p.Listen = false
+	e := newEnd(t, p)
+	if got := e.Offer().Addrs; len(got) != 0 {
+		t.Errorf("offer of an end that does not listen: %v", got)
+	}
+}
+
+func addrs(list ...string) []netip.Addr {
+	var out []netip.Addr
+	for _, s := range list {
+		out = append(out, netip.MustParseAddr(s))
+	}
+	return out
+}
+
+func TestCandidates(t *testing.T) {
+	var many []netip.Addr
+	for i := range 100 {
+		many = append(many, netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}))
+	}
+	both := transports.Params{IPv4: true, IPv6: true}
+	known := func(p transports.Params, list ...string) transports.Params {
+		p.Known = addrs(list...)
+		return p
+	}
+	tests := []struct {
+		name string
+		p    transports.Params
+		own  []netip.Addr
+		want string
+	}{
+		{"known first, public before private", known(both, "203.0.113.9"), addrs("10.0.0.1", "192.0.2.1", "2001:db8::1"), "203.0.113.9 192.0.2.1 2001:db8::1 10.0.0.1"},
+		{"no link-local, no multicast", both, addrs("fe80::1", "169.254.1.1", "ff02::1", "192.0.2.1", "0.0.0.0"), "192.0.2.1"},
+		{"loopback for want of others", both, addrs("127.0.0.1", "::1"), "127.0.0.1 ::1"},
+		{"no loopback beside others", both, addrs("127.0.0.1", "192.0.2.1"), "192.0.2.1"},
+		{"loopback when known", known(both, "::1"), addrs("127.0.0.1", "192.0.2.1"), "::1 192.0.2.1 127.0.0.1"},
+		{"once each, mapped unwrapped", known(both, "::ffff:192.0.2.1"), addrs("192.0.2.1"), "192.0.2.1"},
+		{"IPv4 only", transports.Params{IPv4: true}, addrs("192.0.2.1", "2001:db8::1"), "192.0.2.1"},
+		{"IPv6 only", transports.Params{IPv6: true}, addrs("192.0.2.1", "2001:db8::1"), "2001:db8::1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []string
+			for _, ap := range candidates(tt.p, tt.own, 5) {
+				if ap.Port() != 5 {
+					t.Errorf("port %d", ap.Port())
+				}
+				got = append(got, ap.Addr().String())
+			}
+			if s := strings.Join(got, " "); s != tt.want {
+				t.Errorf("got %s, want %s", s, tt.want)
+			}
+		})
+	}
+	if got := candidates(both, many, 5); len(got) != maxAddrs {
+		t.Errorf("%d addresses, want %d", len(got), maxAddrs)
+	}
+}
+
+// silentServer listens and treats every connection with do; it ends with t.
+func silentServer(t *testing.T, do func(net.Conn)) netip.AddrPort {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			do(c)
+		}
+	}()
+	return addrOf(ln.Addr())
+}
+
+// TestRace: of many addresses the one that proves itself wins, not the first
+// that connects.
+func TestRace(t *testing.T) {
+	p := testParams("127.0.0.1", transports.SealOn)
+	far := newEnd(t, p)
+	p.Listen = false
+	p.Timeout = 3 * time.Second
+	near := newEnd(t, p)
+
+	other := testParams("127.0.0.1", transports.SealOn)
+	other.Secret[3]++
+	tarpit := silentServer(t, func(c net.Conn) { t.Cleanup(func() { c.Close() }) })
+	hangup := silentServer(t, func(c net.Conn) { c.Close() })
+	chatty := silentServer(t, func(c net.Conn) {
+		fmt.Fprint(c, "220 mail.example ESMTP"+strings.Repeat(" ", seal.ReplyLen))
+		t.Cleanup(func() { c.Close() })
+	})
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	refused := addrOf(gone.Addr())
+
+	offer := transports.Offer{Addrs: slices.Concat(
+		[]netip.AddrPort{tarpit, hangup, chatty, refused}, newEnd(t, other).Offer().Addrs, far.Offer().Addrs)}
+	for label := range uint32(3) {
+		start := time.Now()
+		d, err := near.Dial(t.Context(), offer, label)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := far.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		exchange(t, d, a, "here we are")
+		if took := time.Since(start); label > 0 && took > stagger {
+			t.Errorf("dialling again took %v: the winner was not remembered", took)
+		}
+		d.Close()
+		a.Close()
+	}
+
+	offer.Addrs = offer.Addrs[:4]
+	_, err = near.Dial(t.Context(), offer, 9)
+	var de *DialError
+	if !errors.As(err, &de) || len(de.Attempts) != 4 {
+		t.Fatalf("no true address: %v", err)
+	}
+	for _, want := range []string{
+		tarpit.String() + " (timed out)", hangup.String() + " (hung up without an answer)",
+		chatty.String() + " (something else answers there)", refused.String() + " (refused)",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q does not say %q", err, want)
+		}
+	}
+	if errors.Is(err, transports.ErrAuth) {
+		t.Error("ErrAuth although two addresses may work later")
+	}
+	_, err = near.Dial(t.Context(), transports.Offer{Addrs: []netip.AddrPort{chatty, hangup}}, 9)
+	if !errors.Is(err, transports.ErrAuth) {
+		t.Errorf("only strangers answer: %v, want ErrAuth", err)
+	}
+}
+
+func TestWrongSecret(t *testing.T) {
+	p := testParams("127.0.0.1", transports.SealOn)
+	far := newEnd(t, p)
+	p.Secret[0]++
+	near := newEnd(t, p)
+	if _, err := near.Dial(t.Context(), far.Offer(), 1); !errors.Is(err, transports.ErrAuth) {
+		t.Errorf("error %v, want ErrAuth", err)
+	}
+	select {
+	case s := <-far.ready:
+		t.Errorf("the listener took stream %d", s.ID())
+	default:
+	}
+}
+
+// TestSelf: two ends may share a private address and a port; reaching oneself
+// under it is not reaching the other.
+func TestSelf(t *testing.T) {
+	p := testParams("127.0.0.1", transports.SealOn)
+	e, far := newEnd(t, p), newEnd(t, p)
+	both := transports.Offer{Addrs: slices.Concat(e.Offer().Addrs, far.Offer().Addrs)}
+	d, err := e.Dial(t.Context(), both, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if d.Stats().Remote != far.Offer().Addrs[0] {
+		t.Errorf("connected to %v, want %v", d.Stats().Remote, far.Offer().Addrs[0])
+	}
+}
+
+// weary is a listener that has no descriptors left for a while.
+type weary struct {
+	net.Listener
+	left atomic.Int32
+}
+
+func (w *weary) Accept() (net.Conn, error) {
+	if w.left.Add(-1) >= 0 {
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	return w.Listener.Accept()
+}
+
+type wearyNet struct{ hidden }
+
+func (n *wearyNet) Listen(ctx context.Context, network, addr string) (net.Listener, error) {
+	ln, err := n.System.Listen(ctx, network, addr)
+	w := &weary{Listener: ln}
+	w.left.Store(5)
+	return w, err
+}
+
+func TestAcceptErrors(t *testing.T) {
+	p := testParams("127.0.0.1", transports.SealOn)
+	p.Net = new(wearyNet)
+	far := newEnd(t, p)
+	d, a := connected(t, newEnd(t, p), far, 1)
+	exchange(t, d, a, "after all")
+}
+
+// TestDamaged changes one byte under way.
+func TestDamaged(t *testing.T) {
+	for _, mode := range []transports.Seal{transports.SealOn, transports.SealAuth} {
+		p := testParams("127.0.0.1", mode)
+		far := newEnd(t, p)
+		p.Listen = false
+		near := newEnd(t, p)
+		var pair [2]*net.TCPConn
+		ready := make(chan struct{})
+		proxy := silentServer(t, func(c net.Conn) {
+			to, err := net.Dial("tcp", far.Offer().Addrs[0].String())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			pair[0], pair[1] = c.(*net.TCPConn), to.(*net.TCPConn)
+			close(ready)
+		})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			<-ready
+			back := make(chan struct{})
+			go func() {
+				defer close(back)
+				_, _ = pair[0].ReadFrom(pair[1])
+				pair[0].Close()
+			}()
+			buf, seen := make([]byte, 1000), 0
+			for {
+				n, err := pair[0].Read(buf)
+				at := seal.HelloLen + seal.ConfirmLen + 2*(seal.PrefixLen+seal.TagLen) + 5 + 3 // in the second frame
+				if seen <= at && at < seen+n {
+					buf[at-seen] ^= 4
+				}
+				seen += n
+				if _, werr := pair[1].Write(buf[:n]); err != nil || werr != nil {
+					break
+				}
+			}
+			pair[1].Close()
+			<-back
+		}()
+		d, err := near.Dial(t.Context(), transports.Offer{Addrs: []netip.AddrPort{proxy}}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := far.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		exchange(t, d, a, "first")
+		f := transports.NewFrame(100)
+		f.Resize(50)
+		if err := d.Send(f); err != nil {
+			t.Fatal(err)
+		}
+		first := a.Recv(f)
+		if !errors.Is(first, transports.ErrDamaged) {
+			t.Errorf("%v: %v, want ErrDamaged", mode, first)
+		}
+		if err := a.Recv(f); err != first {
+			t.Errorf("%v: afterwards %v, want the same again", mode, err)
+		}
+		if err := d.Recv(f); err == nil {
+			t.Errorf("%v: the other end lives on", mode)
+		}
+		d.Close()
+		a.Close()
+		<-done
+	}
+}
