@@ -106,8 +106,8 @@ func dialOnce(ctx context.Context, s *settings, o Options, limit time.Duration, 
 		if c != nil {
 			c.Close()
 		}
-		conn.Close()
 		words := closeVia(via, conn)
+		conn.Close()
 		return nil, loginError(ctx, s, check, a, err, late, limit, words)
 	}
 	b := &builtin{s: s, client: ssh.NewClient(c, chans, reqs), key: check.key.Marshal(), via: via}

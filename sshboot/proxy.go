@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -148,23 +149,52 @@ func (c *child) end() {
 
 // pipeConn is a net.Conn over a child's pipes. Deadlines are not supported; the
 // login clock closes the connection instead.
-type pipeConn struct{ child *child }
+type pipeConn struct {
+	child *child
+	ended atomic.Bool // the command closed its output
+}
 
 var _ net.Conn = (*pipeConn)(nil)
 
 var errNoDeadline = errors.New("deadlines are not supported on a proxy command")
 
-func (p *pipeConn) Read(b []byte) (int, error)       { return p.child.out.Read(b) }
+func (p *pipeConn) Read(b []byte) (int, error) {
+	n, err := p.child.out.Read(b)
+	if errors.Is(err, io.EOF) {
+		p.ended.Store(true)
+	}
+	return n, err
+}
+
+// Close ends the command; one that closed its output by itself may first say
+// why.
+func (p *pipeConn) Close() error {
+	if p.ended.Load() {
+		timer := time.NewTimer(lastWords)
+		defer timer.Stop()
+		select {
+		case <-p.child.done:
+		case <-timer.C:
+		}
+	}
+	p.child.end()
+	return nil
+}
+
 func (p *pipeConn) Write(b []byte) (int, error)      { return p.child.in.Write(b) }
-func (p *pipeConn) Close() error                     { p.child.end(); return nil }
 func (p *pipeConn) LocalAddr() net.Addr              { return pipeAddr{} }
 func (p *pipeConn) RemoteAddr() net.Addr             { return pipeAddr{} }
 func (p *pipeConn) SetDeadline(time.Time) error      { return errNoDeadline }
 func (p *pipeConn) SetReadDeadline(time.Time) error  { return errNoDeadline }
 func (p *pipeConn) SetWriteDeadline(time.Time) error { return errNoDeadline }
 
+// lastWords is how long a proxy command that closed its output may take to say
+// why and end.
+const lastWords = time.Second
+
+// words ends the command and returns what it said on standard error.
 func (p *pipeConn) words() string {
-	p.child.end()
+	p.Close()
 	return p.child.stderr.String()
 }
 

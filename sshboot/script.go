@@ -50,6 +50,7 @@ const stage1 = `u=$(id -u);` +
 //	e FILE        make the probe FILE and run it
 //	p DIR SHARED  make DIR usable, else note why
 //	g             receive into $d
+//	b REASON      the upload into $d did not do
 const stage2 = `umask 077;t=;k=;q=;` +
 	`x(){ [ "$t" ]&&rm -f "$t";[ "$k" ]&&rmdir "$k" 2>/dev/null;};trap x 0;trap "exit 1" 1 2 13 15;` +
 	`w(){ q="$q$d: $1; ";[ "$k" ]&&rmdir "$k" 2>/dev/null;k=;return 1;};` +
@@ -61,20 +62,21 @@ const stage2 = `umask 077;t=;k=;q=;` +
 	`o "$d" "$2"||{ w "not ours alone";return 1;};e "$d/.gomover-upload-%[4]s.t";};` +
 	`g(){ find "$d" -type f -name ".gomover-upload-*" -mtime +1 -exec rm -f {} \; 2>/dev/null;` +
 	`t=$d/.gomover-upload-%[4]s;echo "$M send $d";%[5]s|{ %[2]s 2>/dev/null >"$t";r=$?;cat >/dev/null;exit $r;};r=$?;` +
-	`if [ $r != 0 ];then w "cannot write (disk full?)";` +
-	`elif [ "$(($(wc -c <"$t")))" != %[3]d ];then w "incomplete upload";` +
+	`if [ $r != 0 ];then b "cannot write (disk full?)";` +
+	`elif [ "$(($(wc -c <"$t")))" != %[3]d ];then b "incomplete upload";` +
 	`else chmod 700 "$t";y=$("$t" %[7]s </dev/null 2>&1);case $y in "$H"|"$H "*)f;;` +
-	`*)y=$(printf %%s "$y"|tr -c "[:print:]" " "|cut -c1-120);w "the program does not run there: $y";;esac;fi;rm -f "$t";t=;};` +
+	`*)y=$(printf %%s "$y"|tr -c "[:print:]" " "|cut -c1-120);b "the program does not run there: $y";;esac;fi;};` +
+	`b(){ rm -f "$t";t=;w "$1";};` +
 	`f(){ %[8]s};` +
 	`a(){ p "$1" "$2"&&g;};` +
 	`[ "$P" ]&&{ if a "$P" 0;then :;else case $q in *"not ours alone; ")a "$P/gomover-$u" 1;;esac;fi;};` +
-	`[ "$C" != /nonexistent/.cache ]&&a "$C/gomover" 0;b=" ";` +
-	`for d in "$T" /var/tmp /tmp /dev/shm;do case $b in *" $d "*)continue;;esac;b="$b$d ";[ -d "$d" ]&&a "$d/gomover-$u" 1;done;` +
+	`[ "$C" != /nonexistent/.cache ]&&a "$C/gomover" 0;v=" ";` +
+	`for d in "$T" /var/tmp /tmp /dev/shm;do case $v in *" $d "*)continue;;esac;v="$v$d ";[ -d "$d" ]&&a "$d/gomover-$u" 1;done;` +
 	`echo "$M none $q";exit 1`
 
 // keepRun gives the checked copy its final name and becomes the agent. The
 // rename is atomic, so two uploads at once leave one whole file.
-const keepRun = `mv -f "$t" "$d/$N"||{ w "cannot rename";return 1;};t=;trap - 0;exec "$d/$N" %s;`
+const keepRun = `mv -f "$t" "$d/$N"||{ b "cannot rename";return 1;};t=;trap - 0;exec "$d/$N" %s;`
 
 // onceRun runs the copy as a child, so that the shell can remove it afterwards.
 const onceRun = `"$t" %s;exit $?;`

@@ -2,7 +2,6 @@ package sshboot
 
 import (
 	"bytes"
-	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -109,8 +108,7 @@ func authorized(key ssh.PublicKey) string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 }
 
-// shortTemp is a directory with 0711 on its way, so that other users' daemons
-// can pass.
+// homeDir is an empty home with a .ssh in it.
 func homeDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -310,16 +308,3 @@ func kindOf(err error) Kind {
 	}
 	return 0
 }
-
-// waitNoProcess waits until no process runs the file, by the kernel's list.
-func running(file string) bool {
-	exes, _ := filepath.Glob("/proc/[0-9]*/exe")
-	for _, e := range exes {
-		if p, err := os.Readlink(e); err == nil && strings.TrimSuffix(p, " (deleted)") == file {
-			return true
-		}
-	}
-	return false
-}
-
-var _ = context.Background
