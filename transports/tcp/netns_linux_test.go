@@ -68,6 +68,23 @@ func (s *space) run(line string) {
 	}
 }
 
+// await repeats a command inside until it prints want: the kernel reports a
+// cable as plugged in a little after the command that plugs it.
+func (s *space) await(line, want string) {
+	s.t.Helper()
+	words := strings.Fields(line)
+	for start := time.Now(); ; {
+		var out []byte
+		s.do(func() { out, _ = exec.Command(words[0], words[1:]...).CombinedOutput() })
+		if strings.Contains(string(out), want) {
+			return
+		}
+		if time.Since(start) > 10*time.Second {
+			s.t.Fatalf("%s does not print %q: %s", line, want, out)
+		}
+	}
+}
+
 // filter loads nftables rules for packets that come in.
 func (s *space) filter(rules ...string) {
 	s.t.Helper()
@@ -124,6 +141,8 @@ func hosts(t *testing.T) (near, far *space) {
 	far.run("ip addr add 10.9.0.2/24 dev v1")
 	near.run("ip link set v0 up")
 	far.run("ip link set v1 up")
+	near.await("ip -o link show dev v0", "state UP")
+	far.await("ip -o link show dev v1", "state UP")
 	return near, far
 }
 
