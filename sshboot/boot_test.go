@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -261,6 +262,18 @@ func TestBannerIsSkipped(t *testing.T) {
 		if want := strings.Trim(banner, "\n"); b.Banner != want {
 			t.Errorf("banner %.40q, want %.40q", b.Banner, want)
 		}
+	}
+}
+
+// TestBytesBehindGreeting: what comes in one piece with the greeting is kept.
+func TestBytesBehindGreeting(t *testing.T) {
+	b, err := Boot(t.Context(), scripted("printf 'hi "+magic+"hello 1.2.3 1 linux amd64\\nrest\\000\\nend'"), bootOptions(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(iotest.OneByteReader(b))
+	if string(got) != "rest\x00\nend" || err != nil {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 

@@ -111,6 +111,7 @@ type ExitError struct {
 	Signal string // name without SIG, "" for none
 }
 
+// Error names the status or the signal.
 func (e *ExitError) Error() string {
 	switch {
 	case e.Signal != "":

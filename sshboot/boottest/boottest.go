@@ -62,7 +62,7 @@ type Server struct {
 	cfg    *ssh.ServerConfig
 	host   ssh.PublicKey
 	client ed25519.PrivateKey
-	pub    ssh.PublicKey
+	signer ssh.Signer
 	wg     sync.WaitGroup
 	ctx    context.Context // ends commands that outlive Close
 	kill   context.CancelFunc
@@ -86,7 +86,7 @@ func Start(l net.Listener, o Options) (*Server, error) {
 		return nil, fmt.Errorf("making the client key: %w", err)
 	}
 	s.client = client
-	if s.pub, err = ssh.NewPublicKey(client.Public()); err != nil {
+	if s.signer, err = ssh.NewSignerFromKey(client); err != nil {
 		return nil, fmt.Errorf("making the client key: %w", err)
 	}
 	host, err := newSigner()
@@ -126,7 +126,7 @@ var errDenied = errors.New("permission denied")
 func (s *Server) serverConfig() *ssh.ServerConfig {
 	cfg := &ssh.ServerConfig{
 		PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-			if string(key.Marshal()) != string(s.pub.Marshal()) {
+			if string(key.Marshal()) != string(s.signer.PublicKey().Marshal()) {
 				return nil, errDenied
 			}
 			return nil, nil
@@ -158,13 +158,7 @@ func (s *Server) Addr() net.Addr { return s.l.Addr() }
 func (s *Server) HostKey() ssh.PublicKey { return s.host }
 
 // ClientKey signs for the one client that may log in.
-func (s *Server) ClientKey() ssh.Signer {
-	signer, err := ssh.NewSignerFromKey(s.client)
-	if err != nil {
-		panic("boottest: own key cannot sign: " + err.Error()) // cannot happen: the key was made by Start
-	}
-	return signer
-}
+func (s *Server) ClientKey() ssh.Signer { return s.signer }
 
 // KnownHosts is a line for a known_hosts file.
 func (s *Server) KnownHosts() string {
