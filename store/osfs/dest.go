@@ -123,7 +123,7 @@ func (d *dest) in(doing, name string, do func(in *dir, base, temp string) error)
 	}
 	temp := tempBase(d.prefix, base)
 	err = d.dirs.with(parent, func(in *dir) error { return do(in, base, temp) })
-	return describe(doing, name, err)
+	return describe(doing, name, err) // check has refused the name ""
 }
 
 // Free asks the file system.
@@ -150,7 +150,7 @@ func (d *dest) TempName(name string) string {
 func (d *dest) Lookup(name string) (store.Entry, error) {
 	if name == "" {
 		e, err := d.top.lstat(".")
-		return e, describe("examining", name, err)
+		return e, describe("examining", d.path, err)
 	}
 	parent, base, err := d.check("examining", name)
 	if err != nil {
@@ -188,7 +188,7 @@ func (d *dest) Open(name string) (store.ReadFile, error) {
 	if err != nil {
 		return nil, describe("opening", name, err)
 	}
-	return &readFile{f: f, name: name}, nil
+	return &readFile{f: f, name: name, label: name}, nil
 }
 
 // Mkdir makes one directory. A directory already there that its owner cannot
@@ -326,7 +326,7 @@ func (d *dest) setDir(e store.Entry, a store.Attrs, s settings) (denied, err err
 		denied, err = self.applySelf(s, cur.Mode)
 		return err
 	})
-	return denied, describe(doing, e.Name, err)
+	return denied, describe(doing, d.label(e.Name), err)
 }
 
 // only drops from s what cur has already.
@@ -344,8 +344,16 @@ func (s *settings) only(cur store.Entry) {
 
 func (d *dest) report(name string, denied error) {
 	if denied != nil && d.o.Denied != nil {
-		d.o.Denied(name, describe("setting owner or group of", name, denied))
+		d.o.Denied(name, describe("setting owner or group of", d.label(name), denied))
 	}
+}
+
+// label is what messages call name: the root has no name of its own.
+func (d *dest) label(name string) string {
+	if name == "" {
+		return d.path
+	}
+	return name
 }
 
 // Close lets go of the root.

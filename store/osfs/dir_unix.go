@@ -356,14 +356,43 @@ func (d *dir) applyFile(f *os.File, base string, s settings) (denied, err error)
 	return d.applyTo(int(f.Fd()), base, s, noMode)
 }
 
-// syncChild makes the content of the file base durable.
+// syncChild makes the content of the file base durable. A file that not even its
+// owner may read was given its final bits already: then the whole file system is
+// synced, or where that is not known, the bits are lent for a moment.
 func (d *dir) syncChild(base string) error {
-	fd, err := openat(d.fd, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := d.openSync(base)
+	if err == unix.EACCES {
+		if err = d.syncWhole(); !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+		fd, err = d.openUnreadable(base)
+	}
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
 	return syncData(fd)
+}
+
+func (d *dir) openSync(base string) (int, error) {
+	return openat(d.fd, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+}
+
+// openUnreadable opens base with bits that are put back at once.
+func (d *dir) openUnreadable(base string) (int, error) {
+	e, err := d.lstat(base)
+	if err == nil {
+		err = d.chmod(base, 0o600)
+	}
+	if err != nil {
+		return -1, err
+	}
+	fd, err := d.openSync(base)
+	if cerr := d.chmod(base, e.Mode); err == nil && cerr != nil {
+		unix.Close(fd)
+		err = cerr
+	}
+	return fd, err
 }
 
 // syncFile makes the content of f durable.

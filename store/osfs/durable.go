@@ -15,8 +15,7 @@ const syncCrossover = 8
 //
 // Shape: few are synced one by one, so that a busy file system's other writers
 // are not waited for; from syncCrossover on the whole file system is, where the
-// system can do that. Errors: the first one met, naming its file; a missing
-// temporary file is an error.
+// system can do that. Errors: the first one met, naming its file.
 func (d *dest) Sync(names []string) error {
 	if d.volatile || len(names) == 0 {
 		return nil
@@ -94,7 +93,7 @@ func (d *dest) SyncDirs(names []string) error {
 			d.dirs.put(r)
 		}
 		if err != nil {
-			return describe("syncing", parent, err)
+			return describe("syncing", d.label(parent), err)
 		}
 	}
 	return nil

@@ -40,7 +40,7 @@ func describe(doing, name string, err error) error {
 	case err.Error() == escapeText:
 		err = &kindError{store.ErrName, errors.New("a link on the way leaves the destination")}
 	}
-	return fmt.Errorf("%s %s: %w", doing, shown(name), err)
+	return fmt.Errorf("%s %s: %w", doing, name, err)
 }
 
 // bare takes off what package os wraps around an error, which repeats the
@@ -58,12 +58,4 @@ func bare(err error) error {
 			return err
 		}
 	}
-}
-
-// shown is a name for a message; the root has none of its own.
-func shown(name string) string {
-	if name == "" {
-		return "the top directory"
-	}
-	return name
 }

@@ -51,7 +51,7 @@ const (
 
 // source is a root to read from.
 type source struct {
-	path string // cleaned path of the root
+	path string // absolute path of the root
 	top  store.Entry
 	o    SourceOptions
 	root *os.Root  // nil if the root is not a directory
@@ -103,13 +103,20 @@ func (s *source) Open(name string) (store.ReadFile, error) {
 	}
 	f, e, err := s.open(name)
 	if err != nil {
-		return nil, describe("opening", name, err)
+		return nil, describe("opening", s.label(name), err)
 	}
-	e.Name = name
 	if e.Size >= bigFile {
 		sequential(f)
 	}
-	return &readFile{f: f, name: name}, nil
+	return &readFile{f: f, name: name, label: s.label(name)}, nil
+}
+
+// label is what messages call name: the root has no name of its own.
+func (s *source) label(name string) string {
+	if name == "" {
+		return s.path
+	}
+	return name
 }
 
 func (s *source) open(name string) (*os.File, store.Entry, error) {
@@ -143,8 +150,9 @@ func (s *source) Close() error {
 
 // readFile is an open source file.
 type readFile struct {
-	f    *os.File
-	name string
+	f     *os.File
+	name  string
+	label string // for messages
 }
 
 var _ store.ReadFile = (*readFile)(nil)
@@ -156,7 +164,7 @@ func (r *readFile) ReadAt(p []byte, off int64) (int, error) { return r.f.ReadAt(
 func (r *readFile) Stat() (store.Entry, error) {
 	e, err := statFile(r.f)
 	e.Name = r.name
-	return e, describe("examining", r.name, err)
+	return e, describe("examining", r.label, err)
 }
 
 // Ahead starts reading into the system's cache.

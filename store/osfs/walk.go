@@ -23,7 +23,9 @@ var errLoop = errors.New("the link leads back to a directory above it")
 // Shape: names of one directory come in order within chunks of 1024, since no
 // list of a whole directory is ever held. One directory is held open per level.
 // Concurrency: any; fn is called by the calling goroutine. Errors: fn's own, or
-// the context's; what cannot be read goes to fn and the walk goes on.
+// the context's; what cannot be read goes to fn and the walk goes on. Of an entry
+// that cannot even be examined (fs.ErrNotExist: it went away since its directory
+// was read) fn gets the name only, with Kind 0.
 func (s *source) Walk(ctx context.Context, fn store.WalkFunc) error {
 	top, err := statPath(s.path)
 	if err != nil {
@@ -77,7 +79,7 @@ func (w *walker) list(d *dir, e store.Entry) error {
 			return nil
 		}
 		if err != nil {
-			return w.fn(e, describe("listing", e.Name, err))
+			return w.fn(e, describe("listing", w.s.label(e.Name), err))
 		}
 	}
 }

@@ -195,6 +195,8 @@ func unprivilegedModes(t *testing.T, d store.Dest) {
 	e := file("d/h", 0)
 	e.Mode = 0o444
 	steps = append(steps, w.SetAttrs(e, attrs), w.Close())
+	e.Name, e.Mode = "d/unreadable", 0
+	steps = append(steps, d.WriteSmall(e, nil, attrs), d.Sync([]string{e.Name}), d.Commit(e.Name))
 	w, found, err := d.OpenPartial("d/h")
 	if err != nil || !found {
 		t.Errorf("unfinished file with its final bits: found %v, %v", found, err)
