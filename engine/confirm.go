@@ -149,9 +149,11 @@ func (s *Sink) finish() error {
 		}
 	}
 	if s.opts.Fsync == "dir" && s.dest != nil && len(dirs) > 0 {
-		names := make([]string, len(dirs))
+		var names []string
 		for i := range dirs {
-			names[i] = dirs[i].name
+			if dirs[i].name != "" { // its parent is not ours to sync
+				names = append(names, dirs[i].name)
+			}
 		}
 		if err := s.dest.SyncDirs(names); err != nil {
 			return err

@@ -52,6 +52,7 @@ type slice struct {
 	block int64
 	pack  []*srcFile
 	bytes int64 // payload
+	tries int   // how often block came damaged
 }
 
 // flight is a slice on its way, waiting for confirmation.
@@ -314,22 +315,29 @@ func (s *sched) stored(id uint32, count uint64) (bytes int64, err error) {
 	return bytes, nil
 }
 
-// landLocked ends a flight and returns its bytes.
+// landLocked ends a flight and returns the bytes that are newly confirmed.
 func (s *sched) landLocked(fl *flight) int64 {
 	s.unconf -= fl.bytes
 	if fl.done { // already taken back by missed
 		return 0
 	}
+	n := int64(0)
 	if fl.file != nil {
 		fl.file.waiting--
-		fl.file.confirmed += fl.bytes
+		if !fl.file.gone { // else it was counted, or taken back, as a whole
+			fl.file.confirmed += fl.bytes
+			n += fl.bytes
+		}
 		s.settleLocked(fl.file)
 	}
 	for _, f := range fl.pack {
 		f.waiting--
-		f.confirmed = f.entry.Size
+		if !f.gone {
+			f.confirmed = f.entry.Size
+			n += f.entry.Size
+		}
 	}
-	return fl.bytes
+	return n
 }
 
 // settleLocked closes f when nobody will read it again for now.
@@ -375,9 +383,9 @@ const maxTries = 5
 func (s *sched) againLocked(sl slice) bool {
 	ok := true
 	if sl.file != nil {
-		sl.file.tries++
+		sl.tries++
 		sl.file.unread++
-		ok = sl.file.tries <= maxTries
+		ok = sl.tries <= maxTries
 		s.retry = append(s.retry, sl)
 	}
 	for _, f := range sl.pack {
@@ -425,13 +433,15 @@ func (s *sched) lost(id uint32) (bytes int64) {
 	return bytes
 }
 
-// giveUp makes f gone.
-func (s *sched) giveUp(f *srcFile) {
+// giveUp makes f gone and returns the bytes of it that were confirmed; none
+// will be any more.
+func (s *sched) giveUp(f *srcFile) (confirmed int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.gone = true
 	s.settleLocked(f)
 	s.cond.Broadcast()
+	return f.confirmed
 }
 
 // idle tells whether stream id has nothing under way.

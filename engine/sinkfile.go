@@ -1,9 +1,7 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"time"
 
@@ -123,10 +121,7 @@ func (s *Sink) resume(f *sinkFile) (found bool, err error) {
 	if s.opts.Resume == "never" || f.e.Size < journalMin {
 		return false, nil
 	}
-	if _, err := s.dest.Lookup(s.dest.TempName(f.name)); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return false, nil
-		}
+	if there, err := s.dest.HasPartial(f.name); !there || err != nil {
 		return false, err
 	}
 	f.mu.Lock()

@@ -390,12 +390,14 @@ func (s *Source) done(d *wire.FileDone) {
 	if !ok {
 		return // given up by us already
 	}
-	s.sched.giveUp(f) // nothing of it is needed any more
+	confirmed := s.sched.giveUp(f) // nothing of it is needed any more
 	if d.Class != wire.ClassNone {
 		s.failed(&f.entry, d.Class, d.Text, f.began)
 		return
 	}
-	s.update(func(t *Totals) { t.DoneFiles++; t.OK++ })
+	// The end of a file may overtake the confirmation of its last frames.
+	rest := f.entry.Size - f.have - confirmed
+	s.update(func(t *Totals) { t.DoneFiles++; t.OK++; t.DoneBytes += rest; t.Verified += rest })
 	ev := events.File{Path: s.shown(&f.entry), Dest: s.paths.Name, Action: "new", SizeBytes: f.entry.Size,
 		SentBytes: f.entry.Size - f.have, Verified: "wire", Ms: time.Since(f.began).Milliseconds()}
 	switch {
@@ -420,10 +422,7 @@ func (s *Source) gone(f *srcFile, class wire.Class, text string, retry bool) {
 	if !ok {
 		return // someone else was faster, or the sink ended it
 	}
-	s.sched.giveUp(f)
-	s.sched.mu.Lock()
-	back := f.confirmed + f.have
-	s.sched.mu.Unlock()
+	back := s.sched.giveUp(f) + f.have
 	s.update(func(t *Totals) { t.DoneBytes -= back })
 	// After this message the sink waits for the new entry if one is promised, so
 	// it must come before the entry does.

@@ -289,8 +289,10 @@ func (s *Source) streamDead(ss *sendStream, err error) {
 	x.poke()
 }
 
-// dial makes n streams from this end.
+// dial makes n streams from this end; they live as long as ctx.
 func (s *Source) dial(ctx context.Context, n int) (err error) {
+	dctx, cancel := context.WithTimeout(ctx, wayTimeout)
+	defer cancel()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	for range n {
@@ -300,7 +302,7 @@ func (s *Source) dial(ctx context.Context, n int) (err error) {
 		x.nextID += 2
 		x.mu.Unlock()
 		wg.Go(func() {
-			st, derr := s.paths.Endpoint.Dial(ctx, s.paths.Far, id)
+			st, derr := s.paths.Endpoint.Dial(dctx, s.paths.Far, id)
 			if derr != nil {
 				mu.Lock()
 				err = derr
@@ -332,8 +334,6 @@ func (s *Source) tryWay(ctx context.Context, own bool) {
 		return
 	}
 	s.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(ctx, wayTimeout)
-		defer cancel()
 		if err := s.dial(ctx, 1); err != nil {
 			s.streams.mu.Lock()
 			s.streams.ownErr = err.Error()
@@ -493,8 +493,6 @@ func (s *Source) keepStreams(ctx context.Context) {
 				busyDial.Store(true)
 				s.wg.Go(func() {
 					defer busyDial.Store(false)
-					ctx, cancel := context.WithTimeout(ctx, wayTimeout)
-					defer cancel()
 					_ = s.dial(ctx, want-have) // tried again while streams are missing
 					x.poke()
 				})

@@ -114,6 +114,8 @@ type Dest interface {
 	// WriteSmall writes a whole file, attributes included, under its temporary
 	// name, replacing what an earlier run left there.
 	WriteSmall(e Entry, data []byte, a Attrs) error
+	// HasPartial tells whether an unfinished form of name is there.
+	HasPartial(name string) (bool, error)
 	// OpenPartial opens or creates the unfinished form of name and locks it;
 	// found tells that one was there. ErrLocked.
 	OpenPartial(name string) (w WriteFile, found bool, err error)
