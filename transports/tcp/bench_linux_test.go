@@ -138,3 +138,41 @@ func BenchmarkStream(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkPaced supports wakeFor: 100 MB/s in packets of 1500 bytes, as from a
+// network card of 1 Gbit/s, wake a reader thousands of times a second unless it
+// says for how much. The sender's part is the same in both.
+func BenchmarkPaced(b *testing.B) {
+	near, far := hosts(b)
+	for _, s := range []struct {
+		*space
+		dev string
+	}{{near, "v0"}, {far, "v1"}} {
+		s.run("ip link set " + s.dev + " gso_max_segs 1")
+	}
+	to := endIn(b, far, spaceParams("10.9.0.2"))
+	from := endIn(b, near, spaceParams("10.9.0.1"))
+	d, a := connected(b, from, to, 1)
+	if err := d.Retune(transports.Settings{PacingRate: 100_000_000}); err != nil {
+		b.Fatal(err)
+	}
+	measure(b, 1, func() {
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			f := transports.NewFrame(benchBody)
+			for range b.N {
+				f.Resize(benchBody)
+				if err := d.Send(f); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+		f := transports.NewFrame(benchBody)
+		for range b.N {
+			if err := a.Recv(f); err != nil {
+				b.Error(err)
+			}
+		}
+		wg.Wait()
+	})
+}

@@ -23,12 +23,12 @@ import (
 // A space is a network namespace with a thread of its own that does what is to
 // happen inside; it vanishes with the thread.
 type space struct {
-	t    *testing.T
+	t    testing.TB
 	tid  int
 	todo chan func()
 }
 
-func newSpace(t *testing.T) *space {
+func newSpace(t testing.TB) *space {
 	t.Helper()
 	s := &space{t: t, todo: make(chan func())}
 	ready := make(chan error)
@@ -133,7 +133,7 @@ func (n *spaceNet) Dial(ctx context.Context, network, addr string) (net.Conn, er
 }
 
 // hosts are two namespaces joined by a cable, 10.9.0.1 and 10.9.0.2.
-func hosts(t *testing.T) (near, far *space) {
+func hosts(t testing.TB) (near, far *space) {
 	t.Helper()
 	near, far = newSpace(t), newSpace(t)
 	near.run(fmt.Sprintf("ip link add v0 type veth peer name v1 netns %d", far.tid))
@@ -147,7 +147,7 @@ func hosts(t *testing.T) (near, far *space) {
 }
 
 // endIn is New inside a space.
-func endIn(t *testing.T, s *space, p transports.Params) *endpoint {
+func endIn(t testing.TB, s *space, p transports.Params) *endpoint {
 	t.Helper()
 	var e transports.Endpoint
 	var err error

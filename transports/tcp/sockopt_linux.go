@@ -12,6 +12,14 @@ import (
 
 const windows = false
 
+// mostUnsent bounds what waits in the kernel without having been sent: it is
+// lost with its stream, and stuck behind it when the stream is slow. What is on
+// its way is not bounded by it.
+//
+// Unit: bytes. Ours: four frames; on loopback neither rate nor CPU time changes
+// measurably (BenchmarkStream), half of it costs a quarter of the rate.
+const mostUnsent = 1 << 20
+
 // control sets the options that must stand before a socket connects or listens;
 // accepted connections inherit them. None of them is needed for the connection
 // to work, so a refusal is told to the user and no more.
@@ -21,6 +29,7 @@ func (e *endpoint) control(network, _ string, c syscall.RawConn) error {
 		if e.p.Window > 0 {
 			e.setWindow(s)
 		}
+		_ = unix.SetsockoptInt(s, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, mostUnsent)
 		if e.p.CC != "" {
 			if err := unix.SetsockoptString(s, unix.IPPROTO_TCP, unix.TCP_CONGESTION, e.p.CC); err != nil {
 				e.warn(fmt.Sprintf("congestion control %s: %s", e.p.CC, ccWhy(err)))
