@@ -30,7 +30,7 @@ var testAgent = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "testagent")
-	out, err := exec.Command("go", "build", "-o", path, "./internal/testagent").CombinedOutput()
+	out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", path, "./internal/testagent").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("building the test agent: %w\n%s", err, out)
 	}
@@ -45,20 +45,29 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// bootOptions are those of a program that runs here.
-func bootOptions(t *testing.T) BootOptions {
-	t.Helper()
+// testProgram is the built agent: its bytes and their hash.
+var testProgram = sync.OnceValues(func() ([]byte, string) {
 	path, err := testAgent()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err.Error()
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err.Error()
 	}
 	sum := sha256.Sum256(data)
+	return data, hex.EncodeToString(sum[:])
+})
+
+// bootOptions are those of a program that runs here.
+func bootOptions(t *testing.T) BootOptions {
+	t.Helper()
+	data, hash := testProgram()
+	if data == nil {
+		t.Fatal(hash)
+	}
 	return BootOptions{
-		Version: "1.2.3", Hash: hex.EncodeToString(sum[:]), GOOS: runtime.GOOS, GOARCH: runtime.GOARCH,
+		Version: "1.2.3", Hash: hash, GOOS: runtime.GOOS, GOARCH: runtime.GOARCH,
 		Program: func() (io.ReadCloser, int64, error) {
 			return io.NopCloser(bytes.NewReader(data)), int64(len(data)), nil
 		},
