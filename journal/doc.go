@@ -17,9 +17,8 @@
 //	          5  zero         3 bytes
 //	          8  sequence     8 bytes, 0, 1, 2, ...
 //	         16  payload      n bytes
-//	       16+n  checksum     4 bytes, CRC-32C of this record up to here,
-//	                          continued from the checksum of the record before;
-//	                          for the first, from that of the preamble
+//	       16+n  checksum     4 bytes, CRC-32C of all from the preamble up to
+//	                          here, earlier checksums left out
 //
 //	kind 1, header: always and only record 0
 //	kind 2, blocks: runs of  first 8 | count 4 | count * hash 32

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -57,6 +58,37 @@ func lockAfterCommit(t *testing.T, m Maker) {
 	if got := content(t, m, "f"); got != "first" {
 		t.Errorf("the finished file holds %q", got)
 	}
+}
+
+// lockRace: who opens a partial file just before its holder commits it must not
+// be given what is by then the finished file.
+func lockRace(t *testing.T, m Maker) {
+	var wg sync.WaitGroup
+	for range 4 {
+		d := m.Dest(t, "j")
+		defer d.Close()
+		wg.Go(func() {
+			for done := 0; done < 300 && !t.Failed(); {
+				w, _, err := d.OpenPartial("f")
+				if errors.Is(err, store.ErrLocked) {
+					runtime.Gosched()
+					continue
+				}
+				if err != nil {
+					t.Errorf("opening: %v", err)
+					return
+				}
+				if err := d.Commit("f"); err != nil {
+					t.Errorf("the locked file lost its name: %v", err)
+				}
+				if err := w.Close(); err != nil {
+					t.Error(err)
+				}
+				done++
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func journalFile(t *testing.T, m Maker) {

@@ -53,6 +53,7 @@ func Dest(t *testing.T, open func(t *testing.T) Maker) {
 		{"partial file", partialFile},
 		{"lock", lockPartial},
 		{"lock after commit", lockAfterCommit},
+		{"lock race", lockRace},
 		{"journal", journalFile},
 		{"discard", discard},
 		{"links", links},
