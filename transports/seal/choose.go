@@ -31,7 +31,7 @@ func hardwareAES() bool {
 // choose picks the cipher for a stream from what both ends do best.
 //
 // AES with 128-bit keys: every stream has its own fresh keys, so nothing is won
-// by longer ones, and they cost a seventh more time per byte. For SealAuth the
+// by longer ones, and they cost a fifth more time per byte. For SealAuth the
 // same two, with the body as additional data: GMAC or Poly1305 alone.
 func choose(mode transports.Seal, theirs byte) Cipher {
 	switch {

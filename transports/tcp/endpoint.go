@@ -25,6 +25,9 @@ const (
 	// helloTimeout bounds a caller's handshake at the listener. A true dialler
 	// sends its hello together with the end of TCP's own handshake.
 	helloTimeout = 5 * time.Second
+	// maxMaxBody keeps every length of a record within 32 bits, signed, and far
+	// below what one call of a cipher may protect.
+	maxMaxBody = 1 << 30
 	// maxReady is how many accepted streams may wait for Accept. More than a
 	// job has streams; an end beyond it misbehaves and is cut off.
 	maxReady = 512
@@ -62,8 +65,8 @@ var _ transports.Endpoint = (*endpoint)(nil)
 // Errors: ErrInUse in the chain, with the text "all ports in A-B are in use",
 // when p.Ports has no free port; what the system said otherwise.
 func New(ctx context.Context, p transports.Params) (transports.Endpoint, error) {
-	if p.MaxBody <= 0 {
-		return nil, fmt.Errorf("preparing TCP streams: frames of at most %d bytes make no sense", p.MaxBody)
+	if p.MaxBody <= 0 || p.MaxBody > maxMaxBody {
+		return nil, fmt.Errorf("preparing TCP streams for frames of %d bytes: must be 1 to %d", p.MaxBody, maxMaxBody)
 	}
 	if !p.IPv4 && !p.IPv6 {
 		p.IPv4, p.IPv6 = true, true

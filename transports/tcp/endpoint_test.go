@@ -129,6 +129,55 @@ func TestPorts(t *testing.T) {
 	}
 }
 
+// TestDualStack: one port serves both families unless one was asked for.
+func TestDualStack(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		v4, v6     bool
+		has4, has6 bool
+	}{
+		{"neither named", false, false, true, true},
+		{"both", true, true, true, true},
+		{"IPv4", true, false, true, false},
+		{"IPv6", false, true, false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := testParams("127.0.0.1", transports.SealOn)
+			p.Bind, p.Known = netip.Addr{}, addrs("127.0.0.1", "::1")
+			p.IPv4, p.IPv6 = tt.v4, tt.v6
+			far := newEnd(t, p)
+			p.Listen, p.IPv4, p.IPv6 = false, true, true
+			near := newEnd(t, p)
+			port := far.Offer().Addrs[0].Port()
+			for i, a := range p.Known {
+				want := []bool{tt.has4, tt.has6}[i]
+				ap := netip.AddrPortFrom(a, port)
+				if got := slices.Contains(far.Offer().Addrs, ap); got != want {
+					t.Errorf("%v offered: %v, want %v", ap, got, want)
+				}
+				s, err := near.Dial(t.Context(), transports.Offer{Addrs: []netip.AddrPort{ap}}, uint32(i))
+				if (err == nil) != want {
+					t.Errorf("dialling %v: %v, want success %v", ap, err, want)
+				}
+				if err == nil {
+					s.Close()
+				}
+			}
+		})
+	}
+}
+
+func TestBadParams(t *testing.T) {
+	for _, n := range []int{-1, 0, maxMaxBody + 1} {
+		p := testParams("127.0.0.1", transports.SealOn)
+		p.MaxBody = n
+		if e, err := New(t.Context(), p); err == nil {
+			e.Close()
+			t.Errorf("frames of %d bytes were taken", n)
+		}
+	}
+}
+
 func TestDialOnly(t *testing.T) {
 	p := testParams("127.0.0.1", transports.SealOn)
 	p.Listen = false
