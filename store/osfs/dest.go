@@ -13,8 +13,9 @@ import (
 
 // DestOptions says how a destination is written.
 type DestOptions struct {
-	// JobID is part of the names of unfinished files: 1 to 64 letters, digits,
-	// "_" or "-". Two jobs with different IDs never touch each other's.
+	// JobID is part of the names of unfinished files: 1 to 64 letters, digits or
+	// "_". Two jobs with different IDs never touch each other's; "-" would let
+	// job "a" with file "b-c" meet job "a-b" with file "c".
 	JobID string
 	// Create makes the root directory if it is missing, one level only.
 	Create bool
@@ -88,8 +89,8 @@ func checkJobID(id string) error {
 		return fmt.Errorf("job ID %q: must have 1 to %d characters", id, maxJobID)
 	}
 	for _, c := range []byte(id) {
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' {
-			return fmt.Errorf("job ID %q: only letters, digits, _ and - are allowed", id)
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' {
+			return fmt.Errorf("job ID %q: only letters, digits and _ are allowed", id)
 		}
 	}
 	return nil

@@ -19,6 +19,7 @@ import (
 
 	"github.com/gomover/gomover/store"
 	"github.com/gomover/gomover/store/osfs"
+	"github.com/gomover/gomover/store/storetest"
 )
 
 var attrs = store.Attrs{Perms: true, Times: true}
@@ -438,6 +439,7 @@ func TestNewDest(t *testing.T) {
 		{"f", osfs.DestOptions{JobID: "j"}, nil, false},
 		{"new", osfs.DestOptions{}, nil, false},
 		{"new", osfs.DestOptions{JobID: "a/b"}, nil, false},
+		{"new", osfs.DestOptions{JobID: "a-b"}, nil, false},
 		{"new", osfs.DestOptions{JobID: strings.Repeat("j", 65)}, nil, false},
 	} {
 		d, err := osfs.NewDest(filepath.Join(dir, tt.root), tt.o)
@@ -475,4 +477,39 @@ func TestModesOfNewThings(t *testing.T) {
 	if got := time.Unix(0, file("", 0).ModTime); got.Nanosecond() != 123456789 {
 		t.Errorf("the test's own time lost its nanoseconds: %v", got)
 	}
+}
+
+// FuzzName: whatever a name is, it is refused or leads into the root.
+func FuzzName(f *testing.F) {
+	for _, name := range storetest.HostileNames {
+		f.Add(name)
+	}
+	f.Add("link/x")
+	f.Add("in/x")
+	f.Add(".gomover-7f3k-x")
+	f.Add(strings.Repeat("n", 255))
+	f.Fuzz(func(t *testing.T, name string) {
+		root, out := outside(t)
+		check(t, os.Symlink(out, filepath.Join(root, "link")))
+		check(t, os.Symlink(".", filepath.Join(root, "in")))
+		d := newDest(t, root)
+		if d.WriteSmall(file(name, 1), []byte("x"), attrs) == nil {
+			temp := d.TempName(name)
+			if fi, err := os.Lstat(filepath.Join(root, temp)); err != nil || !fi.Mode().IsRegular() {
+				t.Fatalf("%q was written, but its unfinished form %q is not there: %v", name, temp, err)
+			}
+			if err := d.Commit(name); err == nil {
+				if fi, err := os.Lstat(filepath.Join(root, name)); err != nil || !fi.Mode().IsRegular() {
+					t.Fatalf("%q was renamed into place, but is not there: %v", name, err)
+				}
+			}
+		}
+		_ = d.Mkdir(name)
+		_ = d.Symlink(store.Entry{Name: name, Kind: store.Symlink, Target: "x"})
+		_ = d.Discard(name)
+		list, err := os.ReadDir(filepath.Dir(root))
+		if err != nil || len(list) != 2 {
+			t.Fatalf("%q: beside the root stand %v, %v", name, list, err)
+		}
+	})
 }
