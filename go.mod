@@ -3,6 +3,7 @@ module github.com/gomover/gomover
 go 1.26.0
 
 require (
+	github.com/bmatcuk/doublestar/v4 v4.10.4 // indirect
 	github.com/cpuguy83/go-md2man/v2 v2.0.7 // indirect
 	github.com/creack/pty v1.1.24 // indirect
 	github.com/kevinburke/ssh_config v1.6.0 // indirect

@@ -1,0 +1,179 @@
+package mover
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"os/user"
+	"strings"
+	"time"
+
+	"github.com/gomover/gomover/engine"
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/internal/framing"
+	"github.com/gomover/gomover/jobs"
+	"github.com/gomover/gomover/sshboot"
+	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/wire"
+)
+
+// AgentEnv is what an agent has of its surroundings.
+type AgentEnv struct {
+	Control  io.ReadWriteCloser // standard input and output
+	Version  string
+	OS, Arch string
+	Home     string
+	StateDir string
+	// Client and Server are the two ends of the ssh connection, as sshd tells
+	// them; zero when it does not.
+	Client, Server netip.Addr
+}
+
+// startTimeout is how long an agent waits for its job.
+const startTimeout = 60 * time.Second
+
+// lockWait is how long an end waits for the one before it to close its journal.
+const lockWait = 5 * time.Second
+
+// ServeAgent is the far end's whole life: it greets, takes one job, runs it, and
+// returns when the job or the connection has ended.
+func ServeAgent(ctx context.Context, env AgentEnv) error {
+	g := sshboot.Greeting{Version: env.Version, Protocol: wire.Version, OS: env.OS, Arch: env.Arch}
+	if err := sshboot.WriteGreeting(env.Control, g); err != nil {
+		return err
+	}
+	conn := framing.New(env.Control)
+	timer := time.AfterFunc(startTimeout, func() { conn.Close() })
+	var st start
+	err := recvKind(conn, wire.KindStart, &st)
+	timer.Stop()
+	if err == nil {
+		err = serve(ctx, env, conn, &st)
+	}
+	f := new(wire.Fail)
+	if err != nil && !errors.As(err, &f) {
+		f = wire.Failf(wire.ClassInternal, "%v", err)
+	}
+	var reported *reportedError
+	if err != nil && !errors.As(err, &reported) && f.Class != wire.ClassLost {
+		_ = sendJSON(conn, wire.KindFail, f) // the director may be gone
+	}
+	return err
+}
+
+// reportedError marks an error that the other end has heard of.
+type reportedError struct{ error }
+
+func (e *reportedError) Unwrap() error { return e.error }
+
+func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start) error {
+	switch {
+	case st.Version != wire.Version:
+		return wire.Failf(wire.ClassVersion, "agent speaks protocol %d, this program %d", wire.Version, st.Version)
+	case (st.Read == nil) == (st.Write == nil):
+		return wire.Failf(wire.ClassProtocol, "the job is neither reading nor writing")
+	case st.JobID == "" || len(st.JobID) > 32 || strings.Trim(st.JobID, "abcdefghijklmnopqrstuvwxyz234567") != "":
+		return wire.Failf(wire.ClassProtocol, "the job's name %q is none", st.JobID)
+	case st.Engine.BlockSize < 0 || st.Engine.BlockSize > engine.MaxBlock || st.Engine.Memory < 0:
+		return wire.Failf(wire.ClassProtocol, "block size %d is out of range", st.Engine.BlockSize)
+	}
+	st.Engine.JobID = st.JobID
+	home := func(name string) (string, error) {
+		if name == "" {
+			return env.Home, nil
+		}
+		u, err := user.Lookup(name)
+		if err != nil {
+			return "", err
+		}
+		return u.HomeDir, nil
+	}
+	warn := func(code, text, path string) {
+		// A dead link ends the job by itself.
+		_ = sendJSON(conn, wire.KindWarn, wire.Warn{Code: code, Text: text, Path: []byte(path)})
+	}
+	paths := engine.Paths{DialFirst: st.DialFirst, DialOnly: st.DialOnly, RTT: time.Duration(st.RTT), Name: "the other end", Seal: transports.Seal(st.Seal)}
+	rd := ready{}
+	if st.TCP {
+		var err error
+		first := []netip.Addr{}
+		if st.Client {
+			first = append(first, env.Client)
+		}
+		if paths.Far, err = parseOffer(st.Offer, first...); err != nil {
+			return err
+		}
+		var known []netip.Addr
+		if env.Server.IsValid() {
+			known = append(known, env.Server)
+		}
+		// Warnings wait until the director listens to them, behind Ready.
+		ep, err := newEndpoint(ctx, params{secret: st.Secret, seal: paths.Seal, maxBody: st.Engine.FrameMax(), listen: st.Listen,
+			ports: st.Ports, window: st.Window, dscp: st.DSCP, ipv4: st.IPv4, ipv6: st.IPv6, known: known,
+			warn: func(text string) { warn("net.buffer", text, "") }})
+		if err != nil {
+			return err
+		}
+		defer ep.Close()
+		paths.Endpoint = ep
+		rd.Offer, rd.CCs = offerText(ep.Offer()), ccs()
+		paths.CCs = rd.CCs
+	}
+	var e end
+	if st.Write != nil {
+		w := st.Write
+		p, err := expandHome(string(w.Path), home)
+		if err != nil {
+			return wire.Failf(wire.ClassDest, "%s: %v", w.Shown, err)
+		}
+		w.Path = []byte(p)
+		if err := refuseInside(w); err != nil {
+			return err
+		}
+		lock, err := jobs.Acquire(env.StateDir, st.JobID, lockWait)
+		if err != nil {
+			return busy(err)
+		}
+		defer lock.Release()
+		denied := onceDenied(func(text string) { warn("dest.owner", text, "") })
+		e = engine.NewSink(st.Engine, paths, conn, target(w, st.JobID, st.Engine.Attrs, denied), events.Discard{})
+	} else {
+		for i := range st.Read.Sources {
+			s := &st.Read.Sources[i]
+			p, err := expandHome(string(s.Path), home)
+			if err != nil {
+				return wire.Failf(wire.ClassSource, "%s: %v", s.Shown, err)
+			}
+			if p == "" {
+				p = "."
+			}
+			s.Path = []byte(p)
+		}
+		roots, err := openSources(st.Read, func(text, path string) { warn("source.link", text, path) })
+		if err != nil {
+			return err
+		}
+		defer closeSources(roots)
+		if st.SameHost {
+			rd.Dirs = sourceDirs(st.Read.Sources)
+		}
+		e = engine.NewSource(st.Engine, paths, conn, roots, events.Discard{})
+	}
+	if err := sendJSON(conn, wire.KindReady, rd); err != nil {
+		return wire.Failf(wire.ClassLost, "%v", err)
+	}
+	if err := e.Run(ctx); err != nil {
+		return &reportedError{err} // the engine tells its other end
+	}
+	return nil
+}
+
+// busy is the error for a job that runs already.
+func busy(err error) error {
+	var b *jobs.BusyError
+	if errors.As(err, &b) {
+		return wire.Failf(wire.ClassBusy, "%v", b)
+	}
+	return wire.Failf(wire.ClassDest, "%v", err)
+}

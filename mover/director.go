@@ -1,0 +1,432 @@
+package mover
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gomover/gomover/engine"
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/internal/framing"
+	"github.com/gomover/gomover/jobs"
+	"github.com/gomover/gomover/sshboot"
+	"github.com/gomover/gomover/transports/pipe"
+	"github.com/gomover/gomover/wire"
+)
+
+// ErrInterrupted is the cause to cancel Run's context with when the user wants
+// to stop: what is under way is still confirmed.
+var ErrInterrupted = errors.New("interrupted")
+
+// errTime ends a job at its time limit.
+var errTime = errors.New("time limit reached")
+
+// director runs one job.
+type director struct {
+	job *Job
+	rec events.Recorder
+	id  string
+
+	mu      sync.Mutex // guards what follows
+	current end        // of the session that runs
+	state   string     // what is being tried between sessions
+	totals  engine.Totals
+	started bool
+}
+
+// Run does the job. The error is nil when every file is where it should be,
+// except those that Totals count as failed; otherwise a *wire.Fail, a
+// *sshboot.Error, or the cause of ctx's end. rec hears everything but the job's
+// start and end.
+func Run(ctx context.Context, j *Job, rec events.Recorder) (Report, error) {
+	d := &director{job: j, rec: rec, id: j.ID()}
+	r := Report{JobID: d.id, Began: time.Now()}
+	if j.TimeLimit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, j.TimeLimit, errTime)
+		defer cancel()
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() { d.progress(stop) })
+	err := d.run(ctx)
+	close(stop)
+	wg.Wait()
+	if errors.Is(err, errTime) {
+		err = wire.Failf(wire.ClassTime, "the time limit of %v was reached", j.TimeLimit)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r.Totals, r.Started, r.Took = d.totals, d.started, time.Since(r.Began)
+	return r, err
+}
+
+// run repeats sessions until the job is done or can't be.
+func (d *director) run(ctx context.Context) error {
+	if !d.job.Dest.Remote {
+		// The sink is here, and so is its lock.
+		lock, err := jobs.Acquire(d.job.StateDir, d.id, lockWait)
+		if err != nil {
+			return busy(err)
+		}
+		defer lock.Release()
+	}
+	if d.job.local() {
+		return d.sessionLocal(ctx)
+	}
+	wait := max(d.job.RetryWait, 10*time.Millisecond)
+	last := time.Now() // of progress
+	var best int64
+	for {
+		err := d.session(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		d.mu.Lock()
+		done, started := d.totals.DoneBytes+d.totals.DoneFiles, d.started
+		d.mu.Unlock()
+		if done > best {
+			best, last, wait = done, time.Now(), max(d.job.RetryWait, 10*time.Millisecond)
+		}
+		pause, ok := again(err, started, wait)
+		if !ok {
+			return err
+		}
+		left := time.Until(last.Add(d.job.GiveUp))
+		if d.job.GiveUp > 0 && left < pause {
+			return d.gaveUp(err)
+		}
+		host := d.job.FarHost()
+		record(d.rec, events.Host{Host: host, Role: d.farRole(), State: "lost", Detail: err.Error()})
+		d.setState(fmt.Sprintf("lost %s, retry in %v", host, pause.Round(time.Second)))
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		wait = min(2*wait, time.Minute)
+	}
+}
+
+// spaceWait is how often a full disk is tried again.
+const spaceWait = 30 * time.Second
+
+// again tells whether the same once more may work, and after which pause.
+func again(err error, started bool, wait time.Duration) (time.Duration, bool) {
+	if !started {
+		return 0, false // a first login that fails is told at once
+	}
+	var f *wire.Fail
+	var s *sshboot.Error
+	switch {
+	case errors.As(err, &f) && f.Class == wire.ClassLost:
+		return wait, true
+	case errors.As(err, &f) && f.Class == wire.ClassSpace:
+		return max(wait, spaceWait), true
+	case errors.As(err, &s) && (s.Kind == sshboot.Unreachable || s.Kind == sshboot.Lost || s.Kind == sshboot.NoName):
+		return wait, true
+	}
+	return 0, false
+}
+
+func (d *director) gaveUp(err error) error {
+	var f *wire.Fail
+	if errors.As(err, &f) && f.Class == wire.ClassSpace {
+		return f
+	}
+	d.mu.Lock()
+	t := d.totals
+	d.mu.Unlock()
+	safe := ""
+	if t.Bytes > 0 {
+		safe = fmt.Sprintf("; %d%% is safe there", 100*t.DoneBytes/t.Bytes)
+	}
+	return wire.Failf(wire.ClassLost, "%s: no answer for %v (%v)%s", d.job.FarHost(), d.job.GiveUp, err, safe)
+}
+
+func (d *director) farRole() string {
+	if d.job.push() {
+		return "dest"
+	}
+	return "source"
+}
+
+func (d *director) setState(s string) {
+	d.mu.Lock()
+	d.state = s
+	d.mu.Unlock()
+}
+
+// use makes e the end whose totals count.
+func (d *director) use(e end) {
+	d.mu.Lock()
+	d.current, d.state, d.started = e, "", true
+	d.mu.Unlock()
+}
+
+// drop keeps the totals of the session that has ended.
+func (d *director) drop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.current != nil {
+		sent, verified := d.totals.Sent, d.totals.Verified
+		d.totals = d.current.Totals()
+		d.totals.Sent += sent
+		d.totals.Verified += verified
+		d.current = nil
+	}
+}
+
+// runEnd runs this process's end; on an interrupt a source first lets what is
+// under way be confirmed.
+func (d *director) runEnd(ctx context.Context, e end) error {
+	d.use(e)
+	defer d.drop()
+	inner, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-ctx.Done():
+			if s, ok := e.(*engine.Source); ok && errors.Is(context.Cause(ctx), ErrInterrupted) {
+				s.Drain(5 * time.Second)
+			}
+			cancel(context.Cause(ctx))
+		case <-done:
+		}
+	}()
+	return e.Run(inner)
+}
+
+func (d *director) specs() (r readSpec, w writeSpec) {
+	j := d.job
+	r = readSpec{Recursive: j.Recursive, Glob: j.Glob && j.Sources[0].Remote, Links: j.Links}
+	for i := range j.Sources {
+		s := &j.Sources[i]
+		r.Sources = append(r.Sources, sourceSpec{Path: []byte(s.Path), Inside: s.Inside, Shown: s.Shown})
+	}
+	w = writeSpec{Path: []byte(j.Dest.Path), Shown: j.Dest.Shown, Slash: j.Dest.Inside || j.IntoDir, Exact: j.Exact, MkPath: j.MkPath, Several: len(j.Sources) > 1}
+	return r, w
+}
+
+// options are the engine's, for both ends.
+func (d *director) options() engine.Options {
+	o := d.job.Engine
+	o.JobID = d.id
+	o.NoStreams, o.NoInband = !d.job.TCP && !d.job.local(), !d.job.SSH
+	return o
+}
+
+func (d *director) warnLink(text, path string) {
+	record(d.rec, events.Warn{Code: "source.link", Message: text, Path: path})
+}
+
+// sessionLocal copies within this machine.
+func (d *director) sessionLocal(ctx context.Context) error {
+	r, w := d.specs()
+	roots, err := openSources(&r, d.warnLink)
+	if err != nil {
+		return err
+	}
+	defer closeSources(roots)
+	w.Never = sourceDirs(r.Sources)
+	if err := refuseInside(&w); err != nil {
+		return err
+	}
+	o := d.options()
+	o.NoInband = true
+	la, lb := engine.MemoryLink()
+	ea, eb := pipe.Pair()
+	src := engine.NewSource(o, engine.Paths{Endpoint: ea, Local: true, DialFirst: true, Name: "local"}, la, roots, d.rec)
+	sink := engine.NewSink(o, engine.Paths{Endpoint: eb, Local: true, Name: "local"}, lb, target(&w, d.id, o.Attrs, denyOnce(d.rec)), nil)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_ = sink.Run(ctx) // tells the source, whose error counts
+		lb.Close()
+	})
+	err = d.runEnd(ctx, src)
+	if err != nil {
+		la.Close()
+	}
+	wg.Wait()
+	return err
+}
+
+// session logs in, starts the far end and runs the job to its end or the
+// connection's.
+func (d *director) session(ctx context.Context) error {
+	j := d.job
+	far := j.farPlace()
+	r, w := d.specs()
+	// What can be refused here is refused before anybody is bothered.
+	var roots []engine.SourceRoot
+	if j.push() {
+		var err error
+		if roots, err = openSources(&r, d.warnLink); err != nil {
+			return err
+		}
+		defer closeSources(roots)
+	}
+	record(d.rec, events.Host{Host: far.Host, Role: d.farRole(), State: "connecting"})
+	sh, err := sshboot.Dial(ctx, sshboot.Target{User: far.User, Host: far.Host, Port: far.Port}, j.Login)
+	if err != nil {
+		return err
+	}
+	defer sh.Close()
+	record(d.rec, events.Host{Host: far.Host, Role: d.farRole(), State: "agent"})
+	bo := j.Boot
+	bo.Args, bo.Version, bo.Protocol = []string{"agent"}, j.Version, wire.Version
+	b, err := sshboot.Boot(ctx, sh, bo)
+	if err != nil {
+		return err
+	}
+	detail := ""
+	if b.Uploaded {
+		detail = "uploaded to " + b.Path
+	}
+	record(d.rec, events.Host{Host: far.Host, Role: d.farRole(), State: "ready", Detail: detail})
+	conn := framing.New(b)
+	defer conn.Close()
+	// A cancelled context must end waiting for the far end as well.
+	unhook := context.AfterFunc(ctx, func() {
+		if !d.running() {
+			conn.Close()
+		}
+	})
+	defer unhook()
+	e, done, err := d.meet(ctx, sh, conn, &r, &w, roots)
+	if done != nil {
+		defer done()
+	}
+	if err != nil {
+		return d.named(err)
+	}
+	return d.named(d.runEnd(ctx, e))
+}
+
+func (d *director) running() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.current != nil
+}
+
+// named puts the far host's name in front of what the far end said.
+func (d *director) named(err error) error {
+	var f *wire.Fail
+	if !errors.As(err, &f) {
+		return err
+	}
+	host := d.job.FarHost()
+	if f.Class == wire.ClassLost || f.Class == wire.ClassProtocol || f.Class == wire.ClassBusy || f.Class == wire.ClassVersion {
+		if !bytes.HasPrefix([]byte(f.Text), []byte(host+":")) {
+			g := *f
+			g.Text = host + ": " + f.Text
+			return &g
+		}
+	}
+	return err
+}
+
+// meet tells both ends of each other and returns this process's end.
+func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Conn, r *readSpec, w *writeSpec, roots []engine.SourceRoot) (e end, done func(), err error) {
+	j := d.job
+	o := d.options()
+	st := start{Version: wire.Version, JobID: d.id, Secret: make([]byte, 32), Engine: o, TCP: j.TCP, Client: true, Seal: uint8(j.Seal),
+		Ports: j.Ports, Window: j.Window, DSCP: j.DSCP, IPv4: j.IPv4, IPv6: j.IPv6, Listen: true}
+	if _, err := rand.Read(st.Secret); err != nil {
+		return nil, nil, err
+	}
+	// This end dials first: the way on which ssh got through.
+	mine := true
+	switch j.Dial {
+	case "source":
+		mine, st.DialOnly = j.push(), true
+	case "target":
+		mine, st.DialOnly = !j.push(), true
+	}
+	// DialFirst is seen from the source, whichever process it is in.
+	paths := engine.Paths{DialOnly: st.DialOnly, Name: j.FarHost(), Seal: j.Seal, Hasty: true}
+	paths.DialFirst = mine == j.push()
+	st.DialFirst = paths.DialFirst
+	st.SameHost = sameHost(sh)
+	if j.push() {
+		st.Write = w
+		if st.SameHost {
+			w.Never = sourceDirs(r.Sources)
+		}
+	} else {
+		st.Read = r
+	}
+	if j.TCP {
+		ep, err := newEndpoint(ctx, params{secret: st.Secret, seal: j.Seal, maxBody: o.FrameMax(), listen: !(st.DialOnly && mine),
+			ports: j.Ports, window: j.Window, dscp: j.DSCP, ipv4: j.IPv4, ipv6: j.IPv6, bind: j.Bind,
+			warn: func(text string) { record(d.rec, events.Warn{Code: "net.buffer", Message: text, Host: "local"}) }})
+		if err != nil {
+			return nil, nil, err
+		}
+		paths.Endpoint = ep
+		done = func() { ep.Close() }
+		st.Offer = offerText(ep.Offer())
+		st.Listen = !(st.DialOnly && !mine)
+		paths.CCs = ccs()
+	}
+	sent := time.Now()
+	if err := sendJSON(conn, wire.KindStart, st); err != nil {
+		return nil, done, wire.Failf(wire.ClassLost, "the connection ended: %v", err)
+	}
+	var rd ready
+	if err := recvKind(conn, wire.KindReady, &rd); err != nil {
+		if ctx.Err() != nil {
+			return nil, done, context.Cause(ctx)
+		}
+		return nil, done, err
+	}
+	paths.RTT = time.Since(sent)
+	first := j.DataAddr
+	if len(first) == 0 {
+		first = []netip.Addr{sh.Remote().Addr()}
+	}
+	if paths.Far, err = parseOffer(rd.Offer, first...); err != nil {
+		return nil, done, err
+	}
+	if len(j.DataAddr) > 0 {
+		paths.Far.Addrs = paths.Far.Addrs[:min(len(paths.Far.Addrs), len(j.DataAddr))]
+	}
+	if j.push() {
+		return engine.NewSource(o, paths, conn, roots, d.rec), done, nil
+	}
+	w.Never = rd.Dirs
+	if err := refuseInside(w); err != nil {
+		_ = sendJSON(conn, wire.KindFail, wire.Failf(wire.ClassStopped, "stopped")) // the agent ends without it, too
+		return nil, done, err
+	}
+	return engine.NewSink(o, paths, conn, target(w, d.id, o.Attrs, denyOnce(d.rec)), d.rec), done, nil
+}
+
+// sameHost tells whether the far host is this machine: its address is one of
+// ours and its host key one that this machine's sshd has. Machine identifiers
+// and inodes say nothing: containers and cloned hosts share them.
+func sameHost(sh sshboot.Shell) bool {
+	if !ownAddress(sh.Remote().Addr()) {
+		return false
+	}
+	key := sh.HostKey()
+	files, _ := filepath.Glob("/etc/ssh/ssh_host_*_key.pub") // none: not known, and the address decides
+	if len(files) == 0 || len(key) == 0 {
+		return true
+	}
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && keyIn(b, key) {
+			return true
+		}
+	}
+	return sh.Remote().Addr().IsLoopback()
+}

@@ -1,0 +1,69 @@
+package mover
+
+import (
+	"time"
+
+	"github.com/gomover/gomover/engine"
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/tuner"
+)
+
+// progressEvery is how often the state of the job is recorded.
+const progressEvery = 250 * time.Millisecond
+
+// progress records the state of the job until stop is closed, and once more
+// then.
+func (d *director) progress(stop <-chan struct{}) {
+	t := time.NewTicker(progressEvery)
+	defer t.Stop()
+	var f tuner.Forecast
+	var moved time.Time
+	var last int64 = -1
+	began := time.Now()
+	for stopped := false; !stopped; {
+		select {
+		case <-t.C:
+		case <-stop:
+			stopped = true
+		}
+		c, state, live := d.now()
+		if !live && !stopped && state == "" {
+			continue
+		}
+		now := time.Now()
+		if n := c.DoneBytes + c.DoneFiles; n != last {
+			last, moved = n, now
+		}
+		f.Add(now.Sub(began), c.Verified)
+		p := events.Progress{DoneBytes: c.DoneBytes, SentBytes: c.Sent, VerifiedBytes: c.Verified, FilesDone: c.DoneFiles, FilesTotal: c.Files,
+			RateBps: f.Rate(), AvgBps: f.Average(), ETAms: -1, ETALoMs: -1, ETAHiMs: -1, LimitedBy: c.LimitedBy, State: state,
+			CurrentPath: c.Current, CurrentShare: c.CurrentShare}
+		if p.LimitedBy == "" {
+			p.LimitedBy = "unknown"
+		}
+		if c.Listed {
+			total := c.Bytes
+			p.TotalBytes = &total
+			if mid, lo, hi, ok := f.Left(c.Bytes - c.DoneBytes); ok {
+				p.ETAms, p.ETALoMs, p.ETAHiMs = mid.Milliseconds(), lo.Milliseconds(), hi.Milliseconds()
+			}
+		}
+		if idle := now.Sub(moved); idle > time.Second && !stopped {
+			p.StalledMs = idle.Milliseconds()
+		}
+		record(d.rec, p)
+	}
+}
+
+// now returns the job's totals over all its sessions.
+func (d *director) now() (c engine.Totals, state string, live bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.current == nil {
+		return d.totals, d.state, false
+	}
+	c = d.current.Totals()
+	c.Sent += d.totals.Sent
+	c.Verified += d.totals.Verified
+	return c, c.State, true
+}
