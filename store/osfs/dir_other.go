@@ -165,7 +165,8 @@ func regular(f *os.File, err error) (*os.File, store.Entry, error) {
 }
 
 // openOwn opens or creates the regular file base; a link there is removed.
-func (d *dir) openOwn(base string) (f *os.File, found bool, err error) {
+// beside, unless empty, is removed before base is made anew.
+func (d *dir) openOwn(base, beside string) (f *os.File, found bool, err error) {
 	e, err := d.lstat(base)
 	switch {
 	case err == nil && e.Kind == store.File:
@@ -179,6 +180,11 @@ func (d *dir) openOwn(base string) (f *os.File, found bool, err error) {
 	}
 	if err != nil {
 		return nil, false, err
+	}
+	if !found && beside != "" {
+		if err := d.unlink(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, false, err
+		}
 	}
 	f, err = d.root.OpenFile(base, os.O_RDWR|os.O_CREATE, 0o600)
 	return f, found, err

@@ -5,6 +5,7 @@ package osfs
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"syscall"
 
@@ -353,7 +354,16 @@ func searches() bool { return os.Geteuid() == 0 }
 
 // applyFile applies s to the open file f, called base in d.
 func (d *dir) applyFile(f *os.File, base string, s settings) (denied, err error) {
-	return d.applyTo(int(f.Fd()), base, s, noMode)
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	// Held so, the descriptor cannot be closed, and become another file's, midway.
+	cerr := raw.Control(func(fd uintptr) { denied, err = d.applyTo(int(fd), base, s, noMode) })
+	if cerr != nil {
+		return denied, fs.ErrClosed
+	}
+	return denied, err
 }
 
 // syncChild makes the content of the file base durable. A file that not even its
@@ -396,7 +406,16 @@ func (d *dir) openUnreadable(base string) (int, error) {
 }
 
 // syncFile makes the content of f durable.
-func syncFile(f *os.File) error { return syncData(int(f.Fd())) }
+func syncFile(f *os.File) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if cerr := raw.Control(func(fd uintptr) { err = syncData(int(fd)) }); cerr != nil {
+		return fs.ErrClosed // the only way Control itself goes wrong
+	}
+	return err
+}
 
 // localName tells whether the system can store a name that CheckName accepts.
 func localName(string) bool { return true }

@@ -65,12 +65,18 @@ func openRegular(dirfd int, name string, flags int, noatime bool) (*os.File, sto
 // openOwn opens or creates the regular file base for this program alone. What
 // stands there but is not surely ours (a link, another owner's file, a file with
 // a second name) is removed first, since writing to it would write elsewhere;
-// a directory or a special file is refused.
-func (d *dir) openOwn(base string) (f *os.File, found bool, err error) {
+// a directory or a special file is refused. beside, unless empty, is a name that
+// is removed before base is made anew.
+func (d *dir) openOwn(base, beside string) (f *os.File, found bool, err error) {
 	for range openTries {
 		f, err := d.openFound(base)
 		if f != nil || err != nil {
 			return f, f != nil, err
+		}
+		if beside != "" {
+			if err := d.unlink(beside); err != nil && err != unix.ENOENT {
+				return nil, false, err
+			}
 		}
 		f, err = d.openNew(base)
 		if f != nil || err != nil {

@@ -5,7 +5,9 @@ import (
 	"io/fs"
 )
 
-// HasPartial implements store.Dest.
+// HasPartial tells whether something stands under the unfinished name of name.
+//
+// Errors: fs.ErrNotExist when a directory on the way is missing.
 func (d *dest) HasPartial(name string) (bool, error) {
 	parent, base, err := d.check("examining", name)
 	if err != nil {

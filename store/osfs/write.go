@@ -22,7 +22,9 @@ func (d *dest) WriteSmall(e store.Entry, data []byte, a store.Attrs) error {
 }
 
 // OpenPartial opens or creates the unfinished form of name, mode 0600, and locks
-// it until it is closed or the process ends.
+// it until it is closed or the process ends. A journal without its partial file,
+// which a run that died after Commit leaves, is removed before a new one is made:
+// it would claim blocks that the new file does not have.
 //
 // Errors: store.ErrLocked; an error when a directory or special file stands
 // there. A link, or a file that another user could have placed there, is
@@ -45,7 +47,7 @@ func (d *dest) OpenPartial(name string) (store.WriteFile, bool, error) {
 // a finished file, and the name is tried again.
 func openLocked(in *dir, temp string) (*os.File, bool, error) {
 	for range lockTries {
-		f, found, err := in.openOwn(temp)
+		f, found, err := in.openOwn(temp, temp+journalSuffix)
 		if err != nil {
 			return nil, false, err
 		}
@@ -72,9 +74,10 @@ func (d *dest) Commit(name string) error {
 	})
 }
 
-// Discard removes the temporary file and the journal of name, if there.
+// Discard removes the temporary file and the journal of name, if there; the
+// journal first, so that it never speaks of a file that is gone.
 func (d *dest) Discard(name string) error {
-	return d.removeBeside("removing the unfinished form of", name, "", journalSuffix)
+	return d.removeBeside("removing the unfinished form of", name, journalSuffix, "")
 }
 
 // RemoveJournal removes the journal of name, if there.
@@ -109,7 +112,7 @@ func (d *dest) removeBeside(doing, name string, suffixes ...string) error {
 func (d *dest) OpenJournal(name string) (store.AppendFile, error) {
 	var f *os.File
 	err := d.in("opening the journal of", name, func(in *dir, _, temp string) (err error) {
-		f, _, err = in.openOwn(temp + journalSuffix)
+		f, _, err = in.openOwn(temp+journalSuffix, "")
 		return err
 	})
 	if err != nil {

@@ -152,6 +152,51 @@ func discard(t *testing.T, m Maker) {
 	}
 }
 
+// staleJournal: a journal whose partial file is gone must not be believed for
+// the next one.
+func staleJournal(t *testing.T, m Maker) {
+	d := m.Dest(t, "j")
+	defer d.Close()
+	w, _, err := d.OpenPartial("f")
+	check(t, err)
+	j, err := d.OpenJournal("f")
+	check(t, err)
+	_, err = j.Write([]byte("claims"))
+	check(t, err)
+	check(t, j.Close())
+	check(t, d.Commit("f"))
+	check(t, w.Close())
+	if there, err := d.HasPartial("f"); there || err != nil {
+		t.Errorf("after Commit: partial file there %v, %v", there, err)
+	}
+	w, found, err := d.OpenPartial("f")
+	check(t, err)
+	if there, err := d.HasPartial("f"); found || !there || err != nil {
+		t.Errorf("new partial file: found %v, there %v, %v", found, there, err)
+	}
+	check(t, w.Close())
+	j, err = d.OpenJournal("f")
+	check(t, err)
+	if n, err := j.Size(); n != 0 || err != nil {
+		t.Errorf("the journal of the finished file is still there: %d bytes, %v", n, err)
+	}
+	_, err = j.Write([]byte("more"))
+	check(t, err)
+	check(t, j.Close())
+	w, _, err = d.OpenPartial("f")
+	check(t, err)
+	check(t, w.Close())
+	j, err = d.OpenJournal("f")
+	check(t, err)
+	if n, err := j.Size(); n != 4 || err != nil {
+		t.Errorf("the journal of the partial file has %d bytes, %v; want 4", n, err)
+	}
+	check(t, j.Close())
+	if err := w.Sync(); !d.Volatile() && !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("sync after close: %v, want ErrClosed", err)
+	}
+}
+
 func links(t *testing.T, m Maker) {
 	d := m.Dest(t, "j")
 	defer d.Close()

@@ -55,6 +55,7 @@ func Dest(t *testing.T, open func(t *testing.T) Maker) {
 		{"lock after commit", lockAfterCommit},
 		{"lock race", lockRace},
 		{"journal", journalFile},
+		{"stale journal", staleJournal},
 		{"discard", discard},
 		{"links", links},
 		{"directories", directories},
