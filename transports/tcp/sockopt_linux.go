@@ -16,8 +16,8 @@ const windows = false
 // lost with its stream, and stuck behind it when the stream is slow. What is on
 // its way is not bounded by it.
 //
-// Unit: bytes. Ours: four frames; on loopback neither rate nor CPU time changes
-// measurably (BenchmarkStream), half of it costs a quarter of the rate.
+// Unit: bytes. Ours: two to four frames; on loopback neither rate nor CPU time changes
+// measurably (BenchmarkStream), half of it was slower.
 const mostUnsent = 1 << 20
 
 // control sets the options that must stand before a socket connects or listens;
