@@ -81,15 +81,16 @@ func (f *sinkFile) openLocked(s *Sink) error {
 	if err != nil {
 		return err
 	}
-	if found {
-		if err := w.Truncate(0); err != nil {
-			w.Close()
+	f.w = w
+	// The journal first: an old one beside an emptied file would claim blocks
+	// that are gone.
+	if f.e.Size >= journalMin {
+		if err := f.newJournalLocked(s); err != nil {
 			return err
 		}
 	}
-	f.w = w
-	if f.e.Size >= journalMin {
-		return f.newJournalLocked(s)
+	if found {
+		return w.Truncate(0)
 	}
 	return nil
 }
@@ -136,19 +137,23 @@ func (s *Sink) resume(f *sinkFile) (found bool, err error) {
 	want := f.header(s)
 	if !found || jerr != nil || st.Header != want {
 		// Of another state of the source, or unreadable: start over.
-		if err := f.w.Truncate(0); err != nil {
+		if err := f.newJournalLocked(s); err != nil {
 			return false, err
 		}
-		return false, f.newJournalLocked(s)
+		return false, f.w.Truncate(0)
+	}
+	size, err := f.w.Size()
+	if err != nil {
+		return false, err
 	}
 	f.journal = j
 	buf := make([]byte, f.blockSize)
 	for b, sum := range st.Recorded() {
-		if b >= f.blocks {
-			continue
-		}
 		off := b * f.blockSize
 		n := min(f.blockSize, f.e.Size-off)
+		if b >= f.blocks || off+n > size {
+			continue
+		}
 		if !st.Synced(b) || s.opts.Checksum {
 			// Noted after the last sync: the disk may not have it.
 			if k, _ := f.w.ReadAt(buf[:n], off); int64(k) < n || integrity.Block(buf[:n], off, f.e.Size) != integrity.Sum(sum) {

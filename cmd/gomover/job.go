@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/user"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/gomover/gomover/engine"
+	"github.com/gomover/gomover/integrity"
+	"github.com/gomover/gomover/internal/location"
+	"github.com/gomover/gomover/mover"
+	"github.com/gomover/gomover/sshboot"
+	"github.com/gomover/gomover/store"
+	"github.com/gomover/gomover/transports"
+)
+
+// place turns a location into the job's.
+func place(l location.Location) mover.Place {
+	return mover.Place{Remote: l.Kind == location.Remote, User: l.User, Host: l.Host, Port: l.Port, Path: l.Path, Shown: l.Shown()}
+}
+
+// newJob makes the job of a plan. o is resolved for the far host.
+func newJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*mover.Job, error) {
+	j := &mover.Job{
+		Recursive: o.Copy.Recursive, Exact: o.Copy.Exact, MkPath: o.Copy.MakePath, Glob: o.Copy.Glob, Links: string(o.Attr.Links),
+		IntoDir: o.Copy.TargetDir != "" || len(plan.Sources) > 1,
+		TCP:     true, SSH: true, Dial: o.Net.Dial, Window: int(o.Net.Window), DSCP: o.Net.DSCP,
+		IPv4: o.Net.Family == 4, IPv6: o.Net.Family == 6, Version: version,
+		GiveUp: o.Safety.GiveUp, RetryWait: o.Safety.RetryWait, TimeLimit: o.Safety.TimeLimit, StateDir: stateDir(env, o.Safety.StateDir),
+	}
+	for _, s := range plan.Sources {
+		p := place(s)
+		p.Inside = s.Contents()
+		j.Sources = append(j.Sources, p)
+	}
+	j.Dest = place(plan.Dests[0])
+	j.Dest.Inside = plan.Dests[0].NamesDir()
+	if t := o.Net.Transports; t != nil {
+		j.TCP, j.SSH = slices.Contains(t, "tcp"), slices.Contains(t, "ssh")
+	}
+	j.Seal = map[string]transports.Seal{"auth": transports.SealAuth, "off": transports.SealOff}[o.Net.Encrypt]
+	if !o.Net.Ports.Auto {
+		j.Ports = [2]uint16{uint16(o.Net.Ports.First), uint16(o.Net.Ports.Last)}
+	}
+	var err error
+	if j.Bind, err = bindAddr(o.Net.Bind); err != nil {
+		return nil, err
+	}
+	for _, d := range o.Net.DataAddrs {
+		if d.Host != "" && d.Host != j.FarHost() {
+			continue
+		}
+		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", d.Addr)
+		if err != nil {
+			return nil, usageError(fmt.Sprintf("--data-addr %s: is no address and no name with one", d.Addr))
+		}
+		j.DataAddr = append(j.DataAddr, addrs...)
+	}
+	if bs := o.Storage.BlockSize; bs != 0 && !(integrity.ValidBlockSize(bs) && bs <= engine.MaxBlock) {
+		return nil, usageError(fmt.Sprintf("--block-size %d: must be a power of two from 64K to 16M", bs))
+	}
+	j.Engine = engine.Options{
+		BlockSize: o.Storage.BlockSize, Memory: o.Storage.Memory, StallMs: o.Safety.StallTimeout.Milliseconds(),
+		CC: o.Net.Congestion, Rate: int64(o.Net.Limit), OnChange: o.Safety.OnChange,
+		Existing: o.Safety.Existing, Checksum: o.Safety.Checksum, SizeOnly: o.Safety.SizeOnly, Resume: o.Safety.Resume,
+		Fsync: string(o.Attr.Sync), Verify: o.Safety.Verify, NoSpaceCheck: o.Safety.NoSpaceCheck, Discard: o.Safety.DiscardPartial,
+		Expect: hex.EncodeToString(o.Safety.Expect),
+		Attrs:  store.Attrs{Perms: o.Attr.Perms, Special: o.Copy.Archive, Times: o.Attr.Times, Owner: o.Attr.Owner, Group: o.Attr.Group},
+	}
+	if s := o.Net.Streams; !s.Auto {
+		j.Engine.StreamsMin, j.Engine.StreamsMax = s.Min, s.Max
+	}
+	// One frame for each stream at each end is what the buffers come to.
+	bs := max(j.Engine.BlockSize, engine.DefaultBlock)
+	fit := int(max(1, j.Engine.Memory/bs))
+	if j.Engine.Memory > 0 && j.Engine.StreamsMin > fit {
+		return nil, usageError(fmt.Sprintf("--streams %d with blocks of %d bytes need more than --memory %d", j.Engine.StreamsMin, bs, j.Engine.Memory))
+	}
+	if j.Engine.Memory > 0 && (j.Engine.StreamsMax == 0 || j.Engine.StreamsMax > fit) {
+		j.Engine.StreamsMax = min(fit, 256)
+	}
+	if len(j.Sources) > 1 && j.Engine.Expect != "" {
+		return nil, usageError("--expect: needs a single file")
+	}
+	return j, loginOptions(env, o, j)
+}
+
+// bindAddr is the address of --bind, which may name an interface.
+func bindAddr(s string) (netip.Addr, error) {
+	if s == "" {
+		return netip.Addr{}, nil
+	}
+	if a, err := netip.ParseAddr(s); err == nil {
+		return a, nil
+	}
+	ifc, err := net.InterfaceByName(s)
+	if err != nil {
+		return netip.Addr{}, usageError(fmt.Sprintf("--bind %s: is neither an address nor an interface of this machine", s))
+	}
+	addrs, err := ifc.Addrs()
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && err == nil {
+			if b, ok := netip.AddrFromSlice(n.IP); ok && !b.Unmap().IsLinkLocalUnicast() {
+				return b.Unmap(), nil
+			}
+		}
+	}
+	return netip.Addr{}, usageError(fmt.Sprintf("--bind %s: has no address", s))
+}
+
+// loginOptions says how to log in and what to start there.
+func loginOptions(env Env, o *Options, j *mover.Job) error {
+	name := env.Getenv("USER")
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	j.Login = sshboot.Options{
+		Home: env.Home, LocalUser: name, LookupEnv: env.LookupEnv, Identities: o.SSH.Identities, Jump: o.SSH.Jump, Extra: o.SSH.Raw,
+		AgentSocket: env.Getenv("SSH_AUTH_SOCK"), Program: o.SSH.Program, ConnectTimeout: o.SSH.ConnectTimeout, IPv4: j.IPv4, IPv6: j.IPv6,
+	}
+	if o.SSH.ConfigFile != "" {
+		j.Login.ConfigFiles = []string{o.SSH.ConfigFile}
+	} else {
+		j.Login.ConfigFiles = []string{env.Home + "/.ssh/config", "/etc/ssh/ssh_config"}
+	}
+	if o.Output.Verbose >= 2 {
+		j.Login.Verbose = func(text string) { fmt.Fprintf(env.Stderr, "gomover: ssh: %s\n", printable(text)) }
+	}
+	if o.SSH.Port != 0 {
+		for i := range j.Sources {
+			if j.Sources[i].Remote && j.Sources[i].Port == 0 {
+				j.Sources[i].Port = o.SSH.Port
+			}
+		}
+		if j.Dest.Remote && j.Dest.Port == 0 {
+			j.Dest.Port = o.SSH.Port
+		}
+	}
+	j.Boot = sshboot.BootOptions{GOOS: runtime.GOOS, GOARCH: runtime.GOARCH, Dir: o.SSH.AgentDir, Keep: o.SSH.AgentKeep,
+		Program: func() (io.ReadCloser, int64, error) {
+			f, err := self()
+			if err != nil {
+				return nil, 0, err
+			}
+			info, err := f.Stat()
+			if err != nil {
+				f.Close()
+				return nil, 0, err
+			}
+			return f, info.Size(), nil
+		}}
+	if o.SSH.Agent != "" && o.SSH.Agent != "auto" {
+		j.Boot.Command = o.SSH.Agent
+	}
+	if j.FarHost() == "" {
+		return nil
+	}
+	var err error
+	if j.Boot.Hash, err = selfHash(); err != nil {
+		return &exitError{Code: exitInternal, Msg: err.Error()}
+	}
+	return nil
+}
+
+// utf8Locale tells whether the user's terminal shows UTF-8.
+func utf8Locale(env Env) bool {
+	for _, v := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if s := env.Getenv(v); s != "" {
+			s = strings.ToLower(s)
+			return strings.Contains(s, "utf-8") || strings.Contains(s, "utf8")
+		}
+	}
+	return false
+}
+
+// openJSON opens where --json writes; nil when it is off.
+func openJSON(env Env, to string) (io.WriteCloser, error) {
+	switch {
+	case to == "":
+		return nil, nil
+	case to == "-":
+		return keepOpen{env.Stdout}, nil
+	case strings.HasPrefix(to, "fd:"):
+		var fd int
+		if _, err := fmt.Sscanf(to, "fd:%d", &fd); err != nil {
+			return nil, usageError("--json=" + to + ": no such descriptor")
+		}
+		f := os.NewFile(uintptr(fd), to)
+		if f == nil {
+			return nil, usageError("--json=" + to + ": no such descriptor")
+		}
+		if _, err := f.Stat(); err != nil {
+			return nil, usageError("--json=" + to + ": no such descriptor")
+		}
+		return f, nil
+	}
+	f, err := os.Create(to)
+	if err != nil {
+		return nil, usageError(fmt.Sprintf("--json=%s: %v", to, err))
+	}
+	return f, nil
+}
+
+type keepOpen struct{ io.Writer }
+
+func (keepOpen) Close() error { return nil }

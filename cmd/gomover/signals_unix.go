@@ -1,0 +1,23 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"syscall"
+	"time"
+)
+
+// viewSignals change what is shown.
+var viewSignals = []os.Signal{syscall.SIGUSR1, syscall.SIGWINCH, syscall.SIGCONT}
+
+func (v *view) viewSignal(s os.Signal) {
+	switch s {
+	case syscall.SIGUSR1:
+		v.print(v.sum.StatusLine(time.Now()))
+	case syscall.SIGWINCH, syscall.SIGCONT:
+		if v.tty != nil {
+			v.tty.Resize()
+		}
+	}
+}
