@@ -17,6 +17,6 @@
 //	| length 4 | body ............ | tag 16 |
 //	           ^ transports.Frame.Body, sealed in place
 //
-// Start reading at [Greet] and [Answer], then [Sealer] and [Opener]. The bytes
+// Start reading at [Guard.Greet] and [Guard.Hear], then [Sealer] and [Opener]. The bytes
 // are written down in docs/wire-data.md, the reasons in docs/security.md.
 package seal

@@ -132,19 +132,20 @@ func (gr *Greeting) Confirm(conn io.Writer) (*Protection, error) {
 	return gr.guard.protection(gr.hello.label, gr.rep.cipher, gr.bytes, true)
 }
 
-// An Answered handshake is one at the listener whose greeting proved that it
-// was made with the secret, perhaps earlier and by somebody else than the
-// caller; it waits for the confirmation.
-type Answered struct {
+// A Caller is the listener's side of a handshake whose greeting proved that it
+// was made with the secret, perhaps earlier and by somebody else than who sent
+// it now. Answer and then Await finish the handshake.
+type Caller struct {
 	guard *Guard
 	hello hello
 	rep   reply
-	bytes []byte
+	bytes []byte // hello and reply
 }
 
-// Answer reads a greeting from conn and answers it if it is one of this job's
-// and new. The caller sets deadlines. Errors: ErrStranger, or conn's.
-func (g *Guard) Answer(conn io.ReadWriter) (*Answered, error) {
+// Hear reads a greeting from conn and checks that it is one of this job's and
+// new. It says nothing. The caller sets deadlines. Errors: ErrStranger, or
+// conn's.
+func (g *Guard) Hear(conn io.Reader) (*Caller, error) {
 	b := make([]byte, HelloLen, HelloLen+ReplyLen)
 	if _, err := io.ReadFull(conn, b); err != nil {
 		return nil, err
@@ -159,15 +160,19 @@ func (g *Guard) Answer(conn io.ReadWriter) (*Answered, error) {
 	if !g.admit(h) {
 		return nil, fmt.Errorf("%w: a repeated greeting", ErrStranger)
 	}
-	r := reply{cipher: choose(g.mode, h.abilities)}
-	if _, err := rand.Read(r.nonce[:]); err != nil {
-		return nil, fmt.Errorf("making a nonce: %w", err)
+	return &Caller{guard: g, hello: h, bytes: b}, nil
+}
+
+// Answer proves this end to the caller. From here on the caller may take the
+// stream for established, so the connection must not be given up for others.
+func (a *Caller) Answer(conn io.Writer) error {
+	a.rep = reply{cipher: choose(a.hello.mode, a.hello.abilities)}
+	if _, err := rand.Read(a.rep.nonce[:]); err != nil {
+		return fmt.Errorf("making a nonce: %w", err)
 	}
-	b = g.keys.appendReply(b, b[:HelloLen], r)
-	if _, err := conn.Write(b[HelloLen:]); err != nil {
-		return nil, err
-	}
-	return &Answered{guard: g, hello: h, rep: r, bytes: b}, nil
+	a.bytes = a.guard.keys.appendReply(a.bytes[:HelloLen], a.bytes[:HelloLen], a.rep)
+	_, err := conn.Write(a.bytes[HelloLen:])
+	return err
 }
 
 // admit notes a greeting and says whether it is new, for a free label, and not
@@ -185,7 +190,7 @@ func (g *Guard) admit(h hello) bool {
 
 // Await reads the confirmation from conn and claims the label. The caller sets
 // deadlines. Errors: ErrStranger, or conn's.
-func (a *Answered) Await(conn io.Reader) (*Protection, error) {
+func (a *Caller) Await(conn io.Reader) (*Protection, error) {
 	var c [ConfirmLen]byte
 	if _, err := io.ReadFull(conn, c[:]); err != nil {
 		return nil, err

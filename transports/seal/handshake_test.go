@@ -23,6 +23,15 @@ func newGuard(t testing.TB, secret [32]byte, mode transports.Seal) *Guard {
 	return g
 }
 
+// answer does the listener's part up to its reply.
+func answer(g *Guard, conn io.ReadWriter) (*Caller, error) {
+	a, err := g.Hear(conn)
+	if err != nil {
+		return nil, err
+	}
+	return a, a.Answer(conn)
+}
+
 // shake runs a whole handshake between two guards.
 func shake(t testing.TB, dialler, listener *Guard, label uint32) (d, l *Protection, derr, lerr error) {
 	t.Helper()
@@ -33,8 +42,8 @@ func shake(t testing.TB, dialler, listener *Guard, label uint32) (d, l *Protecti
 	go func() {
 		defer close(done)
 		defer far.Close()
-		var a *Answered
-		if a, lerr = listener.Answer(far); lerr == nil {
+		var a *Caller
+		if a, lerr = answer(listener, far); lerr == nil {
 			l, lerr = a.Await(far)
 		}
 	}()
@@ -86,11 +95,11 @@ func TestReplayedGreeting(t *testing.T) {
 	g := newGuard(t, testSecret, transports.SealOff)
 	hello := g.keys.appendHello(nil, hello{mode: transports.SealOff, label: 1, nonce: [32]byte{4}})
 	var said bytes.Buffer
-	if _, err := g.Answer(tape{bytes.NewReader(hello), &said}); err != nil || said.Len() != ReplyLen {
+	if _, err := answer(g, tape{bytes.NewReader(hello), &said}); err != nil || said.Len() != ReplyLen {
 		t.Fatalf("first greeting: %v, %d bytes", err, said.Len())
 	}
 	said.Reset()
-	if _, err := g.Answer(tape{bytes.NewReader(hello), &said}); !errors.Is(err, ErrStranger) || said.Len() != 0 {
+	if _, err := answer(g, tape{bytes.NewReader(hello), &said}); !errors.Is(err, ErrStranger) || said.Len() != 0 {
 		t.Errorf("the same again: %v, %d bytes said; want ErrStranger and silence", err, said.Len())
 	}
 }
@@ -102,7 +111,7 @@ func TestRecordedConversation(t *testing.T) {
 	defer near.Close()
 	go func() {
 		defer far.Close()
-		if a, err := newGuard(t, testSecret, transports.SealOff).Answer(far); err == nil {
+		if a, err := answer(newGuard(t, testSecret, transports.SealOff), far); err == nil {
 			_, _ = a.Await(far)
 		}
 	}()
@@ -117,7 +126,7 @@ func TestRecordedConversation(t *testing.T) {
 	}
 	fresh := newGuard(t, testSecret, transports.SealOff)
 	replay := tape{bytes.NewReader(rec.Bytes()), io.Discard}
-	a, err := fresh.Answer(replay)
+	a, err := answer(fresh, replay)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +166,7 @@ func TestStrangerHearsNothing(t *testing.T) {
 		"mode off": flip(good, 4), "version off": flip(good, 3),
 	} {
 		var said bytes.Buffer
-		if _, err := g.Answer(tape{bytes.NewReader(b), &said}); err == nil || said.Len() != 0 {
+		if _, err := answer(g, tape{bytes.NewReader(b), &said}); err == nil || said.Len() != 0 {
 			t.Errorf("%s: error %v, %d bytes said", name, err, said.Len())
 		}
 	}
@@ -292,7 +301,7 @@ func TestHandshakeDeadline(t *testing.T) {
 	if err := far.SetDeadline(time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newGuard(t, testSecret, transports.SealOn).Answer(far); err == nil || errors.Is(err, ErrStranger) {
+	if _, err := answer(newGuard(t, testSecret, transports.SealOn), far); err == nil || errors.Is(err, ErrStranger) {
 		t.Errorf("a silent caller: %v, want the connection's own error", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -110,10 +111,10 @@ type fakeRemote struct {
 func (f fakeRemote) RemoteAddr() net.Addr { return f.addr }
 
 // TestStrangers floods the port from the true peer's own address and from
-// another while a stream moves data and new streams are made: nothing of that
-// may suffer, and no stranger hears a byte.
+// another, and holds on to what it gets, while a stream moves data and new
+// streams are made: nothing of that may suffer, and no stranger hears a byte.
 func TestStrangers(t *testing.T) {
-	const strangers, workers, streams = 3000, 300, 25
+	const atLeast, workers, streams = 2000, 400, 25
 	p := testParams("127.0.0.1", transports.SealOn)
 	far := newEnd(t, p)
 	p.Listen = false
@@ -121,32 +122,28 @@ func TestStrangers(t *testing.T) {
 	target := far.Offer().Addrs[0].String()
 	d, a := connected(t, near, far, 1)
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
 	var flood, work sync.WaitGroup
-	jobs := make(chan int)
+	var came atomic.Int32
+	full := make(chan struct{})
 	for range workers {
 		flood.Go(func() {
-			for i := range jobs {
-				if err := stranger(ctx, target, i); err != nil {
+			for ctx.Err() == nil {
+				n := came.Add(1)
+				if err := stranger(ctx, target, int(n)); err != nil {
 					t.Error(err)
+				}
+				if n == atLeast {
+					close(full)
 				}
 			}
 		})
 	}
-	half := make(chan struct{})
-	flood.Go(func() {
-		defer close(jobs)
-		for i := range strangers {
-			if i == strangers/4 {
-				close(half) // the flood is at its height: now the true peer
-			}
-			jobs <- i
-		}
-	})
+	<-full // now the true peer
 	work.Go(func() {
 		f := transports.NewFrame(transporttest.MaxBody)
-		for range 500 {
+		for range 300 {
 			f.Resize(100_000)
 			if err := d.Send(f); err != nil {
 				t.Errorf("sending during the flood: %v", err)
@@ -156,20 +153,28 @@ func TestStrangers(t *testing.T) {
 	})
 	work.Go(func() {
 		f := transports.NewFrame(transporttest.MaxBody)
-		for range 500 {
+		for range 300 {
 			if err := a.Recv(f); err != nil {
 				t.Errorf("receiving during the flood: %v", err)
 				return
 			}
 		}
 	})
-	<-half
+	most := 0
 	for label := uint32(2); label < 2+streams; label++ {
 		nd, na := connected(t, near, far, label)
 		exchange(t, nd, na, "a true one")
+		far.gate.mu.Lock()
+		most = max(most, far.gate.total, len(far.gate.inside))
+		far.gate.mu.Unlock()
 	}
 	work.Wait()
+	stop()
 	flood.Wait()
+	if most < maxStrangers || most > maxStrangers+streams {
+		t.Errorf("up to %d strangers were inside, want the full %d and no more", most, maxStrangers)
+	}
+	t.Logf("# %d strangers came", came.Load())
 }
 
 // stranger bothers the listener in one of several ways and waits until it is
@@ -197,9 +202,10 @@ func stranger(ctx context.Context, target string, i int) error {
 	case 3:
 		return nil // hangs up at once
 	}
-	// The listener's answer, if there were one, would come now; that it closes
-	// the connection is expected later or when others push in.
-	if err := c.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+	// The listener's answer, if there were one, would come now; it closes the
+	// connection later, or when others push in.
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	if err := c.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
 		return err
 	}
 	if n, _ := c.Read(garbage); n > 0 {

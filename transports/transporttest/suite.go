@@ -254,9 +254,10 @@ func testLabels(t *testing.T, p *pair) {
 	defer cancel()
 	if s, err := p.a.Dial(ctx, p.b.Offer(), d.ID()); err == nil {
 		p.keep(s)
-		f := transports.NewFrame(MaxBody)
-		if err := s.Recv(f); err == nil {
-			t.Error("a second stream with the label of the first works")
+		late := time.AfterFunc(time.Second, func() { s.Close() })
+		defer late.Stop()
+		if err := s.Recv(transports.NewFrame(MaxBody)); err == nil || errors.Is(err, net.ErrClosed) {
+			t.Error("a second stream with the label of the first lives")
 		}
 	}
 	sizes := []int{1, 2, 3}
