@@ -1,0 +1,85 @@
+# gomover: see "make help".
+
+GO      ?= go
+PREFIX  ?= /usr/local
+DESTDIR ?=
+LAB     ?=
+# How long each fuzz target runs, and how long one package's tests may.
+FUZZTIME    ?= 30s
+TESTTIMEOUT ?= 11m
+
+# The program is one static file, so that it runs wherever it is uploaded to.
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w"
+
+# The end-to-end tests start the real program hundreds of times; what is
+# concurrent in it is raced in the packages it is made of.
+SLOW = ./e2e/...
+
+# What the tests need beside Go, as Debian and Ubuntu call it. gcc and the C
+# library's headers are for the race detector alone.
+TEST_PACKAGES = openssh-server openssh-client zsh fish tcsh busybox netcat-openbsd \
+	util-linux passwd nftables iproute2 gcc libc6-dev
+BENCH_PACKAGES = openssh-server openssh-client rsync rclone iperf3 tar util-linux iproute2
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-short test-deps vet fmt-check fuzz lint cross bench bench-copy bench-deps install clean
+
+help: ## show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build the program: bin/gomover
+	$(BUILD) -o bin/gomover ./cmd/gomover
+
+demo: build ## move files to a stand-in for a far host and back, with nothing but Go
+	@$(BUILD) -o bin/gomover-demo ./examples/demo
+	@bin/gomover-demo bin/gomover
+
+test: test-deps lint ## run every test: raced where things are concurrent, all in random order
+	$(GO) test -race -shuffle=on -timeout $(TESTTIMEOUT) $$($(GO) list ./... | grep -v '/e2e$$')
+	$(GO) test -count=1 -shuffle=on -timeout $(TESTTIMEOUT) $(SLOW)
+
+test-short: lint ## run the tests that take less than a minute
+	$(GO) test -short -shuffle=on $$($(GO) list ./... | grep -v '/e2e$$')
+
+test-deps: ## install what the tests need (as root, with apt)
+	@scripts/need $(TEST_PACKAGES)
+
+fuzz: ## run each fuzz target for FUZZTIME (30s)
+	@set -e; grep -rl --include='*_test.go' '^func Fuzz' . | sort | while read -r file; do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file"); do \
+			echo "== $$target in $$(dirname "$$file")"; \
+			$(GO) test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) "$$(dirname "$$file")"; \
+		done; \
+	done
+
+lint: vet fmt-check ## check the source without running it
+
+vet:
+	$(GO) vet ./...
+
+fmt-check:
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not formatted, run gofmt -w:"; echo "$$bad"; exit 1; }
+
+cross: ## compile for the other systems
+	@set -e; for target in darwin/arm64 freebsd/amd64 windows/amd64 linux/arm64; do \
+		echo "$$target"; \
+		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build ./...; \
+		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) vet ./cmd/gomover; \
+	done
+
+bench: ## run the benchmarks of the packages
+	$(GO) test -run='^$$' -bench=. -benchmem ./...
+
+bench-copy: build ## measure whole copies beside other programs (LAB=PROGRAM emulates networks)
+	$(GO) run ./bench/copy -lab "$(LAB)"
+
+bench-deps: ## install what bench-copy compares with (as root, with apt)
+	@scripts/need $(BENCH_PACKAGES)
+
+install: build ## install the program below PREFIX (/usr/local)
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 0755 bin/gomover "$(DESTDIR)$(PREFIX)/bin/gomover"
+
+clean: ## remove what was built
+	rm -rf bin
+	$(GO) clean -testcache

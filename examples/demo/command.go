@@ -1,0 +1,36 @@
+//go:build linux || darwin || freebsd
+
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// gomover runs the program as its user would, in the near home. The user's own
+// configuration must not change what the demo shows, so HOME is the near one and
+// of the environment only what concerns the terminal is kept.
+//
+// An interrupt at the terminal reaches the program by itself, and a second one
+// would cut its orderly end short; so one that was sent to the demo alone is
+// passed on a little later. A program that does not end is killed.
+func (d *demo) gomover(ctx context.Context, words ...string) error {
+	cmd := exec.CommandContext(ctx, d.program, words...)
+	cmd.Dir = d.near
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = []string{"HOME=" + d.near, "GOMOVER_CONFIG="}
+	for _, name := range []string{"PATH", "TERM", "LANG", "LC_ALL", "LC_CTYPE", "COLUMNS", "NO_COLOR", "TMPDIR", "USER"} {
+		if v, ok := os.LookupEnv(name); ok && !strings.ContainsRune(v, 0) {
+			cmd.Env = append(cmd.Env, name+"="+v)
+		}
+	}
+	cmd.Cancel = func() error {
+		time.AfterFunc(time.Second, func() { _ = cmd.Process.Signal(os.Interrupt) }) // it may have ended
+		return nil
+	}
+	cmd.WaitDelay = 10 * time.Second
+	return cmd.Run()
+}
