@@ -111,6 +111,7 @@ func (s *Server) run(wg *sync.WaitGroup, conn ssh.Conn, ch ssh.Channel, command 
 		env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	}
 	cmd := exec.CommandContext(s.ctx, shell[0], append(append([]string(nil), shell[1:]...), "-c", command)...)
+	ownSession(cmd)
 	cmd.WaitDelay = time.Second
 	cmd.Dir = s.o.Home
 	cmd.Env = append(append([]string(nil), env...), "HOME="+s.o.Home)
