@@ -1,0 +1,214 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// pollInterval is the time between two looks at the processes' memory. VmHWM is
+// itself a high-water mark, so only growth in a process's last interval escapes.
+const pollInterval = 20 * time.Millisecond
+
+// ground is where a row runs: a near end, where commands are typed, and a far
+// end with an ssh server.
+type ground struct {
+	host      string                                 // the far end's name for ssh
+	home      string                                 // HOME at the near end; its .ssh knows the far end
+	wrap      func(far bool, args []string) []string // makes the command that runs args at an end
+	near, far *cgroup
+	emulator  *cgroup // nil without one
+	idle      int     // processes of the far end when nothing runs
+	dir       string  // in memory, for files
+	binary    string
+	sshPort   int  // whose connections are not data connections
+	shared    bool // both ends are in one network namespace
+	closers   []func()
+}
+
+// close takes everything down, last thing first.
+func (g *ground) close() {
+	for i := len(g.closers) - 1; i >= 0; i-- {
+		g.closers[i]()
+	}
+	g.closers = nil
+}
+
+// config is the ssh_config for programs that do not look at HOME.
+func (g *ground) config() string { return filepath.Join(g.home, ".ssh/config") }
+
+// ssh is the ssh command for peers, with the cipher that a GCM in hardware is
+// fastest with.
+func (g *ground) ssh() []string {
+	return []string{"ssh", "-F", g.config(), "-c", "aes128-gcm@openssh.com"}
+}
+
+// target names a path at the far end.
+func (g *ground) target(path string) string { return g.host + ":" + path }
+
+// usage is what one command took.
+type usage struct {
+	wall     time.Duration
+	cpu      time.Duration // of both ends
+	nearPeak int64         // VmHWM of gomover at the near end, bytes
+	farPeak  int64         // and at the far end
+	streams  int           // data connections at once, where they can be counted
+	foreign  float64       // processors kept busy by everything else
+	output   string
+}
+
+// command prepares a command at one end, in its cgroup. It is killed when ctx
+// ends.
+func (g *ground) command(ctx context.Context, far bool, args ...string) *exec.Cmd {
+	args = g.wrap(far, args)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	group := g.near
+	if far {
+		group = g.far
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(group.fd.Fd())}
+	cmd.Env = append(os.Environ(), "HOME="+g.home, "XDG_STATE_HOME="+filepath.Join(g.home, "state"))
+	cmd.WaitDelay = 3 * time.Second
+	return cmd
+}
+
+// mover is gomover's command line.
+func (g *ground) mover(args ...string) []string {
+	return append([]string{g.binary, "--progress=none"}, args...)
+}
+
+// timed runs a command at the near end and says what it took at both ends.
+func (g *ground) timed(ctx context.Context, args ...string) (usage, error) {
+	if err := g.settle(ctx); err != nil {
+		return usage{}, err
+	}
+	var out bytes.Buffer
+	cmd := g.command(ctx, false, args...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cpu, all, emulator := g.near.cpu()+g.far.cpu(), busy(), g.emulatorCPU()
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		return usage{}, fmt.Errorf("starting %s: %w", args[0], err)
+	}
+	watched := g.watch()
+	err := cmd.Wait()
+	u := usage{wall: time.Since(start)}
+	all = busy() - all
+	during := g.near.cpu() + g.far.cpu() - cpu + g.emulatorCPU() - emulator
+	watched(&u)
+	if settled := g.settle(ctx); err == nil {
+		err = settled
+	}
+	u.cpu = g.near.cpu() + g.far.cpu() - cpu
+	u.foreign = max(0, (all-during).Seconds()/u.wall.Seconds())
+	u.output = out.String()
+	if err != nil {
+		return u, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, tail(u.output))
+	}
+	return u, nil
+}
+
+// emulatorCPU is what the emulator has used so far.
+func (g *ground) emulatorCPU() time.Duration {
+	if g.emulator == nil {
+		return 0
+	}
+	return g.emulator.cpu()
+}
+
+// settle waits until the far end has nothing left of the last command.
+func (g *ground) settle(ctx context.Context) error {
+	for deadline := time.Now().Add(10 * time.Second); len(g.far.pids()) > g.idle; {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the far end still runs processes %v of the last command", g.far.pids())
+		}
+		if err := wait(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watch polls the processes of both ends until the returned function is called,
+// which fills in what was seen.
+func (g *ground) watch() func(*usage) {
+	var nearPeak, farPeak, streams atomic.Int64
+	stop, done := make(chan struct{}), make(chan struct{})
+	look := func() {
+		for _, pid := range g.near.movers() {
+			nearPeak.Store(max(nearPeak.Load(), highWater(pid)))
+		}
+		for _, pid := range g.far.movers() {
+			farPeak.Store(max(farPeak.Load(), highWater(pid)))
+			streams.Store(max(streams.Load(), int64(g.dataConnections(pid))))
+		}
+	}
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(pollInterval)
+		defer tick.Stop()
+		for {
+			look()
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func(u *usage) {
+		close(stop)
+		<-done
+		u.nearPeak, u.farPeak, u.streams = nearPeak.Load(), farPeak.Load(), int(streams.Load())
+	}
+}
+
+// wait is a pause that ends with ctx.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// tail is the end of a command's output, for an error.
+func tail(s string) string {
+	const most = 800 // bytes
+	if len(s) > most {
+		s = "..." + s[len(s)-most:]
+	}
+	return strings.TrimSpace(s)
+}
+
+// quiet runs a helper command and gives its output only in an error.
+func quiet(ctx context.Context, group *cgroup, args ...string) error {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	if group != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(group.fd.Fd())}
+	}
+	// A file, not a pipe: a daemon that the command leaves would keep a pipe open.
+	out, err := os.CreateTemp("", "gomover-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(out.Name())
+	defer out.Close()
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Run(); err != nil {
+		text, _ := os.ReadFile(out.Name())
+		return errors.Join(fmt.Errorf("%s: %w", strings.Join(args, " "), err), errors.New(tail(string(text))))
+	}
+	return nil
+}

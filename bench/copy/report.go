@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// memoryBar is the most that one end may hold resident. Unit: bytes.
+const memoryBar = 256 << 20
+
+// result is one line of the table. Figure and Bar are for people; Value and
+// Limit are the same as numbers where there are such. A Reference has no bar.
+type result struct {
+	Row       string    `json:"row"`
+	Figure    string    `json:"figure"`
+	Bar       string    `json:"bar"`
+	Value     float64   `json:"value"`
+	Limit     float64   `json:"limit"`
+	Samples   []float64 `json:"samples,omitempty"`
+	Notes     []string  `json:"notes,omitempty"`
+	Pass      bool      `json:"pass"`
+	Reference bool      `json:"reference,omitempty"`
+}
+
+// verdict is the word in the table's last column.
+func (r result) verdict() string {
+	switch {
+	case r.Reference:
+		return ""
+	case r.Pass:
+		return "pass"
+	}
+	return "FAIL"
+}
+
+// add keeps and prints a result.
+func (b *bench) add(r result) {
+	b.results = append(b.results, r)
+	fmt.Printf("| %s | %s | %s | %s |\n", r.Row, r.Figure, r.Bar, r.verdict())
+	for _, note := range r.Notes {
+		fmt.Printf("    %s\n", note)
+	}
+}
+
+// printTable prints all results once more, as Markdown.
+func (b *bench) printTable() {
+	fmt.Print("\n| row | figure | bar | |\n| --- | --- | --- | --- |\n")
+	for _, r := range b.results {
+		fmt.Printf("| %s | %s | %s | %s |\n", r.Row, r.Figure, r.Bar, r.verdict())
+	}
+}
+
+// reportMemory judges the peaks that all rows have left.
+func (b *bench) reportMemory() {
+	for _, r := range rows {
+		peak, ok := b.peaks[r.name]
+		if !ok {
+			continue
+		}
+		b.add(result{
+			Row:    r.name + ", peak memory",
+			Figure: fmt.Sprintf("%d MiB at the commanding end, %d MiB at the far end", peak[0]>>20, peak[1]>>20),
+			Bar:    "<= 256 MiB at each",
+			Value:  float64(max(peak[0], peak[1])) / (1 << 20), Limit: memoryBar >> 20,
+			Pass: peak[0] > 0 && peak[1] > 0 && max(peak[0], peak[1]) <= memoryBar,
+		})
+	}
+}
+
+// peak keeps the greater of what a row has held and what one of its runs held.
+func (b *bench) peak(row string, u usage) {
+	old := b.peaks[row]
+	b.peaks[row] = [2]int64{max(old[0], u.nearPeak), max(old[1], u.farPeak)}
+}
+
+// samples are the figures of one command over the rounds.
+type samples []float64
+
+// median is the middle one, or the mean of the middle two; 0 without any.
+func (s samples) median() float64 {
+	if len(s) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(s))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// text prints the median with the least and the greatest, in the given unit.
+func (s samples) text(format, unit string) string {
+	if len(s) == 0 {
+		return "none"
+	}
+	if len(s) == 1 {
+		return fmt.Sprintf(format+"%s", s[0], unit)
+	}
+	return fmt.Sprintf(format+"%s ["+format+" to "+format+"]", s.median(), unit, slices.Min(s), slices.Max(s))
+}
+
+// noise says how many processors were busy with other things than the measured
+// ones, when that was enough to matter.
+func noise(label string, s samples) []string {
+	if s.median() < 0.1 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s: other programs kept %s processors busy meanwhile", label, s.text("%.2f", ""))}
+}
+
+// seconds prints durations of peers in one line, in the order given.
+func seconds(order []string, times map[string]samples) string {
+	var parts []string
+	for _, name := range order {
+		if len(times[name]) > 0 {
+			parts = append(parts, name+" "+times[name].text("%.2f", " s"))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// rate is bytes over a time. Unit: bytes per second.
+func rate(n int64, d time.Duration) float64 { return float64(n) / d.Seconds() }

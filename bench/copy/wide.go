@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// roundTrip is that of the wide-area rows.
+const roundTrip = 100 * time.Millisecond
+
+func rowWAN(ctx context.Context, b *bench) error { return b.wide(ctx, "wan", wanLink, 0.88) }
+
+func rowLossy(ctx context.Context, b *bench) error { return b.wide(ctx, "lossy", lossyLink, 0.80) }
+
+// wide measures one large file over an emulated link.
+func (b *bench) wide(ctx context.Context, name string, l link, bar float64) error {
+	g, err := b.emulated(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	size := b.size(2 << 30)
+	src, dst := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "dst")
+	if err := makeFile(src, size, 1); err != nil {
+		return err
+	}
+	defer os.Remove(src)
+	var share, foreign samples
+	var notes []string
+	for range b.rounds {
+		check, err := b.carried(ctx)
+		if err != nil {
+			return err
+		}
+		u, err := g.timed(ctx, g.mover(src, g.target(dst))...)
+		if err != nil {
+			return err
+		}
+		carried, err := check(size)
+		if err != nil {
+			return err
+		}
+		if err := sameFile(src, dst); err != nil {
+			return err
+		}
+		if err := os.Remove(dst); err != nil {
+			return err
+		}
+		b.peak(name, u)
+		share = append(share, 100*rate(size, u.wall)/payloadRate)
+		foreign = append(foreign, u.foreign)
+		notes = append(notes, fmt.Sprintf("%.2f s, %d streams, %.1f s of CPU at both ends, the link carried %.3f times the payload",
+			u.wall.Seconds(), u.streams, u.cpu.Seconds(), float64(carried)/float64(size)))
+	}
+	b.add(result{
+		Row: name, Figure: share.text("%.1f", "% of the payload rate"), Bar: fmt.Sprintf(">= %.0f%%", 100*bar),
+		Value: share.median(), Limit: 100 * bar, Samples: share, Notes: append(notes, noise(name, foreign)...),
+		Pass: share.median() >= 100*bar,
+	})
+	if !b.peers {
+		return nil
+	}
+	return b.widePeers(ctx, g, name, size/4)
+}
+
+// widePeers runs what others would use once each, over the same link.
+func (b *bench) widePeers(ctx context.Context, g *ground, name string, size int64) error {
+	src, dst := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "dst")
+	if err := os.Truncate(src, size); err != nil {
+		return err
+	}
+	peers := []struct {
+		name string
+		args []string
+	}{
+		{"gomover", g.mover(src, g.target(dst))},
+		{"scp", []string{"scp", "-q", "-F", g.config(), "-c", "aes128-gcm@openssh.com", src, g.target(dst)}},
+		{"rsync", []string{"rsync", "-W", "--inplace", "-e", "ssh -F " + g.config() + " -c aes128-gcm@openssh.com", src, g.target(dst)}},
+	}
+	for _, p := range peers {
+		u, err := g.timed(ctx, p.args...)
+		if err != nil {
+			return err
+		}
+		if err := sameFile(src, dst); err != nil {
+			return err
+		}
+		os.Remove(dst)
+		b.add(result{
+			Row: name + ", " + p.name, Figure: fmt.Sprintf("%.1f%% of the payload rate (%d MiB, once)", 100*rate(size, u.wall)/payloadRate, size>>20),
+			Bar: "reference", Value: 100 * rate(size, u.wall) / payloadRate, Reference: true,
+		})
+	}
+	for _, cc := range []string{"cubic", "bbr"} {
+		out, err := b.iperf(ctx, g, farHost, "-P", "8", "-C", cc, "-t", "15")
+		if err != nil {
+			return err
+		}
+		b.add(result{
+			Row: name + ", iperf3", Figure: fmt.Sprintf("%.1f%% of the payload rate (8 streams, %s, 15 s with the start)", 100*out.rate/payloadRate, cc),
+			Bar: "reference", Value: 100 * out.rate / payloadRate, Reference: true,
+		})
+	}
+	return nil
+}
+
+// flow is what iperf3 found.
+type flow struct {
+	bytes int64   // received
+	rate  float64 // bytes per second at the receiver
+	cpu   time.Duration
+}
+
+// iperf runs iperf3 from the near to the far end.
+func (b *bench) iperf(ctx context.Context, g *ground, host string, args ...string) (f flow, err error) {
+	if err := g.settle(ctx); err != nil {
+		return f, err
+	}
+	server := g.command(ctx, true, "iperf3", "-s", "-1")
+	cpu := g.near.cpu() + g.far.cpu()
+	if err := server.Start(); err != nil {
+		return f, fmt.Errorf("starting iperf3: %w", err)
+	}
+	defer server.Wait()
+	defer server.Process.Kill()
+	var out []byte
+	for range 50 { // until the server listens
+		if out, err = g.command(ctx, false, append([]string{"iperf3", "-J", "-c", host}, args...)...).Output(); err == nil {
+			break
+		}
+		if err := wait(ctx, 50*time.Millisecond); err != nil {
+			return f, err
+		}
+	}
+	if err != nil {
+		return f, fmt.Errorf("iperf3: %w: %s", err, tail(string(out)))
+	}
+	var report struct {
+		End struct {
+			Received struct {
+				Bytes int64   `json:"bytes"`
+				Rate  float64 `json:"bits_per_second"`
+			} `json:"sum_received"`
+		} `json:"end"`
+	}
+	if err := json.Unmarshal(out, &report); err != nil {
+		return f, fmt.Errorf("reading iperf3's report: %w", err)
+	}
+	if err := g.settle(ctx); err != nil {
+		return f, err
+	}
+	return flow{report.End.Received.Bytes, report.End.Received.Rate / 8, g.near.cpu() + g.far.cpu() - cpu}, nil
+}
+
+// rowSmall compares one tiny file with a login that does nothing.
+func rowSmall(ctx context.Context, b *bench) error {
+	g, err := b.emulated(ctx, wanLink)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	const rounds = 10 // cheap enough for a good median
+	src := filepath.Join(b.dir, "small")
+	if err := makeFile(src, 1024, 2); err != nil {
+		return err
+	}
+	defer os.Remove(src)
+	times := map[string]samples{}
+	var ratio samples
+	for i := range rounds {
+		dst := filepath.Join(b.dir, fmt.Sprintf("small.%d", i))
+		check, err := b.carried(ctx)
+		if err != nil {
+			return err
+		}
+		u, err := g.timed(ctx, g.mover(src, g.target(dst))...)
+		if err != nil {
+			return err
+		}
+		if _, err := check(1024); err != nil {
+			return err
+		}
+		if err := sameFile(src, dst); err != nil {
+			return err
+		}
+		os.Remove(dst)
+		b.peak("small", u)
+		login, err := g.timed(ctx, "ssh", "-F", g.config(), g.host, "true")
+		if err != nil {
+			return err
+		}
+		times["gomover"] = append(times["gomover"], u.wall.Seconds())
+		times["ssh host true"] = append(times["ssh host true"], login.wall.Seconds())
+		ratio = append(ratio, (u.wall-3*roundTrip).Seconds()/login.wall.Seconds())
+	}
+	value := (times["gomover"].median() - 3*roundTrip.Seconds()) / times["ssh host true"].median()
+	b.add(result{
+		Row: "small", Figure: fmt.Sprintf("%.2f x ssh host true, + 3 RTT (%s)", value, seconds([]string{"gomover", "ssh host true"}, times)),
+		Bar: "<= 1.3 x, + 3 RTT", Value: value, Limit: 1.3, Samples: ratio, Pass: value <= 1.3,
+	})
+	return nil
+}
