@@ -1,0 +1,271 @@
+package e2e
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// world is a user with a home, and a host "far" with a real sshd and another
+// home.
+type world struct {
+	t      testing.TB
+	near   string // home and working directory of the user
+	far    string // home on the far host
+	dir    string // sshd's files
+	addr   string // sshd's address
+	port   int
+	inside []string // words before the program, to run it in a namespace
+	sshdIn []string // the same for sshd
+	extra  []string // environment of the program
+	client ssh.Signer
+	stop   func() // kills sshd and what it started
+}
+
+// newWorld starts sshd on loopback. extra are lines of sshd_config.
+func newWorld(t testing.TB, extra ...string) *world {
+	t.Helper()
+	w := &world{t: t, addr: "127.0.0.1"}
+	w.setUp(extra...)
+	return w
+}
+
+// newLocal is a world without a far host.
+func newLocal(t testing.TB) *world {
+	t.Helper()
+	return &world{t: t, near: t.TempDir(), stop: func() {}}
+}
+
+func (w *world) setUp(extra ...string) {
+	t := w.t
+	t.Helper()
+	base := t.TempDir()
+	w.near, w.far, w.dir = filepath.Join(base, "near"), filepath.Join(base, "far"), filepath.Join(base, "sshd")
+	for _, d := range []string{w.near, w.far, w.dir, filepath.Join(w.near, ".ssh"), filepath.Join(w.far, "tmp")} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	host := newKey(t, filepath.Join(w.dir, "host_key"))
+	w.client = newKey(t, filepath.Join(w.near, ".ssh", "id_ed25519"))
+	write(t, filepath.Join(w.dir, "authorized_keys"), string(ssh.MarshalAuthorizedKey(w.client.PublicKey())))
+	w.port = freePort(t)
+	w.known(host.PublicKey())
+	w.config("")
+	w.sshd(extra...)
+	w.warm()
+}
+
+// warmUp guards the one upload whose result all worlds share.
+var warmUp sync.Mutex
+
+// warm puts the agent where the first upload of this test process has put it,
+// which saves most of the time of a short run. The first world does that upload.
+func (w *world) warm() {
+	t := w.t
+	t.Helper()
+	warmUp.Lock()
+	defer warmUp.Unlock()
+	kept, cache := filepath.Join(filepath.Dir(program), "agent"), filepath.Join(w.far, ".cache", "gomover")
+	if _, err := os.Stat(kept); err != nil {
+		put(t, filepath.Join(w.near, "first"), []byte("first"))
+		w.ok("first", "far:")
+		linkAll(t, cache, kept)
+		for _, name := range []string{filepath.Join(w.near, "first"), filepath.Join(w.far, "first")} {
+			if err := os.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return
+	}
+	linkAll(t, kept, cache)
+}
+
+// linkAll gives all files of one directory a name in another one.
+func linkAll(t testing.TB, from, to string) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(from, "gomover-*"))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("agents in %s: %v, %v; want one", from, names, err)
+	}
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if err := os.Link(name, filepath.Join(to, filepath.Base(name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// known makes key the only host key that the user knows.
+func (w *world) known(key ssh.PublicKey) {
+	w.t.Helper()
+	write(w.t, filepath.Join(w.near, ".ssh", "known_hosts"), fmt.Sprintf("[%s]:%d %s", w.addr, w.port, ssh.MarshalAuthorizedKey(key)))
+}
+
+// config writes the user's ssh configuration, with more lines for the host.
+func (w *world) config(more string) {
+	w.t.Helper()
+	write(w.t, filepath.Join(w.near, ".ssh", "config"), fmt.Sprintf(
+		"Host far\n  HostName %s\n  Port %d\n  User root\n  GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n  UserKnownHostsFile %s/.ssh/known_hosts\n  IdentityFile %s/.ssh/id_ed25519\n%s",
+		w.addr, w.port, w.near, w.near, more))
+}
+
+// sshd starts the server. The first line of a keyword counts, so extra wins.
+func (w *world) sshd(extra ...string) {
+	t := w.t
+	t.Helper()
+	if _, err := os.Stat("/usr/sbin/sshd"); err != nil {
+		t.Fatal("no /usr/sbin/sshd here; run: make test-deps")
+	}
+	lines := append(append([]string{}, extra...),
+		"Port "+strconv.Itoa(w.port), "ListenAddress "+w.addr, "HostKey "+filepath.Join(w.dir, "host_key"), "PidFile none",
+		"AuthorizedKeysFile "+filepath.Join(w.dir, "authorized_keys"), "PermitRootLogin yes",
+		"StrictModes no", "UsePAM no", "LogLevel VERBOSE", "MaxStartups 100",
+		// All users of these tests share one account, so each gets a home by
+		// other means, and a login starts there.
+		"SetEnv HOME="+w.far+" TMPDIR="+filepath.Join(w.far, "tmp"),
+		`ForceCommand cd "$HOME" && exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"`)
+	config := filepath.Join(w.dir, "sshd_config")
+	write(t, config, strings.Join(lines, "\n")+"\n")
+	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	words := append(append([]string{}, w.sshdIn...), "/usr/sbin/sshd", "-D", "-f", config, "-E", filepath.Join(w.dir, "log"))
+	cmd := exec.Command(words[0], words[1:]...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.stop = sync.OnceFunc(func() {
+		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Wait()         // killed
+	})
+	t.Cleanup(w.stop)
+	up := func() bool {
+		text, _ := os.ReadFile(filepath.Join(w.dir, "log")) // not yet there
+		return strings.Contains(string(text), "Server listening")
+	}
+	if err := os.Remove(filepath.Join(w.dir, "log")); err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	await(t, 10*time.Second, "sshd listens", up)
+}
+
+// env is the environment of the program: nothing of the test's own user.
+func (w *world) env() []string {
+	return append([]string{
+		"HOME=" + w.near, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "USER=root", "LANG=C.UTF-8", "GOMOVER_CONFIG=", "GOTRACEBACK=all",
+	}, w.extra...)
+}
+
+// sessions are the processes below sshd that run a program of the far home: the
+// agents.
+func (w *world) agents() (pids []int) {
+	w.t.Helper()
+	list, err := os.ReadDir("/proc")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range list {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		exe, err := os.Readlink("/proc/" + e.Name() + "/exe")
+		if err == nil && strings.HasPrefix(exe, w.far+"/") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// noAgent demands that no agent is left within the time it may take.
+func (w *world) noAgent(limit time.Duration) {
+	w.t.Helper()
+	await(w.t, limit, "the agent has ended", func() bool { return len(w.agents()) == 0 })
+}
+
+// agentEnds is how long an agent may outlive its connection: 2 s, and some time
+// for a busy machine to notice.
+const agentEnds = 2500 * time.Millisecond
+
+// leftovers lists unfinished files and journals below dirs.
+func leftovers(t testing.TB, dirs ...string) (found []string) {
+	t.Helper()
+	for _, d := range dirs {
+		err := filepath.WalkDir(d, func(p string, e os.DirEntry, err error) error {
+			if err == nil && strings.HasPrefix(e.Name(), ".gomover-") {
+				found = append(found, p)
+			}
+			return err
+		})
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+	}
+	return found
+}
+
+// clean demands that a finished job has left nothing unfinished, and no agent.
+func (w *world) clean(dirs ...string) {
+	w.t.Helper()
+	if l := leftovers(w.t, dirs...); len(l) > 0 {
+		w.t.Errorf("left behind: %v", l)
+	}
+	if w.far != "" {
+		w.noAgent(agentEnds)
+	}
+}
+
+// newKey makes a key pair whose private half is at path.
+func newKey(t testing.TB, path string) ssh.Signer {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, string(pem.EncodeToMemory(block)))
+	return signer
+}
+
+// write makes a file with mode 0600, and its directory.
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
