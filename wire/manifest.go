@@ -14,7 +14,10 @@ const (
 	MaxText      = 16 << 10 // bytes of a text for people
 	MaxSize      = math.MaxInt64 / 2
 	MaxManifest  = 4096    // entries in one message
-	MaxExtents   = 1 << 16 // extents in one verdict
+	MaxNames     = 4 << 20 // bytes of all names of one manifest, which share much of themselves
+	MaxExtents   = 1 << 16 // extents in one verdict; in one message twice as many
+	MaxStored    = 1024    // streams in one Stored
+	MaxMessage   = 2 << 20 // bytes of a message that is not KindData
 	MaxPackFiles = 1024    // files in one pack frame
 )
 
@@ -45,6 +48,7 @@ const (
 	entryIsRoot
 	entryInside
 	entryRetry
+	entryFlags = 1<<iota - 1 // all of them
 )
 
 // Manifest is a batch of entries. Names share what they have in common with the
@@ -126,10 +130,13 @@ func ParseManifest(body []byte) (Manifest, error) {
 		n = 0
 	}
 	m.Entries = make([]Entry, 0, n)
-	prev, root := "", 0
+	prev, root, names := "", 0, 0
 	for range n {
 		var e Entry
 		flags := r.byte("flags")
+		if flags > entryFlags {
+			r.fail("flags")
+		}
 		e.Kind = r.byte("kind")
 		e.Root = root
 		if flags&entryIsRoot != 0 {
@@ -143,6 +150,14 @@ func ParseManifest(body []byte) (Manifest, error) {
 			shared = 0
 		}
 		rest := r.bytes("name", MaxName-shared)
+		// What is shared costs the sender nothing and us memory.
+		if names += shared + len(rest); names > MaxNames {
+			r.fail("names")
+			break
+		}
+		if len(rest) > 0 && shared < len(prev) && prev[shared] == rest[0] {
+			r.fail("shared length, which is not all")
+		}
 		e.Name = prev[:shared] + string(rest)
 		e.Mode = uint32(r.int("mode", 0o7777))
 		e.Size = r.int("size", MaxSize)
@@ -151,10 +166,19 @@ func ParseManifest(body []byte) (Manifest, error) {
 		if flags&entryHasOwner != 0 {
 			e.UID = uint32(r.int("uid", math.MaxUint32))
 			e.GID = uint32(r.int("gid", math.MaxUint32))
+			if e.UID|e.GID == 0 {
+				r.fail("owner flag")
+			}
 		}
 		if flags&entryRetry != 0 {
+			was := e.Root
 			e.Attempt = r.byte("attempt")
 			e.Root = int(r.int("root", MaxRoots))
+			// The flag has a reason: an attempt, or another root than before, which
+			// a root entry has said already.
+			if isRoot := flags&entryIsRoot != 0; (isRoot && (e.Attempt == 0 || e.Root != was)) || (e.Attempt == 0 && e.Root == was) {
+				r.fail("retry flag")
+			}
 		}
 		if e.Kind == kindSymlink {
 			e.Target = r.string("link target", MaxTarget)

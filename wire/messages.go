@@ -77,6 +77,7 @@ func ParseVerdicts(body []byte) (Verdicts, error) {
 		n = 0
 	}
 	m := make(Verdicts, 0, n)
+	extents := int64(0)
 	for range n {
 		v := EntryVerdict{ID: r.uint("number")}
 		code := r.byte("verdict")
@@ -85,7 +86,7 @@ func ParseVerdicts(body []byte) (Verdicts, error) {
 		case Part:
 			v.Have = r.int("bytes here", MaxSize)
 			k := r.int("count of extents", MaxExtents)
-			if 2*k > int64(len(r.b)) {
+			if extents += k; 2*k > int64(len(r.b)) || extents > 2*MaxExtents {
 				r.fail("count of extents")
 				break
 			}
@@ -146,6 +147,10 @@ func ParseStored(body []byte) (Stored, error) {
 	r := reader{b: body}
 	m := make(Stored, 0, min(len(body)/2, 256))
 	for len(r.b) > 0 {
+		if len(m) == MaxStored {
+			r.fail("count of streams")
+			break
+		}
 		m = append(m, StreamCount{uint32(r.int("stream", 1<<32-1)), r.uint("frames")})
 	}
 	if err := r.end(); err != nil {
@@ -340,10 +345,14 @@ func ParseJSON(body []byte, v any) error {
 	return nil
 }
 
-// Split returns a message's kind and body.
+// Split returns a message's kind and body. Only frames of data may be longer
+// than [MaxMessage].
 func Split(msg []byte) (Kind, []byte, error) {
 	if len(msg) == 0 {
 		return 0, nil, fmt.Errorf("%w: empty", ErrMalformed)
+	}
+	if len(msg) > MaxMessage && Kind(msg[0]) != KindData {
+		return 0, nil, fmt.Errorf("%w: message of %d bytes", ErrMalformed, len(msg))
 	}
 	return Kind(msg[0]), msg[1:], nil
 }

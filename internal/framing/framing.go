@@ -12,8 +12,9 @@ import (
 	"sync"
 )
 
-// Max is the longest message in bytes that is sent or accepted.
-const Max = 2 << 20
+// Max is the longest message in bytes that is sent or accepted. Ours: the
+// largest block of a file in one message, with room for what is before it.
+const Max = 16<<20 + 64<<10
 
 // ErrTooLong means that the other end announced a message beyond [Max].
 var ErrTooLong = errors.New("message longer than the limit")
