@@ -21,17 +21,19 @@ import (
 // world is a user with a home, and a host "far" with a real sshd and another
 // home.
 type world struct {
-	t      testing.TB
-	near   string // home and working directory of the user
-	far    string // home on the far host
-	dir    string // sshd's files
-	addr   string // sshd's address
-	port   int
-	inside []string // words before the program, to run it in a namespace
-	sshdIn []string // the same for sshd
-	extra  []string // environment of the program
-	client ssh.Signer
-	stop   func() // kills sshd and what it started
+	t         testing.TB
+	near      string // home and working directory of the user
+	far       string // home on the far host
+	dir       string // sshd's files
+	addr      string // sshd's address
+	port      int
+	inside    []string // words before the program, to run it in a namespace
+	sshdIn    []string // the same for sshd
+	extra     []string // environment of the program
+	client    ssh.Signer
+	hostKey   ssh.PublicKey
+	sshdExtra []string // lines of sshd_config
+	stop      func()   // kills sshd and what it started
 }
 
 // newWorld starts sshd on loopback. extra are lines of sshd_config.
@@ -61,10 +63,8 @@ func (w *world) setUp(extra ...string) {
 	host := newKey(t, filepath.Join(w.dir, "host_key"))
 	w.client = newKey(t, filepath.Join(w.near, ".ssh", "id_ed25519"))
 	write(t, filepath.Join(w.dir, "authorized_keys"), string(ssh.MarshalAuthorizedKey(w.client.PublicKey())))
-	w.port = freePort(t)
-	w.known(host.PublicKey())
-	w.config("")
-	w.sshd(extra...)
+	w.hostKey, w.sshdExtra = host.PublicKey(), extra
+	w.sshd()
 	w.warm()
 }
 
@@ -124,14 +124,34 @@ func (w *world) config(more string) {
 		w.addr, w.port, w.near, w.near, more))
 }
 
-// sshd starts the server. The first line of a keyword counts, so extra wins.
-func (w *world) sshd(extra ...string) {
+// sshd starts the server on a port of its own, and tells the user's ssh of it.
+func (w *world) sshd() {
 	t := w.t
 	t.Helper()
 	if _, err := os.Stat("/usr/sbin/sshd"); err != nil {
 		t.Fatal("no /usr/sbin/sshd here; run: make test-deps")
 	}
-	lines := append(append([]string{}, extra...),
+	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// Between asking for a free port and using it, another test may take it.
+	for range 10 {
+		w.port = freePort(t)
+		if w.trySSHD() {
+			w.known(w.hostKey)
+			w.config("")
+			return
+		}
+	}
+	t.Fatalf("sshd does not start:\n%s", get(t, filepath.Join(w.dir, "log")))
+}
+
+// trySSHD tells whether sshd listens on the world's port.
+func (w *world) trySSHD() bool {
+	t := w.t
+	t.Helper()
+	// The first line of a keyword counts.
+	lines := append(append([]string{}, w.sshdExtra...),
 		"Port "+strconv.Itoa(w.port), "ListenAddress "+w.addr, "HostKey "+filepath.Join(w.dir, "host_key"), "PidFile none",
 		"AuthorizedKeysFile "+filepath.Join(w.dir, "authorized_keys"), "PermitRootLogin yes",
 		"StrictModes no", "UsePAM no", "LogLevel VERBOSE", "MaxStartups 100",
@@ -139,29 +159,35 @@ func (w *world) sshd(extra ...string) {
 		// other means, and a login starts there.
 		"SetEnv HOME="+w.far+" TMPDIR="+filepath.Join(w.far, "tmp"),
 		`ForceCommand cd "$HOME" && exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"`)
-	config := filepath.Join(w.dir, "sshd_config")
+	config, log := filepath.Join(w.dir, "sshd_config"), filepath.Join(w.dir, "log")
 	write(t, config, strings.Join(lines, "\n")+"\n")
-	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	words := append(append([]string{}, w.sshdIn...), "/usr/sbin/sshd", "-D", "-f", config, "-E", filepath.Join(w.dir, "log"))
+	write(t, log, "")
+	words := append(append([]string{}, w.sshdIn...), "/usr/sbin/sshd", "-D", "-f", config, "-E", log)
 	cmd := exec.Command(words[0], words[1:]...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // killed
+		close(ended)
+	}()
 	w.stop = sync.OnceFunc(func() {
 		_ = cmd.Process.Kill() // it may have ended
-		_ = cmd.Wait()         // killed
+		<-ended
 	})
 	t.Cleanup(w.stop)
-	up := func() bool {
-		text, _ := os.ReadFile(filepath.Join(w.dir, "log")) // not yet there
-		return strings.Contains(string(text), "Server listening")
-	}
-	if err := os.Remove(filepath.Join(w.dir, "log")); err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
-	}
-	await(t, 10*time.Second, "sshd listens", up)
+	up := false
+	await(t, 10*time.Second, "sshd listens or ends", func() bool {
+		up = strings.Contains(string(get(t, log)), "Server listening")
+		select {
+		case <-ended:
+			return true
+		default:
+			return up
+		}
+	})
+	return up
 }
 
 // env is the environment of the program: nothing of the test's own user.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"os"
 	"os/user"
 	"strings"
 	"time"
@@ -133,7 +134,7 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start) err
 		}
 		lock, err := jobs.Acquire(env.StateDir, st.JobID, lockWait)
 		if err != nil {
-			return busy(err)
+			return busy(err, "there")
 		}
 		defer lock.Release()
 		denied := onceDenied(func(text string) { warn("dest.owner", text, "") })
@@ -169,11 +170,19 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start) err
 	return nil
 }
 
-// busy is the error for a job that runs already.
-func busy(err error) error {
+// busy is the error for a job that runs already; where is this machine, as the
+// user sees it.
+func busy(err error, where string) error {
 	var b *jobs.BusyError
-	if errors.As(err, &b) {
-		return wire.Failf(wire.ClassBusy, "%v", b)
+	if !errors.As(err, &b) {
+		return wire.Failf(wire.ClassDest, "%v", err)
 	}
-	return wire.Failf(wire.ClassDest, "%v", err)
+	process, host, _ := strings.Cut(b.Holder, " on ")
+	if own, err := os.Hostname(); err != nil || host != "" && host != own {
+		where = "on " + host // the state directory is shared by several
+	}
+	if process == "" {
+		return wire.Failf(wire.ClassBusy, "job %s is already running %s", b.Job, where)
+	}
+	return wire.Failf(wire.ClassBusy, "job %s is already running %s (%s)", b.Job, where, process)
 }

@@ -74,7 +74,7 @@ func (d *director) run(ctx context.Context) error {
 		// The sink is here, and so is its lock.
 		lock, err := jobs.Acquire(d.job.StateDir, d.id, lockWait)
 		if err != nil {
-			return busy(err)
+			return busy(err, "on this machine")
 		}
 		defer lock.Release()
 	}
