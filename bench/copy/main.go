@@ -28,6 +28,11 @@ var rows = []row{
 	{"wan", "one large file over 1 Gbit/s, RTT 100 ms", rowWAN},
 	{"lossy", "the same with 0.1% loss in each direction", rowLossy},
 	{"small", "a file of 1 KiB at RTT 100 ms", rowSmall},
+	{"loop", "CPU per GB and throughput over loopback", rowLoop},
+	{"peers", "the default beside scp, rsync and rclone over loopback", rowPeers},
+	{"tree", "100,000 files of 4 KiB at RTT 50 ms", rowTree},
+	{"memory", "peak memory with a tree of a million empty files", rowMemory},
+	{"kill", "ends killed at any moment, the command repeated", rowKill},
 }
 
 // settings are the command line's.

@@ -1,0 +1,367 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Sizes and bars of the row kill.
+const (
+	killSize    = 512 << 20 // of the file, bytes
+	killOldSize = 1 << 20   // of what is under the final name before, bytes
+	killExtra   = 64 << 20  // payload that one kill may cost, bytes
+	killLast    = 300 * time.Millisecond
+)
+
+// moment says when a trial kills.
+type moment int
+
+const (
+	anyMoment  moment = iota // uniform from login to rename
+	lastMoment               // uniform over the last 300 ms
+	inResume                 // once anywhere, and once more in the resumed run
+)
+
+func (m moment) String() string {
+	return [...]string{"any moment", "last 300 ms", "during a resume"}[m]
+}
+
+// victim says which ends a trial kills.
+type victim int
+
+const (
+	killNear victim = iota
+	killFar
+	killBoth
+)
+
+func (v victim) String() string { return [...]string{"near end", "far end", "both ends"}[v] }
+
+// trial is one run that is killed and its repetition.
+type trial struct {
+	g        *ground
+	args     []string
+	src      string
+	old      string // "" or what is under the final name before
+	dst      string
+	when     moment
+	who      victim
+	random   *rand.Rand
+	login    time.Duration // from the start to the agent's
+	whole    time.Duration // from the start to the exit of an undisturbed run
+	kills    int           // done so far
+	extra    int64         // payload bytes beyond the file
+	wrong    error         // what was seen under the final name
+	selfDone bool          // the killed run ended well by itself
+}
+
+// errMissed says that a run ended before its kill; the trial is repeated.
+var errTooLate = errors.New("the run ended before it was killed")
+
+// rowKill kills ends at any moment and repeats the command.
+func rowKill(ctx context.Context, b *bench) error {
+	g, err := b.loopback(ctx)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	src, old := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "old")
+	if err := errors.Join(makeFile(src, b.size(killSize), 5), makeFile(old, killOldSize, 6)); err != nil {
+		return err
+	}
+	defer os.Remove(src)
+	defer os.Remove(old)
+	// Half of the runs are as fast as they can be, half are held to some seconds.
+	paces := [][]string{nil, {"--bwlimit=" + strconv.FormatInt(b.size(killSize)/2_000_000, 10) + "MB"}}
+	var tally killTally
+	var logins, wholes [2]samples
+	random := rand.New(rand.NewPCG(b.seed, 0))
+	for i := 0; tally.done < b.kills; i++ {
+		pace := tally.done % 2
+		t := trial{g: g, src: src, dst: filepath.Join(b.dir, "final"), random: random, when: moments(tally.done), who: victim(tally.done / 2 % 3)}
+		t.args = g.mover(append(paces[pace], src, g.target(t.dst))...)
+		if tally.done/6%2 == 1 {
+			t.old = old
+		}
+		if len(wholes[pace]) < 3 || i%20 == 0 { // again and again, for the machine's pace changes
+			if err := t.calibrate(ctx, &logins[pace], &wholes[pace]); err != nil {
+				return err
+			}
+		}
+		t.login, t.whole = duration(last(logins[pace]).median()), duration(last(wholes[pace]).median())
+		err := t.run(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, errTooLate) {
+			if tally.late++; tally.late > 20+3*b.kills {
+				return errors.New("runs end before they can be killed: the machine is too uneven")
+			}
+			continue
+		}
+		tally.count(t, err)
+	}
+	b.reportKill(tally)
+	return nil
+}
+
+// moments spreads the kinds over the trials: an eighth in the last 300 ms, an
+// eighth in a resume, never the same ends or pace.
+func moments(i int) moment {
+	switch i % 8 {
+	case 3:
+		return lastMoment
+	case 6:
+		return inResume
+	}
+	return anyMoment
+}
+
+// last are the newest few samples.
+func last(s samples) samples { return s[max(0, len(s)-5):] }
+
+func duration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
+
+// place puts the state before a trial: nothing or an old file under the name.
+func (t *trial) place(ctx context.Context) error {
+	if err := os.RemoveAll(t.dst); err != nil {
+		return err
+	}
+	if t.old == "" {
+		return nil
+	}
+	return quiet(ctx, nil, "cp", "-p", t.old, t.dst)
+}
+
+// calibrate runs undisturbed and notes how long login and run take.
+func (t *trial) calibrate(ctx context.Context, logins, wholes *samples) error {
+	if err := t.place(ctx); err != nil {
+		return err
+	}
+	r, err := t.start(ctx)
+	if err != nil {
+		return err
+	}
+	for !r.ended() && len(t.g.far.movers()) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	login := time.Since(r.began)
+	if err := r.wait(); err != nil {
+		return err
+	}
+	*logins, *wholes = append(*logins, login.Seconds()), append(*wholes, time.Since(r.began).Seconds())
+	if err := sameFile(t.src, t.dst); err != nil {
+		return err
+	}
+	return t.g.settle(ctx)
+}
+
+// run does one trial: kill, look, repeat, compare.
+func (t *trial) run(ctx context.Context) error {
+	if err := t.place(ctx); err != nil {
+		return err
+	}
+	before, err := t.sent()
+	if err != nil {
+		return err
+	}
+	look := t.watchName()
+	defer func() { look() }()
+	first, second := t.draw()
+	if err := t.killed(ctx, first); err != nil {
+		return err
+	}
+	if t.when == inResume {
+		if err := t.killed(ctx, second); err != nil {
+			return err
+		}
+	}
+	again, err := t.start(ctx)
+	if err != nil {
+		return err
+	}
+	if err := again.wait(); err != nil {
+		return fmt.Errorf("the repeated command: %w", err)
+	}
+	if t.wrong = look(); t.wrong != nil {
+		return t.wrong
+	}
+	look = func() error { return nil }
+	if err := sameFile(t.src, t.dst); err != nil {
+		return err
+	}
+	if err := t.g.settle(ctx); err != nil {
+		return err
+	}
+	after, err := t.sent()
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(t.src)
+	if err != nil {
+		return err
+	}
+	t.extra = after - before - info.Size()
+	return nil
+}
+
+// draw chooses the times of the kills, since the start of each run.
+func (t *trial) draw() (first, second time.Duration) {
+	span := t.whole - t.login
+	uniform := func(from, to time.Duration) time.Duration {
+		return from + time.Duration(t.random.Float64()*float64(max(0, to-from)))
+	}
+	switch t.when {
+	case lastMoment:
+		return uniform(max(t.login, t.whole-killLast), t.whole), 0
+	case inResume:
+		first = uniform(t.login+span/10, t.login+span*6/10)
+		return first, uniform(t.login, t.login+(t.whole-first)*8/10)
+	}
+	return uniform(t.login, t.whole), 0
+}
+
+// killed starts a run and kills its victims at the given time.
+func (t *trial) killed(ctx context.Context, at time.Duration) error {
+	r, err := t.start(ctx)
+	if err != nil {
+		return err
+	}
+	if err := wait(ctx, at-time.Since(r.began)); err != nil {
+		return err
+	}
+	var pids []int
+	if t.who != killFar {
+		pids = append(pids, t.g.near.movers()...)
+	}
+	if t.who != killNear {
+		pids = append(pids, t.g.far.movers()...)
+	}
+	if r.ended() || len(pids) == 0 {
+		err := r.wait()
+		if err == nil {
+			err = errTooLate
+		}
+		return errors.Join(err, t.g.settle(ctx))
+	}
+	for _, pid := range pids {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+	t.kills++
+	t.selfDone = r.wait() == nil
+	return ctx.Err()
+}
+
+// running is a started command.
+type running struct {
+	began time.Time
+	done  chan struct{}
+	err   error // once done is closed
+}
+
+// start starts the command.
+func (t *trial) start(ctx context.Context) (*running, error) {
+	cmd := t.g.command(ctx, false, t.args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	r := &running{began: time.Now(), done: make(chan struct{})}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		defer close(r.done)
+		r.err = cmd.Wait()
+		var exit *exec.ExitError
+		if errors.As(r.err, &exit) {
+			r.err = fmt.Errorf("%w: %s", r.err, tail(out.String()))
+		}
+	}()
+	return r, nil
+}
+
+func (r *running) ended() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (r *running) wait() error {
+	<-r.done
+	return r.err
+}
+
+// sent are the bytes that the namespace's loopback interface has carried: data,
+// acknowledgements, headers and ssh, each once.
+func (t *trial) sent() (int64, error) {
+	out, err := t.g.command(context.Background(), false, "cat", "/proc/net/dev").Output()
+	if err != nil {
+		return 0, fmt.Errorf("reading the interface's counters: %w", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if f := strings.Fields(line); len(f) > 9 && f[0] == "lo:" {
+			return strconv.ParseInt(f[9], 10, 64)
+		}
+	}
+	return 0, errors.New("reading the interface's counters: no line for lo")
+}
+
+// watchName looks at the final name until the returned function is called, which
+// gives the first wrong thing seen: anything but nothing, the old file or the
+// new one.
+func (t *trial) watchName() func() error {
+	stop := make(chan struct{})
+	var wrong error
+	var done sync.WaitGroup
+	done.Go(func() {
+		var seen string
+		for {
+			if info, err := os.Stat(t.dst); err == nil {
+				st := info.Sys().(*syscall.Stat_t)
+				if now := fmt.Sprint(st.Ino, st.Size, st.Mtim); now != seen && wrong == nil {
+					seen = now
+					wrong = t.judge()
+				}
+			} else if t.old != "" && wrong == nil {
+				wrong = fmt.Errorf("the old file is gone: %w", err)
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+		}
+	})
+	return sync.OnceValue(func() error {
+		close(stop)
+		done.Wait()
+		return wrong
+	})
+}
+
+// judge compares what is under the final name with what may be.
+func (t *trial) judge() error {
+	err := sameFile(t.src, t.dst)
+	if err != nil && t.old != "" {
+		if sameFile(t.old, t.dst) == nil || sameFile(t.src, t.dst) == nil { // renamed meanwhile
+			return nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("wrong bytes under the final name: %w", err)
+	}
+	return nil
+}

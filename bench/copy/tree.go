@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Shape of the tree of small files.
+const (
+	treeFiles       = 100_000
+	treeDirectories = 1_000
+	treeFileSize    = 4 << 10 // bytes
+)
+
+// rowTree moves a tree of small files, on the memory file system and on disk.
+func rowTree(ctx context.Context, b *bench) error {
+	g, err := b.emulated(ctx, treeLink)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	if err := b.tree(ctx, g, b.dir, "memory", false); err != nil {
+		return err
+	}
+	disk, err := os.MkdirTemp(b.disk, "gomover-bench-")
+	if err != nil {
+		return fmt.Errorf("making a directory on disk: %w", err)
+	}
+	defer os.RemoveAll(disk)
+	return b.tree(ctx, g, disk, "disk", true)
+}
+
+// tree measures one place. With durable every command's time includes a sync of
+// the destination's file system.
+func (b *bench) tree(ctx context.Context, g *ground, dir, label string, durable bool) error {
+	files := max(10, int(treeFiles*b.scale))
+	directories := max(1, int(treeDirectories*b.scale))
+	src, dst := filepath.Join(dir, "tree"), filepath.Join(dir, "tree.copy")
+	if err := makeTree(src, directories, files, treeFileSize); err != nil {
+		return err
+	}
+	defer os.RemoveAll(src)
+	defer os.RemoveAll(dst)
+	order := []string{"gomover", "rsync", "tar"}
+	times := map[string]samples{}
+	var foreign samples
+	for round := range b.rounds {
+		for _, name := range order {
+			if err := os.RemoveAll(dst); err != nil {
+				return err
+			}
+			if err := os.Mkdir(dst, 0o755); err != nil {
+				return err
+			}
+			if err := quiet(ctx, nil, "sync", "-f", dst); err != nil {
+				return err
+			}
+			check, err := b.carried(ctx)
+			if err != nil {
+				return err
+			}
+			u, err := g.timed(ctx, shell(treeCommand(g, name, src, dst), dst, durable)...)
+			if err != nil {
+				return err
+			}
+			if _, err := check(int64(files) * treeFileSize); err != nil {
+				return err
+			}
+			if round == 0 {
+				if err := sameTree(src, dst); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+			}
+			if name == "gomover" {
+				b.peak("tree", u)
+			}
+			times[name] = append(times[name], u.wall.Seconds())
+			foreign = append(foreign, u.foreign)
+		}
+	}
+	mine := times["gomover"].median()
+	rsync, tar := mine/times["rsync"].median(), mine/times["tar"].median()
+	b.add(result{
+		Row:    "tree, " + label,
+		Figure: fmt.Sprintf("%.2f x rsync -a, %.2f x tar (%s)", rsync, tar, seconds(order, times)),
+		Bar:    "<= 0.5 x rsync -a, <= 1.0 x tar", Value: rsync, Limit: 0.5, Samples: times["gomover"],
+		Notes: noise("tree, "+label, foreign), Pass: rsync <= 0.5 && tar <= 1.0,
+	})
+	return nil
+}
+
+// treeCommand is a command for a shell that copies the contents of src to dst.
+func treeCommand(g *ground, name, src, dst string) string {
+	ssh := "ssh -F " + g.config()
+	switch name {
+	case "rsync":
+		return fmt.Sprintf("rsync -a -e '%s' %s/ %s/", ssh, src, g.target(dst))
+	case "tar":
+		return fmt.Sprintf("tar c -C %s . | %s %s tar x -C %s", src, ssh, g.host, dst)
+	}
+	return strings.Join(g.mover("-r", src+"/", g.target(dst+"/")), " ")
+}
+
+// shell runs a command line, and the sync where everyone's time includes it.
+func shell(line, dst string, durable bool) []string {
+	if durable {
+		line += " && sync -f " + dst
+	}
+	return []string{"sh", "-ec", line}
+}
+
+// rowMemory moves a tree of a million empty files; reportMemory judges.
+func rowMemory(ctx context.Context, b *bench) error {
+	g, err := b.loopback(ctx)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	files := max(10, int(1_000_000*b.scale))
+	src, dst := filepath.Join(b.dir, "empty"), filepath.Join(b.dir, "empty.copy")
+	if err := makeTree(src, max(1, files/1000), files, 0); err != nil {
+		return err
+	}
+	defer os.RemoveAll(src)
+	defer os.RemoveAll(dst)
+	if err := os.Mkdir(dst, 0o755); err != nil {
+		return err
+	}
+	u, err := g.timed(ctx, g.mover("-r", src+"/", g.target(dst+"/"))...)
+	if err != nil {
+		return err
+	}
+	if err := sameTree(src, dst); err != nil {
+		return err
+	}
+	b.peak("memory", u)
+	b.add(result{
+		Row: "memory", Figure: fmt.Sprintf("%d empty files in %.1f s, %.1f s of CPU", files, u.wall.Seconds(), u.cpu.Seconds()),
+		Bar: "reference; the peak is judged below", Value: u.wall.Seconds(), Reference: true,
+	})
+	return nil
+}
