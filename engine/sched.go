@@ -58,7 +58,8 @@ type slice struct {
 // flight is a slice on its way, waiting for confirmation.
 type flight struct {
 	slice
-	done bool
+	read bool // a block that has been read; counted off unread
+	done bool // taken back by missed
 }
 
 // sched decides what goes next and knows what is on its way. Each wanted block
@@ -103,6 +104,10 @@ func (s *sched) want(f *srcFile, extents [][2]int64) {
 		s.wanted += s.span(f, e)
 	}
 	s.queue = append(s.queue, f)
+	if f.entry.Size > smallFile && (len(extents) > 1 || extents[0][1]-extents[0][0] > 1) {
+		s.cond.Broadcast() // work for several
+		return
+	}
 	// One more sender may find work; packs want several files, so waking all
 	// for each file would be wasteful.
 	s.cond.Signal()
@@ -180,7 +185,8 @@ func (s *sched) drawLocked() (slice, bool) {
 	for len(s.queue) > 0 {
 		f := s.queue[0]
 		if f.gone {
-			s.dropHeadLocked()
+			s.dropLocked(f)
+			s.queue = s.queue[1:]
 			continue
 		}
 		if f.entry.Size <= smallFile {
@@ -201,13 +207,16 @@ func (s *sched) drawLocked() (slice, bool) {
 	return slice{}, false
 }
 
-func (s *sched) dropHeadLocked() {
-	f := s.queue[0]
-	for _, e := range f.extents {
-		s.wanted -= s.span(f, e)
+// dropLocked forgets what of f, which is given up, has not been handed out.
+func (s *sched) dropLocked(f *srcFile) {
+	if f.entry.Size <= smallFile {
+		s.wanted -= f.entry.Size // whole, however its blocks are counted
+	} else {
+		for _, e := range f.extents {
+			s.wanted -= s.span(f, e)
+		}
 	}
 	f.extents = nil
-	s.queue = s.queue[1:]
 }
 
 // drawPackLocked takes small files from the head of the queue, as many as fit
@@ -218,8 +227,7 @@ func (s *sched) drawPackLocked() slice {
 	n := 0
 	for _, f := range s.queue {
 		if f.gone {
-			s.wanted -= f.entry.Size
-			f.extents = nil
+			s.dropLocked(f)
 			n++
 			continue
 		}
@@ -237,12 +245,20 @@ func (s *sched) drawPackLocked() slice {
 	return sl
 }
 
-// release says that a sender has read its block of f. last is true when f has
-// been read to the end by everybody.
-func (s *sched) release(f *srcFile) (last bool) {
+// release says that the sender of stream id has read its block of f, the newest
+// slice there. last is true when f has been read to the end by everybody. When
+// the stream has died meanwhile the reading does not count: the block is read
+// again by another one, which may then be the last.
+func (s *sched) release(id uint32, f *srcFile) (last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.readers--
+	l := s.flights[id]
+	if l == nil || len(l.flights) == 0 || l.flights[len(l.flights)-1].file != f {
+		s.settleLocked(f)
+		return false
+	}
+	l.flights[len(l.flights)-1].read = true
 	f.unread--
 	return f.unread == 0
 }
@@ -363,13 +379,15 @@ func (s *sched) missed(id uint32, file uint64, block int64) (f *srcFile, ok bool
 		if fl.done {
 			continue
 		}
-		if fl.file != nil && fl.file.id == file && fl.block == block {
+		if fl.read && fl.file.id == file && fl.block == block {
 			fl.done = true
 			return fl.file, s.againLocked(fl.slice)
 		}
 		for k, p := range fl.pack {
 			if p.id == file {
 				fl.pack = append(fl.pack[:k:k], fl.pack[k+1:]...)
+				fl.bytes -= p.entry.Size
+				s.unconf -= p.entry.Size
 				return p, s.againLocked(slice{pack: []*srcFile{p}, bytes: p.entry.Size})
 			}
 		}
@@ -420,7 +438,9 @@ func (s *sched) lost(id uint32) (bytes int64) {
 		bytes += fl.bytes
 		s.wanted += fl.bytes
 		if fl.file != nil {
-			fl.file.unread++
+			if fl.read {
+				fl.file.unread++
+			}
 			s.retry = append(s.retry, fl.slice)
 		}
 		for _, f := range fl.pack {

@@ -44,7 +44,7 @@ func (s *Source) send(ctx context.Context, ss *sendStream) {
 			break
 		}
 		if sl.file != nil {
-			ok = s.fillBlock(f, &sl)
+			ok = s.fillBlock(f, ss.id, &sl)
 		} else {
 			ok = s.fillPack(f, ss.id, &sl)
 		}
@@ -71,7 +71,7 @@ func (s *Source) send(ctx context.Context, ss *sendStream) {
 }
 
 // fillBlock reads a block into f; false: it can't be sent.
-func (s *Source) fillBlock(f *transports.Frame, sl *slice) bool {
+func (s *Source) fillBlock(f *transports.Frame, id uint32, sl *slice) bool {
 	file := sl.file
 	off := sl.block * file.blockSize
 	body := f.Resize(wire.BlockHeadLen + int(sl.bytes))
@@ -94,7 +94,7 @@ func (s *Source) fillBlock(f *transports.Frame, sl *slice) bool {
 		h.Sum = integrity.Block(data, off, file.entry.Size)
 	}
 	// Only after the bytes are read may another reader count as the last.
-	last = s.sched.release(file)
+	last = s.sched.release(id, file)
 	if err == nil && last {
 		var now store.Entry
 		if now, err = r.Stat(); err == nil {
