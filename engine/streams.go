@@ -327,14 +327,24 @@ func (s *Source) askFar(n int) {
 	}
 }
 
-// tryWay starts making the first stream in one direction.
+// surelyFar is the round trip on the link from which there is no doubt that the
+// path is a long one. Below it the first stream's own round trip decides, since
+// that of the link includes what the other end had to do.
+const surelyFar = 20 * time.Millisecond
+
+// tryWay starts making the first stream in one direction; on a long path all of
+// them, since one after the other would cost the first two round trips again.
 func (s *Source) tryWay(ctx context.Context, own bool) {
+	n := 1
+	if s.paths.RTT >= surelyFar {
+		n = tuner.Initial(s.facts(transports.Stats{})).Streams
+	}
 	if !own {
-		s.askFar(1)
+		s.askFar(n)
 		return
 	}
 	s.wg.Go(func() {
-		if err := s.dial(ctx, 1); err != nil {
+		if err := s.dial(ctx, n); err != nil {
 			s.streams.mu.Lock()
 			s.streams.ownErr = err.Error()
 			s.streams.mu.Unlock()

@@ -459,3 +459,37 @@ func TestDamaged(t *testing.T) {
 		<-done
 	}
 }
+
+// The congestion control of a running stream can be changed, and a refusal
+// leaves it usable.
+func TestRetuneCongestionControl(t *testing.T) {
+	ctx := t.Context()
+	p := transports.Params{MaxBody: 100, Listen: true, Known: addrs("127.0.0.1")}
+	a, err := New(ctx, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	b, err := New(ctx, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	s, far := connected(t, a.(*endpoint), b.(*endpoint), 1)
+	defer far.Close()
+	defer s.Close()
+	for _, cc := range []string{"reno", "cubic"} {
+		if err := s.Retune(transports.Settings{CC: cc}); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Stats().CC; got != cc {
+			t.Errorf("congestion control %q after asking for %q", got, cc)
+		}
+	}
+	if err := s.Retune(transports.Settings{CC: "nonesuch"}); err == nil {
+		t.Error("an unknown congestion control was taken")
+	}
+	if got := s.Stats().CC; got != "cubic" {
+		t.Errorf("congestion control %q after a refusal", got)
+	}
+}

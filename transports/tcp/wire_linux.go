@@ -2,10 +2,10 @@ package tcp
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -25,9 +25,6 @@ type raw struct {
 	r          reading
 	onWrite    func(fd uintptr) bool // made once: no allocation per frame
 	onRead     func(fd uintptr) bool
-
-	ccOnce sync.Once
-	cc     string
 }
 
 // writing is the state of the write under way.
@@ -170,27 +167,25 @@ func (w *raw) blocked() (send, recv time.Duration) {
 }
 
 // tcpInfo asks for TCP_INFO; nil when the connection is closed. An old kernel
-// fills in less and leaves the rest zero.
-func (w *raw) tcpInfo() *unix.TCPInfo {
-	var ti *unix.TCPInfo
+// fills in less and leaves the rest zero. cc is the congestion control, ""
+// when it is not known.
+func (w *raw) tcpInfo() (ti *unix.TCPInfo, cc string) {
 	err := w.rc.Control(func(fd uintptr) {
-		w.ccOnce.Do(func() {
-			w.cc, _ = unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION)
-		})
+		cc, _ = unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION)
 		if got, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 			ti = got
 		}
 	})
 	if err != nil {
-		return nil
+		return nil, ""
 	}
-	return ti
+	return ti, cc
 }
 
 // info implements wire. Source of the fields: include/uapi/linux/tcp.h; times
 // there are microseconds, counts segments.
 func (w *raw) info(st *transports.Stats) bool {
-	ti := w.tcpInfo()
+	ti, cc := w.tcpInfo()
 	if ti == nil {
 		return false
 	}
@@ -208,7 +203,7 @@ func (w *raw) info(st *transports.Stats) bool {
 	st.DeliveryRate = int64(ti.Delivery_rate)
 	st.RwndLimited = us(ti.Rwnd_limited)
 	st.BufLimited = us(ti.Sndbuf_limited)
-	st.CC = w.cc
+	st.CC = cc
 	return true
 }
 
@@ -218,7 +213,7 @@ func (w *raw) info(st *transports.Stats) bool {
 const unanswered = 4
 
 func (w *raw) quiet() time.Duration {
-	ti := w.tcpInfo()
+	ti, _ := w.tcpInfo()
 	if ti == nil || ti.Unacked == 0 && ti.Probes < unanswered {
 		return 0
 	}
@@ -235,6 +230,11 @@ func (w *raw) retune(s transports.Settings) error {
 			// With no fq queue on the interface TCP paces by its own timers.
 			if err := unix.SetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, uint64(s.PacingRate)); err != nil {
 				errs = append(errs, os.NewSyscallError("setsockopt", err))
+			}
+		}
+		if s.CC != "" {
+			if err := unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, s.CC); err != nil {
+				errs = append(errs, fmt.Errorf("congestion control %s: %w", s.CC, err))
 			}
 		}
 	})
