@@ -55,6 +55,13 @@ func checkEvents(t testing.TB, out string, code int) []event {
 	if number(end, "exit") != int64(code) {
 		t.Errorf("job.end says exit %v, want %d", end["exit"], code)
 	}
+	return l
+}
+
+// neverBack demands that what is confirmed only grows, as it does when no source
+// changes.
+func neverBack(t testing.TB, l []event) {
+	t.Helper()
 	var before int64
 	for _, e := range l {
 		if e["ev"] != "progress" {
@@ -66,7 +73,6 @@ func checkEvents(t testing.TB, out string, code int) []event {
 			before = n
 		}
 	}
-	return l
 }
 
 // lastEvent is the last event of a name in what was written so far.

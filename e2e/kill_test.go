@@ -134,7 +134,9 @@ func TestRestart(t *testing.T) {
 				holds(t, j.dst, j.data)
 				j.watch.stop()
 				lost, back := 0, 0
-				for _, e := range events(t, r.out) {
+				l := checkEvents(t, r.out, 0)
+				neverBack(t, l)
+				for _, e := range l {
 					if e["ev"] == "host" && e["state"] == "lost" {
 						lost++
 					}
@@ -245,7 +247,7 @@ func TestSignals(t *testing.T) {
 				if took := time.Since(sent); took > 6*time.Second {
 					t.Errorf("the run took %v to end", took)
 				}
-				checkEvents(t, r.out, tt.code)
+				neverBack(t, checkEvents(t, r.out, tt.code))
 				j.noAgent(agentEnds)
 				missing(t, j.dst)
 				j.finish(confirmed)

@@ -39,6 +39,14 @@ type world struct {
 // newWorld starts sshd on loopback. extra are lines of sshd_config.
 func newWorld(t testing.TB, extra ...string) *world {
 	t.Helper()
+	w := newWorldCold(t, extra...)
+	w.warm()
+	return w
+}
+
+// newWorldCold is a world whose far host has never seen the program.
+func newWorldCold(t testing.TB, extra ...string) *world {
+	t.Helper()
 	w := &world{t: t, addr: "127.0.0.1"}
 	w.setUp(extra...)
 	return w
@@ -65,7 +73,6 @@ func (w *world) setUp(extra ...string) {
 	write(t, filepath.Join(w.dir, "authorized_keys"), string(ssh.MarshalAuthorizedKey(w.client.PublicKey())))
 	w.hostKey, w.sshdExtra = host.PublicKey(), extra
 	w.sshd()
-	w.warm()
 }
 
 // warmUp guards the one upload whose result all worlds share.

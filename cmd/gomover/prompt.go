@@ -39,30 +39,56 @@ func (v *view) prompter(env Env) sshboot.Prompter {
 	return p
 }
 
-// Ask implements sshboot.Prompter.
+// Ask implements sshboot.Prompter. It ends with ctx, and leaves the terminal as
+// it was.
 func (p *ttyPrompter) Ask(ctx context.Context, question string, secret bool) (string, error) {
 	p.hide()
 	defer p.show()
-	fmt.Fprint(p.tty, question)
-	if !secret {
-		line, err := bufio.NewReader(p.tty).ReadString('\n')
-		return strings.TrimRight(line, "\r\n"), err
+	question = strings.TrimRight(question, " ")
+	if !strings.HasSuffix(question, ":") && !strings.HasSuffix(question, ")") && !strings.HasSuffix(question, "?") {
+		question += ":"
 	}
-	b, err := term.ReadPassword(int(p.tty.Fd()))
-	fmt.Fprintln(p.tty)
+	fmt.Fprint(p.tty, question+" ")
+	type answer struct {
+		text string
+		err  error
+	}
+	fd := int(p.tty.Fd())
+	before, err := term.GetState(fd)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("asking at the terminal: %w", err)
 	}
-	if ctx.Err() != nil {
+	// Reading a terminal can't be cut short, so a reader that is not needed any
+	// more is left to the program's end.
+	got := make(chan answer, 1)
+	go func() {
+		if secret {
+			b, err := term.ReadPassword(fd)
+			got <- answer{string(b), err}
+			return
+		}
+		line, err := bufio.NewReader(p.tty).ReadString('\n')
+		got <- answer{strings.TrimRight(line, "\r\n"), err}
+	}()
+	select {
+	case a := <-got:
+		if secret {
+			fmt.Fprintln(p.tty)
+		}
+		return a.text, a.err
+	case <-ctx.Done():
+		fmt.Fprintln(p.tty)
+		if err := term.Restore(fd, before); err != nil {
+			return "", fmt.Errorf("restoring the terminal: %w", err)
+		}
 		return "", context.Cause(ctx)
 	}
-	return string(b), nil
 }
 
 // Confirm implements sshboot.Prompter.
 func (p *ttyPrompter) Confirm(ctx context.Context, question string) (bool, error) {
 	for range 3 {
-		a, err := p.Ask(ctx, question+" (yes/no) ", false)
+		a, err := p.Ask(ctx, question+" (yes/no)", false)
 		if err != nil {
 			return false, err
 		}
