@@ -135,6 +135,16 @@ func (g *cgroup) movers() (pids []int) {
 	return pids
 }
 
+// names lists the group's processes for a person.
+func (g *cgroup) names() string {
+	var names []string
+	for _, pid := range g.pids() {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		names = append(names, fmt.Sprintf("%d %q", pid, strings.ReplaceAll(strings.TrimRight(string(line), "\x00"), "\x00", " ")))
+	}
+	return strings.Join(names, ", ")
+}
+
 // highWater is the most that a process has held resident so far. Unit: bytes;
 // 0 if it is gone.
 func highWater(pid int) int64 {

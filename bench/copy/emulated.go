@@ -66,7 +66,7 @@ func (b *bench) emulated(ctx context.Context, l link) (g *ground, err error) {
 	if exec.CommandContext(ctx, b.lab, "stats", "--json").Run() == nil {
 		return nil, fmt.Errorf("%s: a network is up already; end it with its user's consent: %s down", b.lab, b.lab)
 	}
-	g = &ground{host: farHost, dir: b.dir, home: filepath.Join(b.dir, "home"), binary: b.binary, sshPort: 22}
+	g = &ground{host: farHost, dir: b.dir, home: filepath.Join(b.dir, "home"), binary: b.binary, quiet: b.quiet, sshPort: 22}
 	defer func() {
 		if err != nil {
 			g.close()

@@ -66,7 +66,7 @@ type trial struct {
 	selfDone bool          // the killed run ended well by itself
 }
 
-// errMissed says that a run ended before its kill; the trial is repeated.
+// errTooLate says that a run ended before its kill; the trial is repeated.
 var errTooLate = errors.New("the run ended before it was killed")
 
 // rowKill kills ends at any moment and repeats the command.
@@ -89,9 +89,9 @@ func rowKill(ctx context.Context, b *bench) error {
 	random := rand.New(rand.NewPCG(b.seed, 0))
 	for i := 0; tally.done < b.kills; i++ {
 		pace := tally.done % 2
-		t := trial{g: g, src: src, dst: filepath.Join(b.dir, "final"), random: random, when: moments(tally.done), who: victim(tally.done / 2 % 3)}
+		t := trial{g: g, src: src, dst: filepath.Join(b.dir, "final"), random: random, when: momentOf(tally.done), who: victim(tally.done / 2 % 3)}
 		t.args = g.mover(append(paces[pace], src, g.target(t.dst))...)
-		if tally.done/6%2 == 1 {
+		if random.IntN(2) == 1 {
 			t.old = old
 		}
 		if len(wholes[pace]) < 3 || i%20 == 0 { // again and again, for the machine's pace changes
@@ -116,10 +116,10 @@ func rowKill(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// moments spreads the kinds over the trials: an eighth in the last 300 ms, an
-// eighth in a resume, never the same ends or pace.
-func moments(i int) moment {
-	switch i % 8 {
+// momentOf spreads the kinds over the trials: an eighth in the last 300 ms and an
+// eighth in a resume, each with all ends and both paces, which take turns in six.
+func momentOf(i int) moment {
+	switch i / 6 % 8 {
 	case 3:
 		return lastMoment
 	case 6:

@@ -64,6 +64,9 @@ func rowLoop(ctx context.Context, b *bench) error {
 	streams := 1
 	for range b.rounds {
 		for _, m := range modes {
+			if err := g.touch(ctx, src, dst); err != nil {
+				return err
+			}
 			u, err := g.timed(ctx, g.mover(append(m.args, src, g.target(dst))...)...)
 			if err != nil {
 				return err
@@ -99,6 +102,9 @@ func (b *bench) parts(ctx context.Context, g *ground, part map[string]samples, s
 		return fmt.Errorf("iperf3 moved %d bytes instead of %d", f.bytes, size)
 	}
 	part["iperf3"] = append(part["iperf3"], f.cpu.Seconds()/(float64(f.bytes)/gigabyte))
+	if err := g.touch(ctx, src, dst); err != nil {
+		return err
+	}
 	u, err := g.timed(ctx, "cp", src, dst)
 	if err != nil {
 		return err
@@ -247,6 +253,9 @@ func rowPeers(ctx context.Context, b *bench) error {
 	var foreign samples
 	for round := range b.rounds {
 		for _, name := range order {
+			if err := g.touch(ctx, src, dst); err != nil {
+				return err
+			}
 			u, err := g.timed(ctx, commands[name]...)
 			if err != nil {
 				return err

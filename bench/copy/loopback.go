@@ -39,7 +39,7 @@ func (g *ground) groups(b *bench, emulator bool) (err error) {
 // with an ssh server, keys and configuration of its own.
 func (b *bench) loopback(ctx context.Context) (g *ground, err error) {
 	name := filepath.Base(b.dir)
-	g = &ground{host: farHost, dir: b.dir, home: filepath.Join(b.dir, "home"), binary: b.binary, sshPort: loopbackPort, shared: true}
+	g = &ground{host: farHost, dir: b.dir, home: filepath.Join(b.dir, "home"), binary: b.binary, quiet: b.quiet, sshPort: loopbackPort, shared: true}
 	defer func() {
 		if err != nil {
 			g.close()

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // row is one entry of the table: what it is called on the command line, what it
@@ -47,6 +48,7 @@ type settings struct {
 	memory   string
 	program  string
 	seed     uint64
+	quiet    time.Duration
 	selected map[string]bool
 }
 
@@ -62,7 +64,7 @@ type bench struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	err := run(ctx, os.Args[1:])
 	stop()
 	switch {
@@ -96,6 +98,7 @@ func parse(args []string) (s settings, err error) {
 	flags.StringVar(&s.disk, "disk", "/var/tmp", "a directory on a disk, for the row tree")
 	flags.StringVar(&s.memory, "memory", "/dev/shm", "a directory on a memory file system")
 	flags.StringVar(&s.program, "program", "", "measure this program instead of building one")
+	flags.DurationVar(&s.quiet, "quiet", 0, "wait up to this long before each command until other programs are idle")
 	flags.Uint64Var(&s.seed, "seed", 1, "of the random moments of the row kill")
 	if err := flags.Parse(args); err != nil {
 		return s, err

@@ -32,6 +32,9 @@ func (b *bench) wide(ctx context.Context, name string, l link, bar float64) erro
 	var share, foreign samples
 	var notes []string
 	for range b.rounds {
+		if err := g.touch(ctx, src, dst); err != nil {
+			return err
+		}
 		check, err := b.carried(ctx)
 		if err != nil {
 			return err
@@ -125,8 +128,9 @@ func (b *bench) iperf(ctx context.Context, g *ground, host string, args ...strin
 	if err := server.Start(); err != nil {
 		return f, fmt.Errorf("starting iperf3: %w", err)
 	}
-	defer server.Wait()
-	defer server.Process.Kill()
+	ended := make(chan struct{})
+	go func() { defer close(ended); server.Wait() }()
+	defer func() { server.Process.Kill(); <-ended }()
 	var out []byte
 	for range 50 { // until the server listens
 		if out, err = g.command(ctx, false, append([]string{"iperf3", "-J", "-c", host}, args...)...).Output(); err == nil {
@@ -149,6 +153,11 @@ func (b *bench) iperf(ctx context.Context, g *ground, host string, args ...strin
 	}
 	if err := json.Unmarshal(out, &report); err != nil {
 		return f, fmt.Errorf("reading iperf3's report: %w", err)
+	}
+	select { // a server of one test does not always leave after it
+	case <-ended:
+	case <-time.After(time.Second):
+		server.Process.Kill()
 	}
 	if err := g.settle(ctx); err != nil {
 		return f, err
