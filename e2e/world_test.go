@@ -79,25 +79,22 @@ func (w *world) setUp(extra ...string) {
 var warmUp sync.Mutex
 
 // warm puts the agent where the first upload of this test process has put it,
-// which saves most of the time of a short run. The first world does that upload.
+// which saves most of the time of a short run. That upload is made for a world
+// of its own.
 func (w *world) warm() {
 	t := w.t
 	t.Helper()
 	warmUp.Lock()
 	defer warmUp.Unlock()
-	kept, cache := filepath.Join(filepath.Dir(program), "agent"), filepath.Join(w.far, ".cache", "gomover")
+	kept := filepath.Join(filepath.Dir(program), "agent")
 	if _, err := os.Stat(kept); err != nil {
-		put(t, filepath.Join(w.near, "first"), []byte("first"))
-		w.ok("first", "far:")
-		linkAll(t, cache, kept)
-		for _, name := range []string{filepath.Join(w.near, "first"), filepath.Join(w.far, "first")} {
-			if err := os.Remove(name); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return
+		v := newWorldCold(t)
+		put(t, filepath.Join(v.near, "first"), []byte("first"))
+		v.ok("first", "far:")
+		v.noAgent(agentEnds)
+		linkAll(t, filepath.Join(v.far, ".cache", "gomover"), kept)
 	}
-	linkAll(t, kept, cache)
+	linkAll(t, kept, filepath.Join(w.far, ".cache", "gomover"))
 }
 
 // linkAll gives all files of one directory a name in another one.

@@ -25,7 +25,7 @@ import (
 func runCopy(ctx context.Context, env Env, o *Options, words []string) error {
 	plan, err := readWords(env, o, words)
 	if err != nil {
-		return err
+		return refused(env, o, err)
 	}
 	far := plan.Dests[0].Host
 	if far == "" {
@@ -36,7 +36,7 @@ func runCopy(ctx context.Context, env Env, o *Options, words []string) error {
 	}
 	j, err := newJob(ctx, env, o, plan)
 	if err != nil {
-		return err
+		return refused(env, o, err)
 	}
 	v, err := newView(env, o, j)
 	if err != nil {
@@ -57,6 +57,34 @@ func runCopy(ctx context.Context, env Env, o *Options, words []string) error {
 	}
 	r, err := mover.Run(ctx, j, v.rec)
 	return v.end(env, o, j, &r, err)
+}
+
+// refused writes the events of a command that never became a job, for programs
+// that read nothing else, and returns its error.
+func refused(env Env, o *Options, err error) error {
+	var x *exitError
+	if !errors.As(err, &x) {
+		x = &exitError{Code: exitInternal, Msg: err.Error()}
+	}
+	w, e := openJSON(env, o.Output.JSON)
+	if e != nil || w == nil {
+		return err // the first error is the one to show
+	}
+	defer w.Close()
+	lines, now := newJSONLines(w, "", false), time.Now()
+	lines.Record(now, errorEvent(x))
+	lines.Record(now, events.JobEnd{Exit: x.Code, Reason: x.Msg, Dests: []events.DestEnd{}, Sources: []events.SourceEnd{}})
+	lines.Close()
+	return err
+}
+
+// errorEvent is the event of an error that ends the run.
+func errorEvent(x *exitError) events.Error {
+	e := events.Error{Code: codeWord(x.Code), Message: x.Msg, Fatal: true}
+	if len(x.Hints) > 0 {
+		e.Hint = x.Hints[0]
+	}
+	return e
 }
 
 func shown(l []mover.Place) (s []string) {
@@ -244,11 +272,7 @@ func (v *view) end(env Env, o *Options, j *mover.Job, r *mover.Report, err error
 	}
 	now := time.Now()
 	if v.json != nil && out != nil && out.Msg != "" {
-		ev := events.Error{Code: codeWord(code), Message: out.Msg, Fatal: true}
-		if len(out.Hints) > 0 {
-			ev.Hint = out.Hints[0]
-		}
-		v.json.Record(now, ev)
+		v.json.Record(now, errorEvent(out))
 	}
 	v.rec.Record(now, e)
 	v.close()
