@@ -11,6 +11,7 @@ import (
 
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/integrity"
+	"github.com/gomover/gomover/journal"
 	"github.com/gomover/gomover/store"
 	"github.com/gomover/gomover/wire"
 )
@@ -36,6 +37,9 @@ func (s *Sink) check(ctx context.Context) {
 			err = s.compareSum(it.sum)
 		case it.end:
 			s.mu.Lock()
+			if s.endSeen {
+				err = wire.Failf(wire.ClassProtocol, "the other end ended its list twice")
+			}
 			s.endSeen = true
 			s.mu.Unlock()
 			s.wake()
@@ -71,7 +75,7 @@ func (d *freshDirs) holds(name string) bool {
 // together, as files in one directory do not depend on each other.
 func (s *Sink) checkBatch(m *wire.Manifest, known *freshDirs) error {
 	s.mu.Lock()
-	if m.First != s.nextID || len(s.files)+len(m.Entries) > maxListed {
+	if m.First != s.nextID || len(s.files)+len(s.sums)+len(m.Entries) > maxListed {
 		s.mu.Unlock()
 		return wire.Failf(wire.ClassProtocol, "the other end listed more or other files than it may")
 	}
@@ -119,11 +123,28 @@ func (s *Sink) checkBatch(m *wire.Manifest, known *freshDirs) error {
 	if len(send) == 0 {
 		return nil
 	}
-	if err := s.link.Send(send.Append(nil)); err != nil {
-		return lost(err)
+	for len(send) > 0 {
+		n := verdictsThatFit(send)
+		if err := s.link.Send(send[:n].Append(nil)); err != nil {
+			return lost(err)
+		}
+		send = send[n:]
 	}
 	s.wake()
 	return nil
+}
+
+// verdictsThatFit is how many of the verdicts one message can hold: resumed
+// files in many pieces take room.
+func verdictsThatFit(l wire.Verdicts) int {
+	extents, text := 0, 0
+	for i := range l {
+		extents, text = extents+len(l[i].Extents), text+len(l[i].Text)
+		if i > 0 && (extents > wire.MaxExtents || text > wire.MaxMessage/4) {
+			return i
+		}
+	}
+	return len(l)
 }
 
 // checkRun gives the verdicts on entries i to j, none of them a directory.
@@ -167,15 +188,16 @@ func (s *Sink) count(e *wire.Entry) error {
 		s.retries--
 		bad = bad || s.retries < 0
 	}
+	late := s.endSeen && e.Attempt == 0
 	s.mu.Unlock()
+	if late {
+		return wire.Failf(wire.ClassProtocol, "the other end listed %q behind the end of its list", e.Name)
+	}
 	if e.Name == "" && e.Attempt > 0 {
 		bad = bad || e.Root >= len(s.prefixes)
 	}
 	if bad {
 		return wire.Failf(wire.ClassProtocol, "the other end listed %q without what it is in", e.Name)
-	}
-	if e.Attempt > 0 {
-		return nil
 	}
 	s.update(func(t *Totals) {
 		switch store.Kind(e.Kind) {
@@ -358,6 +380,9 @@ func (s *Sink) checkFile(v wire.EntryVerdict, e *wire.Entry, name string, have s
 
 // want makes the file at once if it is empty, else asks for what is missing.
 func (s *Sink) want(v wire.EntryVerdict, e *wire.Entry, name string) (wire.EntryVerdict, error) {
+	if n := (e.Size-1)/s.opts.BlockSizeFor(e.Size) + 1; n > journal.MaxBlocks {
+		return s.refuseText(v, name, wire.ClassDest, fmt.Sprintf("%s in %d blocks, more than %d: a larger --block-size is needed", short(e.Size), n, journal.MaxBlocks))
+	}
 	f := s.newFile(v.ID, e, name)
 	f.replace = v.Replace
 	if s.opts.Expect != "" && f.small {
@@ -376,9 +401,27 @@ func (s *Sink) want(v wire.EntryVerdict, e *wire.Entry, name string) (wire.Entry
 		s.emit(events.File{Path: name, Dest: s.target.Shown, Action: "new", Verified: "wire", Hash: integrity.Name + ":" + integrity.Whole(nil).String()})
 		return v, nil
 	}
+	s.mu.Lock()
+	twice := s.names[name]
+	s.names[name] = true
+	s.mu.Unlock()
+	if twice {
+		return s.refuseText(v, name, wire.ClassDest, "another source has the same name here")
+	}
+	wanted := false
+	defer func() {
+		if !wanted {
+			s.mu.Lock()
+			delete(s.names, name)
+			s.mu.Unlock()
+		}
+	}()
 	found, err := s.resume(f)
 	if err != nil {
 		f.release()
+		if s.over() {
+			return v, err
+		}
 		return s.refuse(v, name, err)
 	}
 	if !found && s.opts.Resume == "require" {
@@ -394,6 +437,7 @@ func (s *Sink) want(v wire.EntryVerdict, e *wire.Entry, name string) (wire.Entry
 		v.Verdict, v.Have, v.Extents = wire.Part, f.had, f.lacking()
 		s.update(func(t *Totals) { t.DoneBytes += f.had; t.Had += f.had })
 	}
+	wanted = true
 	s.mu.Lock()
 	s.files[v.ID] = f
 	s.need += e.Size - f.had

@@ -46,8 +46,13 @@ const DefaultBlock = 256 << 10
 // maxBlocks bounds a file's blocks, and so what its journal takes in memory.
 const maxBlocks = 1 << 20
 
-// MaxBlock is the largest block size in bytes.
-const MaxBlock = 16 << 20
+// MaxBlock is the largest block size in bytes that can be asked for, autoBlock
+// the largest that is chosen without being asked: every stream has a frame of
+// that length at each end.
+const (
+	MaxBlock  = 16 << 20
+	autoBlock = 4 << 20
+)
 
 // BlockSizeFor is the size of a block of a file of size bytes.
 func (o *Options) BlockSizeFor(size int64) int64 {
@@ -55,7 +60,7 @@ func (o *Options) BlockSizeFor(size int64) int64 {
 		return o.BlockSize
 	}
 	bs := int64(DefaultBlock)
-	for size/bs > maxBlocks && bs < MaxBlock {
+	for size/bs > maxBlocks && bs < autoBlock {
 		bs *= 2
 	}
 	return bs

@@ -240,37 +240,48 @@ func (s *Sink) closeFiles(cause error) {
 	// Two seconds after its connection an end must be gone; a slow disk gets
 	// most of that, and what is not marked is checked by the next run.
 	late := time.Now().Add(1200 * time.Millisecond)
-	for _, f := range left {
-		f.mu.Lock()
-		f.over = true
-		j, w := f.journal, f.w
-		f.mu.Unlock()
-		if s.opts.Discard && cause != nil {
-			f.release()
-			_ = d.Discard(f.name)
-			continue
+	closed := make(chan struct{})
+	go func() { // ends with the disk's answers, or with the process
+		defer close(closed)
+		for _, f := range left {
+			_ = f.flush() // quick; what is not noted is sent again
 		}
-		if j != nil && s.opts.Fsync != "none" && time.Now().Before(late) {
-			sync := w.Sync
-			if d.Volatile() {
-				sync = nil
-			}
-			closed := make(chan struct{})
-			go func() { _ = j.CloseClean(sync); close(closed) }() // ends with the disk's answer, or with the process
-			select {
-			case <-closed:
-			case <-time.After(time.Until(late)):
-			}
-		} else if j != nil {
-			_ = j.Flush()
+		for _, f := range left {
+			s.closeFile(f, d, s.opts.Discard && cause != nil, late)
 		}
-		if time.Now().Before(late) {
-			f.release()
+		if d != nil {
+			d.Close()
 		}
+	}()
+	select {
+	case <-closed:
+	case <-time.After(time.Until(late)):
 	}
-	if d != nil && time.Now().Before(late) {
-		d.Close()
+}
+
+// closeFile closes an unfinished file; its journal says how far it is synced
+// unless that has no time left.
+func (s *Sink) closeFile(f *sinkFile, d store.Dest, discard bool, late time.Time) {
+	f.mu.Lock()
+	f.over = true
+	j, w := f.journal, f.w
+	f.mu.Unlock()
+	switch {
+	case discard:
+		f.release()
+		_ = d.Discard(f.name)
+		return
+	case j == nil:
+	case s.opts.Fsync != "none" && time.Now().Before(late):
+		sync := w.Sync
+		if d.Volatile() {
+			sync = nil
+		}
+		_ = j.CloseClean(sync) // what is not noted is checked by the next run
+	default:
+		_ = j.Flush()
 	}
+	f.release()
 }
 
 // report is this end's counters for the other end.

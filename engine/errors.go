@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"time"
 
 	"github.com/gomover/gomover/store"
 	"github.com/gomover/gomover/wire"
@@ -40,6 +41,37 @@ func reason(err error) string {
 		return pe.Err.Error()
 	}
 	return err.Error()
+}
+
+// lastWords is how long an end that is over waits for the other one to take what
+// it still has to say, and to say why it went.
+const lastWords = time.Second
+
+// better is the one of two errors that says more: a reason rather than the loss
+// of the connection that followed from it, and that rather than a stop.
+func better(a, b error) error {
+	rank := func(err error) int {
+		var f *wire.Fail
+		switch {
+		case err == nil:
+			return 0
+		case !errors.As(err, &f):
+			return 1
+		case f.Class == wire.ClassLost:
+			return 2
+		}
+		return 3
+	}
+	if rank(b) > rank(a) {
+		return b
+	}
+	return a
+}
+
+// isLost tells whether err is the loss of the connection.
+func isLost(err error) bool {
+	var f *wire.Fail
+	return errors.As(err, &f) && f.Class == wire.ClassLost
 }
 
 // lost turns an error of the link into the error of the whole run.

@@ -32,13 +32,13 @@ func (s *Source) list(ctx context.Context) {
 	if !b.flush() {
 		return
 	}
+	s.mu.Lock()
+	s.listed = true // before the sink hears it and may have finished
+	s.mu.Unlock()
 	if err := s.link.Send(end.Append(nil, wire.KindEnd)); err != nil {
 		s.fail(lost(err))
 		return
 	}
-	s.mu.Lock()
-	s.listed = true
-	s.mu.Unlock()
 	s.listAgain(b)
 }
 

@@ -67,16 +67,35 @@ func lost2(err error) error {
 	return lost(err)
 }
 
-// wanted returns the file with a number, nil when it has ended.
-func (s *Sink) wanted(id uint64) *sinkFile {
+// wanted returns the file with a number, nil when it has ended. A number that no
+// file has is an error.
+func (s *Sink) wanted(id uint64) (*sinkFile, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.files[id]
+	if id >= s.nextID {
+		return nil, wire.Failf(wire.ClassProtocol, "the other end sent a file which it had not listed")
+	}
+	return s.files[id], nil
 }
 
+// maxMisses is how often one block may come damaged. A source of ours gives up
+// before; the same from any other is no accident.
+const maxMisses = 3 * maxTries
+
 // missed asks for a part again that came damaged.
-func (s *Sink) missed(r *recvStream, file uint64, block int64) error {
-	if err := s.link.Send(wire.Missed{Stream: r.id, File: file, Block: block}.Append(nil)); err != nil {
+func (s *Sink) missed(r *recvStream, f *sinkFile, block int64) error {
+	f.mu.Lock()
+	if f.misses == nil {
+		f.misses = make(map[int64]int)
+	}
+	f.misses[block]++
+	n := f.misses[block]
+	f.mu.Unlock()
+	if n > maxMisses {
+		s.endFile(f, wire.ClassIntegrity, "damaged on the way again and again")
+		return nil
+	}
+	if err := s.link.Send(wire.Missed{Stream: r.id, File: f.id, Block: block}.Append(nil)); err != nil {
 		return lost(err)
 	}
 	return nil
@@ -84,25 +103,25 @@ func (s *Sink) missed(r *recvStream, file uint64, block int64) error {
 
 // block stores one block.
 func (s *Sink) block(r *recvStream, h *wire.BlockHead, data []byte) error {
-	f := s.wanted(h.File)
+	f, err := s.wanted(h.File)
 	if f == nil {
-		return nil // ended while this was under way
+		return err // nil: ended while this was under way
 	}
 	off := h.Block * f.blockSize
 	if f.small || h.Block >= f.blocks || int64(len(data)) != min(f.blockSize, f.e.Size-off) {
 		return wire.Failf(wire.ClassProtocol, "the other end sent a block that does not fit its file")
 	}
 	if integrity.Block(data, off, f.e.Size) != integrity.Sum(h.Sum) {
-		return s.missed(r, h.File, h.Block)
+		return s.missed(r, f, h.Block)
 	}
 	f.mu.Lock()
 	if f.over {
 		f.mu.Unlock()
 		return nil
 	}
-	if f.has(h.Block) {
-		// Sent again after a stream died. The repeat may be what says that the
-		// file did not change.
+	if !f.beginLocked(h.Block) {
+		// Sent again after a stream died; what came first stays, should they
+		// differ. The repeat may be what says that the file did not change.
 		f.unchanged = f.unchanged || h.Unchanged
 		ready := f.readyLocked()
 		f.mu.Unlock()
@@ -111,8 +130,7 @@ func (s *Sink) block(r *recvStream, h *wire.BlockHead, data []byte) error {
 		}
 		return nil
 	}
-	err := f.openLocked(s)
-	f.writers++
+	err = f.openLocked(s)
 	f.mu.Unlock()
 	start := time.Now()
 	if err == nil {
@@ -123,20 +141,25 @@ func (s *Sink) block(r *recvStream, h *wire.BlockHead, data []byte) error {
 	}
 	s.work.disk.Add(int64(time.Since(start)))
 	f.mu.Lock()
-	f.writers--
+	last := f.endLocked(h.Block)
+	if f.over {
+		f.mu.Unlock()
+		if last {
+			f.release()
+		}
+		return nil
+	}
 	if err != nil {
 		f.mu.Unlock()
 		return s.fileError(f, err)
 	}
-	if !f.has(h.Block) {
-		f.set(h.Block)
-		f.tree.Add(h.Block, h.Sum)
-		if f.journal != nil {
-			f.journal.Add(h.Block, h.Sum)
-			f.dirty = true
-		}
-		s.stored(int64(len(data)))
+	f.set(h.Block)
+	f.tree.Add(h.Block, h.Sum)
+	if f.journal != nil {
+		f.journal.Add(h.Block, h.Sum)
+		f.dirty = true
 	}
+	s.stored(f, int64(len(data)))
 	f.unchanged = f.unchanged || h.Unchanged
 	ready := f.readyLocked()
 	f.mu.Unlock()
@@ -146,11 +169,12 @@ func (s *Sink) block(r *recvStream, h *wire.BlockHead, data []byte) error {
 	return nil
 }
 
-// stored counts payload that is safe. It may be called with a file's lock held.
-func (s *Sink) stored(n int64) {
+// stored counts payload of f that is safe. It may be called with f's lock held.
+func (s *Sink) stored(f *sinkFile, n int64) {
 	s.update(func(t *Totals) { t.DoneBytes += n; t.Verified += n })
 	s.mu.Lock()
 	s.need -= n
+	f.kept += n
 	s.mu.Unlock()
 }
 
@@ -165,15 +189,15 @@ func (s *Sink) fileError(f *sinkFile, err error) error {
 
 // item stores one small file.
 func (s *Sink) item(r *recvStream, p *wire.PackItem, data []byte) error {
-	f := s.wanted(p.File)
+	f, err := s.wanted(p.File)
 	if f == nil {
-		return nil
+		return err
 	}
 	if !f.small || int64(len(data)) != f.e.Size {
 		return wire.Failf(wire.ClassProtocol, "the other end sent a small file of another length than it listed")
 	}
 	if integrity.Whole(data) != integrity.Sum(p.Sum) {
-		return s.missed(r, p.File, 0)
+		return s.missed(r, f, 0)
 	}
 	f.mu.Lock()
 	if f.over || f.finishing {
@@ -184,12 +208,12 @@ func (s *Sink) item(r *recvStream, p *wire.PackItem, data []byte) error {
 	f.sum = p.Sum
 	f.mu.Unlock()
 	start := time.Now()
-	err := s.dest.WriteSmall(storeEntry(f.name, &f.e), data, s.opts.Attrs)
+	err = s.dest.WriteSmall(storeEntry(f.name, &f.e), data, s.opts.Attrs)
 	s.work.disk.Add(int64(time.Since(start)))
 	if err != nil {
 		return s.fileError(f, err)
 	}
-	s.stored(int64(len(data)))
+	s.stored(f, int64(len(data)))
 	s.commits.add(f)
 	return nil
 }

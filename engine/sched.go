@@ -35,7 +35,6 @@ type srcFile struct {
 	waiting   int64      // blocks handed out or lost, not confirmed
 	readers   int        // senders that use file now
 	file      store.ReadFile
-	open      bool  // file is set, or being opened
 	gone      bool  // given up; nothing more is sent
 	tries     int   // damaged frames so far
 	confirmed int64 // payload bytes confirmed
@@ -78,7 +77,8 @@ type sched struct {
 	wanted    int64 // payload bytes not yet handed out, retry included
 	closed    error // set: next returns it
 	drained   func()
-	confBytes int64 // payload bytes confirmed
+	confBytes int64             // payload bytes confirmed
+	open      map[*srcFile]bool // whose file is set
 }
 
 // lane is what is under way on one stream, oldest first.
@@ -89,7 +89,7 @@ type lane struct {
 }
 
 func newSched(packRoom, window int64) *sched {
-	s := &sched{packRoom: packRoom, window: window, flights: make(map[uint32]*lane)}
+	s := &sched{packRoom: packRoom, window: window, flights: make(map[uint32]*lane), open: make(map[*srcFile]bool)}
 	s.cond = sync.NewCond(&s.mu)
 	return s
 }
@@ -361,7 +361,19 @@ func (s *sched) settleLocked(f *srcFile) {
 	if f.file != nil && f.readers == 0 && f.waiting == 0 && (f.gone || len(f.extents) == 0) {
 		f.file.Close()
 		f.file = nil
+		delete(s.open, f)
 	}
+}
+
+// closeFiles closes what is still open when the run is over.
+func (s *sched) closeFiles() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f := range s.open {
+		f.file.Close()
+		f.file = nil
+	}
+	clear(s.open)
 }
 
 // missed takes a block back that came damaged over stream id; it is sent again

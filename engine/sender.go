@@ -24,7 +24,7 @@ func frameMax(bs int64) int {
 func (o *Options) FrameMax() int {
 	bs := o.BlockSize
 	if bs == 0 {
-		bs = DefaultBlock
+		bs = autoBlock
 	}
 	return frameMax(bs)
 }
@@ -158,6 +158,7 @@ func (s *Source) opened(f *srcFile) (store.ReadFile, error) {
 	s.sched.mu.Lock()
 	defer s.sched.mu.Unlock()
 	f.file = r
+	s.sched.open[f] = true
 	return r, nil
 }
 

@@ -45,6 +45,9 @@ type Sink struct {
 	dirs     []dirEnd
 	streams  map[uint32]*recvStream
 	nextDial uint32
+	names    map[string]bool // of files, those under way
+	dialGoal int             // streams which the source asked for last
+	dialing  bool            // someone makes them
 	doneQ    wire.Done
 	ended    error
 	stop     func()
@@ -91,7 +94,7 @@ func NewSink(o Options, p Paths, l Link, t Target, rec events.Recorder) *Sink {
 	s := &Sink{opts: o, paths: p, target: t, link: l, emitter: emitter{rec}, inband: newInband(l), start: time.Now(),
 		manifests: make(chan checkItem, 8), kick: make(chan struct{}, 1),
 		files: make(map[uint64]*sinkFile), sums: make(map[uint64]*sumWait), streams: make(map[uint32]*recvStream),
-		nextDial: 2}
+		names: make(map[string]bool), nextDial: 2}
 	s.commits.init(s)
 	return s
 }
@@ -112,8 +115,8 @@ func (s *Sink) Totals() Totals {
 }
 
 // Run does the sink's part and returns when everything is committed, or with
-// the error that ended the job; journals are closed either way. It does not
-// close the link.
+// the error that ended the job; journals are closed either way. It leaves the
+// link open, unless the other end does not take what is left to say.
 func (s *Sink) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -140,11 +143,19 @@ func (s *Sink) Run(ctx context.Context) error {
 		}
 		s.mu.Unlock()
 	case <-ctx.Done():
+		s.mu.Lock()
+		ended := s.ended
+		s.mu.Unlock()
+		if isLost(ended) {
+			// What broke the link may have been said on it before.
+			select {
+			case err = <-readDone:
+			case <-time.After(lastWords):
+			}
+		}
 	}
 	s.mu.Lock()
-	if err == nil {
-		err = s.ended
-	}
+	err = better(err, s.ended)
 	if err == nil && !s.finished {
 		err = context.Cause(ctx)
 	}
@@ -155,6 +166,8 @@ func (s *Sink) Run(ctx context.Context) error {
 	s.ended = err
 	s.mu.Unlock()
 	cancel()
+	unheard := time.AfterFunc(lastWords, func() { s.link.Close() })
+	defer unheard.Stop()
 	for _, r := range streams {
 		r.st.Close()
 	}
@@ -249,7 +262,7 @@ func (s *Sink) handle(ctx context.Context, k wire.Kind, body []byte) error {
 		if err := wire.ParseJSON(body, &m); err != nil {
 			return err
 		}
-		s.wg.Go(func() { s.dial(ctx, min(m.Count, maxStreams)) })
+		s.dialUpTo(ctx, min(m.Count, maxStreams))
 	case wire.KindReport:
 		var r wire.Report
 		if err := wire.ParseJSON(body, &r); err != nil {
@@ -329,11 +342,33 @@ func (s *Sink) startStream(r *recvStream) {
 	}()
 }
 
-// dial makes streams until there are n, as the source asks.
-func (s *Sink) dial(ctx context.Context, n int) {
-	if s.paths.Endpoint == nil {
+// dialUpTo makes streams until there are n, as the source asks. One call makes
+// them at a time, however often it asks: those that are being made count.
+func (s *Sink) dialUpTo(ctx context.Context, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dialGoal = n
+	if s.paths.Endpoint == nil || s.dialing || s.ended != nil || s.finished {
 		return
 	}
+	s.dialing = true
+	s.wg.Go(func() { // under the lock: Run waits only after ended or finished is set
+		for {
+			s.dial(ctx, n)
+			s.mu.Lock()
+			if s.dialGoal == n || s.ended != nil || s.finished {
+				s.dialing = false
+				s.mu.Unlock()
+				return
+			}
+			n = s.dialGoal
+			s.mu.Unlock()
+		}
+	})
+}
+
+// dial makes streams until there are n.
+func (s *Sink) dial(ctx context.Context, n int) {
 	ctx, cancel := context.WithTimeout(ctx, wayTimeout)
 	defer cancel()
 	s.mu.Lock()

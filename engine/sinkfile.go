@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +29,7 @@ type sinkFile struct {
 	replace   bool
 	began     time.Time
 	expect    string // hex of the hash that a small file must have
+	kept      int64  // bytes written in this run; guarded by Sink.mu
 
 	mu        sync.Mutex // guards what follows
 	w         store.WriteFile
@@ -37,10 +40,12 @@ type sinkFile struct {
 	left      int64 // blocks not here
 	tree      *integrity.Tree
 	sum       [32]byte
-	writers   int  // writing a block now
-	unchanged bool // the source said so, having read all
-	finishing bool // complete, on its way to its final name
-	over      bool // ended
+	writing   []int64       // blocks being written now
+	misses    map[int64]int // how often a block came damaged
+	dropped   bool          // over, and the last writer closes it
+	unchanged bool          // the source said so, having read all
+	finishing bool          // complete, on its way to its final name
+	over      bool          // ended
 }
 
 func (s *Sink) newFile(id uint64, e *wire.Entry, name string) *sinkFile {
@@ -65,7 +70,7 @@ func (f *sinkFile) set(block int64) {
 // readyLocked claims the completion for one caller: true once, when all blocks
 // are here, nobody writes and the source has vouched for them.
 func (f *sinkFile) readyLocked() bool {
-	if f.left > 0 || !f.unchanged || f.writers > 0 || f.finishing || f.over {
+	if f.left > 0 || !f.unchanged || len(f.writing) > 0 || f.finishing || f.over {
 		return false
 	}
 	f.finishing = true
@@ -149,6 +154,9 @@ func (s *Sink) resume(f *sinkFile) (found bool, err error) {
 	f.journal = j
 	buf := make([]byte, f.blockSize)
 	for b, sum := range st.Recorded() {
+		if s.over() {
+			return false, context.Canceled
+		}
 		off := b * f.blockSize
 		n := min(f.blockSize, f.e.Size-off)
 		if b >= f.blocks || off+n > size {
@@ -189,6 +197,23 @@ func (f *sinkFile) lacking() (ext [][2]int64) {
 
 func storeEntry(name string, e *wire.Entry) store.Entry {
 	return store.Entry{Name: name, Kind: store.Kind(e.Kind), Size: e.Size, Mode: e.Mode, ModTime: e.ModTime, UID: e.UID, GID: e.GID, Target: e.Target}
+}
+
+// begin notes that a block is being written; false: it is here or comes already.
+func (f *sinkFile) beginLocked(block int64) bool {
+	if f.has(block) || slices.Contains(f.writing, block) {
+		return false
+	}
+	f.writing = append(f.writing, block)
+	return true
+}
+
+// endLocked is the other end of beginLocked; last tells that nobody writes any
+// more to a file that was dropped, and the caller has to release it.
+func (f *sinkFile) endLocked(block int64) (last bool) {
+	i := slices.Index(f.writing, block)
+	f.writing = slices.Delete(f.writing, i, i+1)
+	return f.dropped && len(f.writing) == 0
 }
 
 // complete brings a file with all its blocks to the committer.
@@ -279,7 +304,7 @@ func (s *Sink) endFile(f *sinkFile, class wire.Class, text string) {
 	f.mu.Unlock()
 	for { // writers leave quickly; they see over before they come again
 		f.mu.Lock()
-		n := f.writers
+		n := len(f.writing)
 		f.mu.Unlock()
 		if n == 0 {
 			break
@@ -291,54 +316,58 @@ func (s *Sink) endFile(f *sinkFile, class wire.Class, text string) {
 	}
 	f.release()
 	s.mu.Lock()
-	delete(s.files, f.id)
+	s.forgetLocked(f)
 	s.doneQ = append(s.doneQ, wire.FileDone{ID: f.id, Class: class, Sum: f.sum, Text: text})
 	s.mu.Unlock()
 	s.report1(f, class, text)
 	s.wake()
 }
 
+// forgetLocked takes a file that has ended off the books.
+func (s *Sink) forgetLocked(f *sinkFile) {
+	if s.files[f.id] != f {
+		return
+	}
+	delete(s.files, f.id)
+	delete(s.names, f.name)
+	s.need -= f.e.Size - f.had - f.kept
+}
+
 // gone takes the source's word that a wanted file will not come.
 func (s *Sink) gone(m *wire.Gone) error {
-	f := s.wanted(m.ID)
+	s.mu.Lock()
+	f, known := s.files[m.ID], m.ID < s.nextID
+	if known && m.Retry {
+		s.retries++ // also of a file that has ended here meanwhile: it comes again
+	}
+	s.mu.Unlock()
+	if !known {
+		return wire.Failf(wire.ClassProtocol, "the other end gave up a file which it had not listed")
+	}
 	if f == nil {
 		return nil // ended here already, the source will hear
 	}
 	f.mu.Lock()
 	busy := f.finishing || f.over
 	f.over = f.over || !busy
+	f.dropped = f.dropped || !busy
+	writers := len(f.writing)
 	f.mu.Unlock()
 	if busy {
 		return nil
 	}
 	s.mu.Lock()
-	delete(s.files, m.ID)
-	if m.Retry {
-		s.retries++
-	}
+	s.forgetLocked(f)
 	s.mu.Unlock()
+	if m.Retry { // counted again when it comes
+		s.update(func(t *Totals) { t.Files--; t.Bytes -= f.e.Size })
+	}
 	if m.Class == wire.ClassChanged || s.opts.Discard || f.e.Size < journalMin {
 		_ = s.dest.Discard(f.name)
 	}
-	f.mu.Lock()
-	writers := f.writers
-	f.mu.Unlock()
 	if writers == 0 {
 		f.release()
-	} else {
-		s.wg.Go(func() {
-			for {
-				f.mu.Lock()
-				n := f.writers
-				f.mu.Unlock()
-				if n == 0 {
-					f.release()
-					return
-				}
-				time.Sleep(time.Millisecond)
-			}
-		})
-	}
+	} // else the last of them does
 	if m.Class == wire.ClassChanged {
 		stored := f.stored()
 		s.update(func(t *Totals) { t.DoneBytes -= stored })

@@ -5,13 +5,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/integrity"
 	"github.com/gomover/gomover/store"
+	"github.com/gomover/gomover/tuner"
 	"github.com/gomover/gomover/wire"
 )
 
@@ -50,6 +50,9 @@ type Source struct {
 	files    map[uint64]*srcFile    // wanted, not done
 	retries  []*wire.Entry          // to be listed again
 	listed   bool                   // all roots have been walked
+	summing  map[uint64]bool        // whole files whose hash the sink waits for
+	sumQueue []sumOrder
+	summers  int // goroutines that hash them
 	finished bool
 	ended    error // why the run ends early
 	farFail  bool  // the sink said so itself
@@ -58,13 +61,17 @@ type Source struct {
 	pinged   time.Time
 	rtt      time.Duration // least seen on the link
 	streams  streamSet
+	cc       string         // congestion control chosen; "": the system's
+	sysCC    string         // the system's own
+	ccPolicy tuner.CCPolicy // the ticker's
 }
 
 // NewSource returns a source that reads roots. rec may be nil.
 func NewSource(o Options, p Paths, l Link, roots []SourceRoot, rec events.Recorder) *Source {
 	s := &Source{opts: o, paths: p, roots: roots, link: l, emitter: emitter{rec},
 		sched: newSched(DefaultBlock, baseWindow), inband: newInband(l), limit: newLimiter(o.Rate),
-		start: time.Now(), pending: make(map[uint64]*wire.Entry), files: make(map[uint64]*srcFile), rtt: p.RTT}
+		start: time.Now(), pending: make(map[uint64]*wire.Entry), files: make(map[uint64]*srcFile),
+		summing: make(map[uint64]bool), rtt: p.RTT}
 	s.cond = sync.NewCond(&s.mu)
 	s.streams.init()
 	return s
@@ -80,7 +87,8 @@ func (s *Source) Totals() Totals {
 }
 
 // Run does the source's part and returns when the sink has finished, or with
-// the error that ended the job. It closes the link's use but not the link.
+// the error that ended the job. It leaves the link open, unless the other end
+// does not take what is left to say.
 func (s *Source) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -104,7 +112,17 @@ func (s *Source) Run(ctx context.Context) error {
 			err = context.Cause(ctx)
 		}
 		s.mu.Unlock()
+		if isLost(err) {
+			// What broke the link may have been said on it before.
+			select {
+			case said := <-readDone:
+				err = better(err, said)
+			case <-time.After(lastWords):
+			}
+		}
 	}
+	unhear := time.AfterFunc(lastWords, func() { s.link.Close() })
+	defer unhear.Stop()
 	if err != nil {
 		s.fail(err)
 		s.tellFail(err)
@@ -123,6 +141,7 @@ func (s *Source) Run(ctx context.Context) error {
 		s.paths.Endpoint.Close()
 	}
 	s.wg.Wait()
+	s.sched.closeFiles()
 	return err
 }
 
@@ -235,6 +254,11 @@ func (s *Source) handle(k wire.Kind, body []byte) (done bool, err error) {
 			s.done(&m[i])
 		}
 	case wire.KindFinished:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.listed || len(s.pending)+len(s.files)+len(s.retries) > 0 {
+			return false, wire.Failf(wire.ClassProtocol, "the other end says that it has finished, and has not")
+		}
 		return true, nil
 	case wire.KindFail:
 		f := new(wire.Fail)
@@ -289,11 +313,11 @@ func (s *Source) verdict(v *wire.EntryVerdict) error {
 		return wire.Failf(wire.ClassProtocol, "the other end spoke of an entry which it was not asked about")
 	}
 	if v.Verdict == wire.SendSum {
-		s.mu.Unlock()
-		s.wg.Go(func() { s.sendSum(v.ID, e) })
-		return nil
+		defer s.mu.Unlock()
+		return s.orderSumLocked(v.ID, e)
 	}
 	delete(s.pending, v.ID)
+	delete(s.summing, v.ID)
 	var f *srcFile
 	if v.Verdict == wire.Want || v.Verdict == wire.Part {
 		f = &srcFile{id: v.ID, entry: *e, src: s.roots[e.Root].Store, have: v.Have, replace: v.Replace, began: time.Now()}
@@ -452,43 +476,4 @@ func (s *Source) changed(f *srcFile, what string) {
 	default:
 		s.gone(f, wire.ClassChanged, what+" while it was read", true)
 	}
-}
-
-// sendSum hashes a whole file for the sink, which has one of the same size.
-func (s *Source) sendSum(id uint64, e *wire.Entry) {
-	sum, err := hashFile(s.roots[e.Root].Store, e, s.opts.BlockSizeFor(e.Size), s.over)
-	if err != nil {
-		// A sum that fits nothing: the sink will want the file, and the error
-		// shows when it is read.
-		sum = integrity.Sum{}
-	}
-	if err := s.link.Send(wire.FileSum{ID: id, Sum: sum}.Append(nil)); err != nil {
-		s.fail(lost(err))
-	}
-}
-
-func hashFile(src store.Source, e *wire.Entry, bs int64, stop func() bool) (sum integrity.Sum, err error) {
-	f, err := src.Open(e.Name)
-	if err != nil {
-		return sum, err
-	}
-	defer f.Close()
-	return hashReader(f, e.Size, bs, stop)
-}
-
-func hashReader(f io.ReaderAt, size, bs int64, stop func() bool) (sum integrity.Sum, err error) {
-	t := integrity.NewTree(size, bs)
-	buf := make([]byte, min(bs, max(size, 1)))
-	for off, i := int64(0), int64(0); off < size || i == 0; off, i = off+bs, i+1 {
-		b := buf[:min(bs, size-off)]
-		if n, err := f.ReadAt(b, off); n < len(b) {
-			return sum, fmt.Errorf("reading: %w", err)
-		}
-		t.Add(i, integrity.Block(b, off, size))
-		if stop() {
-			return sum, context.Canceled
-		}
-	}
-	sum, _ = t.Root()
-	return sum, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,6 +49,7 @@ type streamSet struct {
 	inband  *sendStream // nil until first used
 	running bool        // inband's sender runs
 	nextID  uint32
+	dialing int // streams that this end is making now
 	target  int
 	ownWay  bool // this end dials; settled by the first stream
 	ownErr  string
@@ -124,12 +126,12 @@ func (s *Source) SetStreams(n int) {
 // manageStreams sees to it that there are ways for the data.
 func (s *Source) manageStreams(ctx context.Context, walked <-chan struct{}) {
 	if s.paths.Endpoint == nil || s.opts.NoStreams {
-		s.startInband()
+		s.startInband(ctx)
 		s.emit(events.Plan{Transport: "ssh", Streams: 1, BlockBytes: s.opts.BlockSizeFor(0), Encrypt: "ssh", RTTms: msOf(s.paths.RTT), Reason: "as asked"})
 		return
 	}
 	if !s.opts.NoInband && s.small(ctx, walked) {
-		s.startInband()
+		s.startInband(ctx)
 		s.emit(events.Plan{Transport: "ssh", Streams: 1, BlockBytes: s.opts.BlockSizeFor(0), Encrypt: "ssh", RTTms: msOf(s.paths.RTT),
 			Reason: "so little that opening connections would take longer"})
 		return
@@ -166,7 +168,7 @@ func (s *Source) small(ctx context.Context, walked <-chan struct{}) bool {
 }
 
 // startInband lets data travel inside the link.
-func (s *Source) startInband() {
+func (s *Source) startInband(ctx context.Context) {
 	x := &s.streams
 	x.mu.Lock()
 	if x.running || x.closed {
@@ -182,7 +184,7 @@ func (s *Source) startInband() {
 	ss.moved.Store(time.Now().UnixNano())
 	s.sched.resumeStream(inbandID)
 	s.wg.Go(func() {
-		s.send(context.Background(), ss)
+		s.send(ctx, ss)
 		x.mu.Lock()
 		x.running = false
 		x.mu.Unlock()
@@ -240,12 +242,64 @@ func (s *Source) adopt(ctx context.Context, st transports.Stream) {
 	x.poke()
 }
 
-// tuneStream chooses the congestion control once the round trip is known.
+// tuneStream gives a new stream the congestion control that was asked for, or
+// that the job has come to by now.
 func (s *Source) tuneStream(st transports.Stream) {
-	if set := tuner.Initial(s.facts(st.Stats())); set.CC != "" && set.CC != st.Stats().CC {
-		// A refusal leaves the system's default, which works.
-		_ = st.Retune(transports.Settings{CC: set.CC})
+	s.mu.Lock()
+	cc := s.cc
+	s.mu.Unlock()
+	if s.opts.CC != "" {
+		cc = s.opts.CC
 	}
+	if cc != "" {
+		// A refusal leaves the system's default, which works.
+		_ = st.Retune(transports.Settings{CC: cc})
+	}
+}
+
+// tuneCC moves all streams to another congestion control when their losses say
+// that it is better.
+func (s *Source) tuneCC(now time.Time, rate int64) {
+	if s.opts.CC != "" || !slices.Contains(s.paths.CCs, "bbr") {
+		return
+	}
+	sample := tuner.CCSample{At: now.Sub(s.start), Rate: rate}
+	var sum time.Duration
+	list := s.streams.list()
+	own := ""
+	for _, ss := range list {
+		st := ss.st.Stats()
+		sum += st.RTT
+		if sample.MinRTT == 0 || (st.MinRTT > 0 && st.MinRTT < sample.MinRTT) {
+			sample.MinRTT = st.MinRTT
+		}
+		sample.Retrans += st.Retrans
+		own = st.CC
+	}
+	s.mu.Lock()
+	if s.sysCC == "" {
+		s.sysCC = own
+	}
+	own = s.sysCC
+	s.mu.Unlock()
+	if len(list) == 0 || own == "bbr" || own == "" {
+		return
+	}
+	sample.RTT = sum / time.Duration(len(list))
+	cc, reason, change := s.ccPolicy.Step(sample)
+	if !change {
+		return
+	}
+	if cc == "" {
+		cc = own
+	}
+	s.mu.Lock()
+	s.cc = cc
+	s.mu.Unlock()
+	for _, ss := range list {
+		s.tuneStream(ss.st)
+	}
+	s.emit(events.Plan{Transport: "tcp", Streams: len(list), BlockBytes: s.opts.BlockSizeFor(0), CC: cc, RTTms: msOf(sample.MinRTT), Encrypt: s.paths.Seal.String(), Reason: reason})
 }
 
 func (s *Source) facts(st transports.Stats) tuner.Facts {
@@ -256,7 +310,7 @@ func (s *Source) facts(st transports.Stats) tuner.Facts {
 	if rtt == 0 {
 		rtt = s.paths.RTT
 	}
-	return tuner.Facts{RTT: rtt, Cores: cores(), Local: s.paths.Local, CCs: s.paths.CCs, CC: s.opts.CC,
+	return tuner.Facts{RTT: rtt, Cores: cores(), Local: s.paths.Local, CC: s.opts.CC,
 		Streams: [2]int{s.opts.StreamsMin, s.opts.StreamsMax}}
 }
 
@@ -300,8 +354,15 @@ func (s *Source) dial(ctx context.Context, n int) (err error) {
 		x.mu.Lock()
 		id := x.nextID
 		x.nextID += 2
+		x.dialing++
 		x.mu.Unlock()
 		wg.Go(func() {
+			defer func() {
+				x.mu.Lock()
+				x.dialing--
+				x.mu.Unlock()
+				x.poke()
+			}()
 			st, derr := s.paths.Endpoint.Dial(dctx, s.paths.Far, id)
 			if derr != nil {
 				mu.Lock()
@@ -391,7 +452,7 @@ func (s *Source) firstStream(ctx context.Context) bool {
 			other()
 		case <-inband.C:
 			if !s.opts.NoInband {
-				s.startInband()
+				s.startInband(ctx)
 			}
 		case <-giveUp.C:
 			late = true
@@ -413,7 +474,7 @@ func (s *Source) noWay(ctx context.Context, own, far string) bool {
 			Hints: []string{"open one TCP port: --ports 50000-50000", "slower, but works now: --transport=ssh"}})
 		return false
 	}
-	s.startInband()
+	s.startInband(ctx)
 	predicted := inbandRate(s.paths.RTT)
 	s.emit(events.Warn{Code: "net.inband", Host: s.paths.Name,
 		Message: fmt.Sprintf("no data connection gets through (%s); sending inside ssh, which is slow: at most about %d MB/s", why, predicted/1e6)})
@@ -469,7 +530,6 @@ func (s *Source) keepStreams(ctx context.Context) {
 
 	backoff, retryAt := 100*time.Millisecond, time.Time{}
 	var none time.Time // since when no stream is left
-	var busyDial atomic.Bool
 	t := time.NewTicker(250 * time.Millisecond)
 	defer t.Stop()
 	for {
@@ -488,7 +548,7 @@ func (s *Source) keepStreams(ctx context.Context) {
 				spare = ss
 			}
 		}
-		own := x.ownWay
+		own, coming := x.ownWay, x.dialing
 		x.mu.Unlock()
 		now := time.Now()
 		switch {
@@ -496,15 +556,12 @@ func (s *Source) keepStreams(ctx context.Context) {
 			spare.stopped.Store(true)
 			s.sched.stopStream(spare.id)
 			x.poke()
-		case have < want && now.After(retryAt) && !busyDial.Load():
+		case have+coming < want && now.After(retryAt):
 			retryAt = now.Add(backoff)
 			backoff = min(2*backoff, 5*time.Second)
 			if own {
-				busyDial.Store(true)
 				s.wg.Go(func() {
-					defer busyDial.Store(false)
-					_ = s.dial(ctx, want-have) // tried again while streams are missing
-					x.poke()
+					_ = s.dial(ctx, want-have-coming) // tried again while streams are missing
 				})
 			} else {
 				s.askFar(want)
@@ -519,7 +576,7 @@ func (s *Source) keepStreams(ctx context.Context) {
 			none = now
 		} else if now.Sub(none) > inbandAfter && !s.opts.NoInband {
 			s.update(func(t *Totals) { t.State = "reconnecting streams" })
-			s.startInband()
+			s.startInband(ctx)
 		} else if now.Sub(none) > s.opts.stall() && s.opts.NoInband {
 			s.fail(wire.Failf(wire.ClassLost, "%s: all data connections were lost and none can be made", s.paths.Name))
 		}
