@@ -44,13 +44,24 @@ func (s *Sink) check(ctx context.Context) {
 			s.mu.Unlock()
 			s.wake()
 		default:
+			// Entries that were promised are off that book before they are on
+			// another one: meanwhile nobody may think that all is done.
+			s.setChecking(true)
 			err = s.checkBatch(&it.m, known)
+			s.setChecking(false)
+			s.wake()
 		}
 		if err != nil {
 			s.fail(err)
 			return
 		}
 	}
+}
+
+func (s *Sink) setChecking(on bool) {
+	s.mu.Lock()
+	s.checking = on
+	s.mu.Unlock()
 }
 
 // freshDirs remembers directories that this run has made: nothing stands in

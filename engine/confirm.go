@@ -129,7 +129,7 @@ func (s *Sink) sendDone() error {
 func (s *Sink) allDone() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.endSeen && len(s.files) == 0 && len(s.sums) == 0 && s.retries <= 0
+	return s.endSeen && !s.checking && len(s.files) == 0 && len(s.sums) == 0 && s.retries <= 0
 }
 
 // finish sets the attributes of directories, innermost first, and ends the job.

@@ -41,7 +41,8 @@ type Sink struct {
 	files    map[uint64]*sinkFile
 	sums     map[uint64]*sumWait // waiting for a hash of the source
 	nextID   uint64
-	retries  int // entries promised to come again
+	retries  int  // entries promised to come again
+	checking bool // a batch of entries is being looked at
 	dirs     []dirEnd
 	streams  map[uint32]*recvStream
 	nextDial uint32
