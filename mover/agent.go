@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/user"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,6 +31,10 @@ type AgentEnv struct {
 	// Client and Server are the two ends of the ssh connection, as sshd tells
 	// them; zero when it does not.
 	Client, Server netip.Addr
+	// Early makes the agent listen for data connections before it knows its
+	// job, and say where in its greeting: the director dials while its message
+	// is still on the way. Whoever connects waits until the secret is known.
+	Early bool
 }
 
 // startTimeout is how long an agent waits for its job.
@@ -41,6 +47,13 @@ const lockWait = 5 * time.Second
 // returns when the job or the connection has ended.
 func ServeAgent(ctx context.Context, env AgentEnv) error {
 	g := sshboot.Greeting{Version: env.Version, Protocol: wire.Version, OS: env.OS, Arch: env.Arch}
+	var early net.Listener
+	if env.Early {
+		if early = listenEarly(ctx); early != nil {
+			g.Extra = earlyPrefix + strconv.Itoa(early.Addr().(*net.TCPAddr).Port)
+			defer early.Close() // harmless when an endpoint has closed it
+		}
+	}
 	if err := sshboot.WriteGreeting(env.Control, g); err != nil {
 		return err
 	}
@@ -50,7 +63,7 @@ func ServeAgent(ctx context.Context, env AgentEnv) error {
 	err := recvKind(conn, wire.KindStart, &st)
 	timer.Stop()
 	if err == nil {
-		err = serve(ctx, env, conn, &st)
+		err = serve(ctx, env, conn, &st, early)
 	}
 	f := new(wire.Fail)
 	if err != nil && !errors.As(err, &f) {
@@ -68,7 +81,7 @@ type reportedError struct{ error }
 
 func (e *reportedError) Unwrap() error { return e.error }
 
-func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start) error {
+func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, early net.Listener) error {
 	switch {
 	case st.Version != wire.Version:
 		return wire.Failf(wire.ClassVersion, "agent speaks protocol %d, this program %d", wire.Version, st.Version)
@@ -94,7 +107,7 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start) err
 		// A dead link ends the job by itself.
 		_ = sendJSON(conn, wire.KindWarn, wire.Warn{Code: code, Text: text, Path: []byte(path)})
 	}
-	paths := engine.Paths{DialFirst: st.DialFirst, DialOnly: st.DialOnly, RTT: time.Duration(st.RTT), Name: "the other end", Seal: transports.Seal(st.Seal)}
+	paths := engine.Paths{DialFirst: st.DialFirst, DialOnly: st.DialOnly, RTT: time.Duration(st.RTT), Name: otherEnd, Seal: transports.Seal(st.Seal)}
 	rd := ready{}
 	if st.TCP {
 		var err error
@@ -111,7 +124,7 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start) err
 		}
 		// Warnings wait until the director listens to them, behind Ready.
 		ep, err := newEndpoint(ctx, params{secret: st.Secret, seal: paths.Seal, maxBody: st.Engine.FrameMax(), listen: st.Listen,
-			ports: st.Ports, window: st.Window, dscp: st.DSCP, ipv4: st.IPv4, ipv6: st.IPv6, known: known,
+			ports: st.Ports, window: st.Window, dscp: st.DSCP, ipv4: st.IPv4, ipv6: st.IPv6, known: known, on: early,
 			warn: func(text string) { warn("net.buffer", text, "") }})
 		if err != nil {
 			return err

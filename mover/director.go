@@ -1,7 +1,6 @@
 package mover
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -130,6 +130,9 @@ func again(err error, started bool, wait time.Duration) (time.Duration, bool) {
 		return wait, true
 	case errors.As(err, &f) && f.Class == wire.ClassSpace:
 		return max(wait, spaceWait), true
+	case errors.As(err, &f) && f.Class == wire.ClassBusy:
+		// The agent of the session before has not noticed its end yet.
+		return wait, true
 	case errors.As(err, &s) && (s.Kind == sshboot.Unreachable || s.Kind == sshboot.Lost || s.Kind == sshboot.NoName):
 		return wait, true
 	}
@@ -284,6 +287,9 @@ func (d *director) session(ctx context.Context) error {
 	record(d.rec, events.Host{Host: far.Host, Role: d.farRole(), State: "agent"})
 	bo := j.Boot
 	bo.Args, bo.Version, bo.Protocol = []string{"agent"}, j.Version, wire.Version
+	if d.early(sh) {
+		bo.Args = append(bo.Args, "--early")
+	}
 	b, err := sshboot.Boot(ctx, sh, bo)
 	if err != nil {
 		return err
@@ -302,7 +308,7 @@ func (d *director) session(ctx context.Context) error {
 		}
 	})
 	defer unhook()
-	e, done, err := d.meet(ctx, sh, conn, &r, &w, roots)
+	e, done, err := d.meet(ctx, sh, conn, &r, &w, roots, earlyPort(b.Greeting.Extra))
 	if done != nil {
 		defer done()
 	}
@@ -312,31 +318,63 @@ func (d *director) session(ctx context.Context) error {
 	return d.named(d.runEnd(ctx, e))
 }
 
+// early tells whether the agent may listen before it knows its job: when it
+// receives and nothing was asked for about how it listens.
+func (d *director) early(sh sshboot.Shell) bool {
+	j := d.job
+	return j.push() && j.TCP && j.Dial != "target" && j.Ports == [2]uint16{} && j.Window == 0 && j.DSCP == 0 &&
+		!j.IPv4 && !j.IPv6 && len(j.DataAddr) == 0 && sh.Remote().IsValid()
+}
+
 func (d *director) running() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.current != nil
 }
 
-// named puts the far host's name in front of what the far end said.
+// otherEnd is how the far end speaks of this one.
+const otherEnd = "the other end"
+
+// localError marks what is wrong with this machine.
+type localError struct{ error }
+
+// Unwrap returns what is wrong.
+func (e *localError) Unwrap() error { return e.error }
+
+// named puts the far host's name in front of what was said of it, and into what
+// an end says of itself and the other one: the user knows this machine and the
+// far host.
 func (d *director) named(err error) error {
 	var f *wire.Fail
+	var local *localError
 	if !errors.As(err, &f) {
 		return err
 	}
 	host := d.job.FarHost()
-	if f.Class == wire.ClassLost || f.Class == wire.ClassProtocol || f.Class == wire.ClassBusy || f.Class == wire.ClassVersion {
-		if !bytes.HasPrefix([]byte(f.Text), []byte(host+":")) {
-			g := *f
-			g.Text = host + ": " + f.Text
+	g := *f
+	switch f.Class {
+	case wire.ClassNoPath:
+		if errors.As(err, &local) {
+			g.Text = "local: " + f.Text
 			return &g
 		}
+		words := []string{"this end", "this machine"}
+		if !d.job.push() {
+			words = []string{otherEnd + ": ", host + ": ", otherEnd, "this machine", "this end", host}
+		}
+		g.Text = strings.NewReplacer(words...).Replace(f.Text)
+	case wire.ClassLost, wire.ClassProtocol, wire.ClassBusy, wire.ClassVersion:
+	default:
+		return err
 	}
-	return err
+	if !strings.HasPrefix(g.Text, host+":") {
+		g.Text = host + ": " + g.Text
+	}
+	return &g
 }
 
 // meet tells both ends of each other and returns this process's end.
-func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Conn, r *readSpec, w *writeSpec, roots []engine.SourceRoot) (e end, done func(), err error) {
+func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Conn, r *readSpec, w *writeSpec, roots []engine.SourceRoot, early uint16) (e end, done func(), err error) {
 	j := d.job
 	o := d.options()
 	st := start{Version: wire.Version, JobID: d.id, Secret: make([]byte, 32), Engine: o, TCP: j.TCP, Client: true, Seal: uint8(j.Seal),
@@ -370,7 +408,7 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Con
 			ports: j.Ports, window: j.Window, dscp: j.DSCP, ipv4: j.IPv4, ipv6: j.IPv6, bind: j.Bind,
 			warn: func(text string) { record(d.rec, events.Warn{Code: "net.buffer", Message: text, Host: "local"}) }})
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, &localError{err}
 		}
 		paths.Endpoint = ep
 		done = func() { ep.Close() }
@@ -381,6 +419,25 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Con
 	sent := time.Now()
 	if err := sendJSON(conn, wire.KindStart, st); err != nil {
 		return nil, done, wire.Failf(wire.ClassLost, "the connection ended: %v", err)
+	}
+	if early != 0 && d.early(sh) {
+		// All that is still to be heard comes while the work goes on.
+		paths.Far.Addrs = []netip.AddrPort{netip.AddrPortFrom(sh.Remote().Addr().Unmap(), early)}
+		var src *engine.Source
+		paths.Ready = func(body []byte) error {
+			var rd ready
+			if err := wire.ParseJSON(body, &rd); err != nil {
+				return err
+			}
+			far, err := parseOffer(rd.Offer, sh.Remote().Addr())
+			if err != nil {
+				return err
+			}
+			src.SetFar(far)
+			return nil
+		}
+		src = engine.NewSource(o, paths, conn, roots, d.rec)
+		return src, done, nil
 	}
 	var rd ready
 	if err := recvKind(conn, wire.KindReady, &rd); err != nil {

@@ -3,9 +3,12 @@ package mover
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,19 +66,48 @@ type params struct {
 	bind       netip.Addr
 	known      []netip.Addr
 	warn       func(string)
+	on         net.Listener
 }
 
 func newEndpoint(ctx context.Context, p params) (transports.Endpoint, error) {
 	tp := transports.Params{Seal: p.seal, MaxBody: p.maxBody, Listen: p.listen, Ports: p.ports, Window: p.window,
-		DSCP: p.dscp, IPv4: p.ipv4, IPv6: p.ipv6, Bind: p.bind, Known: p.known, Warn: p.warn}
+		DSCP: p.dscp, IPv4: p.ipv4, IPv6: p.ipv6, Bind: p.bind, Known: p.known, Warn: p.warn, On: p.on}
 	if copy(tp.Secret[:], p.secret) != len(tp.Secret) {
 		return nil, wire.Failf(wire.ClassProtocol, "the job's secret has %d bytes instead of %d", len(p.secret), len(tp.Secret))
 	}
 	ep, err := tcp.New(ctx, tp)
 	if err != nil {
-		return nil, wire.Failf(wire.ClassNoPath, "%v", err)
+		f := wire.Failf(wire.ClassNoPath, "%v", err)
+		if errors.Is(err, tcp.ErrInUse) {
+			f.Hints = []string{"give a wider range with --ports"}
+		}
+		return nil, f
 	}
 	return ep, nil
+}
+
+// earlyPrefix is what the token in a greeting begins with when an agent listens
+// already; the port follows.
+const earlyPrefix = "port="
+
+// earlyPort is the port of a greeting's token, 0 when there is none.
+func earlyPort(extra string) uint16 {
+	if p, ok := strings.CutPrefix(extra, earlyPrefix); ok {
+		if n, err := strconv.ParseUint(p, 10, 16); err == nil {
+			return uint16(n)
+		}
+	}
+	return 0
+}
+
+// listenEarly listens where an endpoint with nothing asked for would; nil when
+// that is not possible, and the endpoint will say why.
+func listenEarly(ctx context.Context) net.Listener {
+	ln, err := tcp.Listen(ctx, transports.Params{Listen: true})
+	if err != nil {
+		return nil
+	}
+	return ln
 }
 
 // offerText prints an offer's addresses.

@@ -49,10 +49,15 @@ func (b *builtin) Close() error {
 	return b.err
 }
 
+// aliveInterval is ServerAliveInterval when nobody has set it. A person at a
+// terminal sees that a connection is dead; a transfer must find it out. Ours:
+// three missed answers are well below the time after which a run gives up.
+const aliveInterval = 15 * time.Second
+
 // keepAlive sends questions that any server answers, as ServerAliveInterval
 // wants, and closes the connection after ServerAliveCountMax unanswered ones.
 func (b *builtin) keepAlive() error {
-	every, err := b.s.span("serveraliveinterval", 0)
+	every, err := b.s.span("serveraliveinterval", aliveInterval)
 	if err != nil {
 		return err
 	}
