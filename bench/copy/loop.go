@@ -60,14 +60,12 @@ func rowLoop(ctx context.Context, b *bench) error {
 	defer os.Remove(dst)
 	modes := []mode{{"--encrypt=off", []string{"--encrypt=off"}, false}, {"default", nil, true}}
 	cpu, speed, foreign := map[string]samples{}, map[string]samples{}, map[string]samples{}
-	part := map[string]samples{}
+	part, detail := map[string]samples{}, map[string][]string{}
 	streams := 1
+	touch := func() error { return g.touch(ctx, src, dst) }
 	for range b.rounds {
 		for _, m := range modes {
-			if err := g.touch(ctx, src, dst); err != nil {
-				return err
-			}
-			u, err := g.timed(ctx, g.mover(append(m.args, src, g.target(dst))...)...)
+			u, err := g.steady(ctx, touch, g.mover(append(m.args, src, g.target(dst))...)...)
 			if err != nil {
 				return err
 			}
@@ -80,13 +78,15 @@ func rowLoop(ctx context.Context, b *bench) error {
 			speed[m.name] = append(speed[m.name], rate(size, u.wall)/gigabyte)
 			foreign[m.name] = append(foreign[m.name], u.foreign)
 			streams = max(streams, u.streams)
+			detail[m.name] = append(detail[m.name], fmt.Sprintf("%.2f s, %.3f CPU s/GB, %.3f GB/s, others %.2f processors",
+				u.wall.Seconds(), u.cpu.Seconds()/(float64(size)/gigabyte), rate(size, u.wall)/gigabyte, u.foreign))
 		}
 		if err := b.parts(ctx, g, part, size, streams); err != nil {
 			return err
 		}
 	}
 	for _, m := range modes {
-		b.reportLoop(m, cpu[m.name], speed[m.name], part, streams, noise(m.name, foreign[m.name]))
+		b.reportLoop(m, cpu[m.name], speed[m.name], part, streams, append(detail[m.name], noise(m.name, foreign[m.name])...))
 	}
 	return nil
 }
@@ -102,10 +102,7 @@ func (b *bench) parts(ctx context.Context, g *ground, part map[string]samples, s
 		return fmt.Errorf("iperf3 moved %d bytes instead of %d", f.bytes, size)
 	}
 	part["iperf3"] = append(part["iperf3"], f.cpu.Seconds()/(float64(f.bytes)/gigabyte))
-	if err := g.touch(ctx, src, dst); err != nil {
-		return err
-	}
-	u, err := g.timed(ctx, "cp", src, dst)
+	u, err := g.steady(ctx, func() error { return g.touch(ctx, src, dst) }, "cp", src, dst)
 	if err != nil {
 		return err
 	}
@@ -253,10 +250,7 @@ func rowPeers(ctx context.Context, b *bench) error {
 	var foreign samples
 	for round := range b.rounds {
 		for _, name := range order {
-			if err := g.touch(ctx, src, dst); err != nil {
-				return err
-			}
-			u, err := g.timed(ctx, commands[name]...)
+			u, err := g.steady(ctx, func() error { return g.touch(ctx, src, dst) }, commands[name]...)
 			if err != nil {
 				return err
 			}

@@ -33,14 +33,14 @@ func (b *bench) wide(ctx context.Context, name string, l link, bar float64) erro
 	var share, foreign samples
 	var notes []string
 	for range b.rounds {
-		if err := g.touch(ctx, src, dst); err != nil {
+		var check func(int64) (int64, error)
+		u, err := g.steady(ctx, func() (err error) {
+			if err := g.touch(ctx, src, dst); err != nil {
+				return err
+			}
+			check, err = b.carried(ctx)
 			return err
-		}
-		check, err := b.carried(ctx)
-		if err != nil {
-			return err
-		}
-		u, err := g.timed(ctx, g.mover(src, g.target(dst))...)
+		}, g.mover(src, g.target(dst))...)
 		if err != nil {
 			return err
 		}
