@@ -91,7 +91,8 @@ type Paths struct {
 	Hasty     bool          // at a sink: do not wait for the source to leave
 	Name      string        // of the other end, for people
 	Seal      transports.Seal
-	CCs       []string // congestion controls permitted here
+	Ready     func(body []byte) error // takes a KindReady that comes while a source runs; nil: none may
+	CCs       []string                // congestion controls permitted here
 }
 
 // Totals is a snapshot of how far an end is. Bytes are payload; Done counts

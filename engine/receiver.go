@@ -15,9 +15,10 @@ func (s *Sink) receive(r *recvStream) {
 	f := transports.NewFrame(s.opts.FrameMax())
 	for {
 		if err := r.st.Recv(f); err != nil {
-			if !errors.Is(err, errEnded) {
-				s.streamEnded(r)
+			if errors.Is(err, wire.ErrMalformed) {
+				s.fail(lost(err)) // inside the link, which is no stream that can be replaced
 			}
+			s.streamEnded(r)
 			return
 		}
 		n := len(f.Body())

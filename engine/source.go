@@ -11,6 +11,7 @@ import (
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/integrity"
 	"github.com/gomover/gomover/store"
+	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/tuner"
 	"github.com/gomover/gomover/wire"
 )
@@ -162,6 +163,19 @@ func (s *Source) tellFail(err error) {
 	}
 }
 
+// SetFar replaces what is known of how to reach the sink.
+func (s *Source) SetFar(o transports.Offer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.paths.Far = o
+}
+
+func (s *Source) farOffer() transports.Offer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.paths.Far
+}
+
 // Drain stops sending and waits until what is under way is confirmed, d at
 // most.
 func (s *Source) Drain(d time.Duration) {
@@ -289,6 +303,11 @@ func (s *Source) handle(k wire.Kind, body []byte) (done bool, err error) {
 		s.mu.Lock()
 		s.far = r
 		s.mu.Unlock()
+	case wire.KindReady:
+		if s.paths.Ready == nil {
+			return false, fmt.Errorf("%w: ready twice", wire.ErrMalformed)
+		}
+		return false, s.paths.Ready(body)
 	case wire.KindPing:
 		return false, s.link.Send([]byte{byte(wire.KindPong)}, body)
 	case wire.KindPong:

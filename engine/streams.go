@@ -363,7 +363,7 @@ func (s *Source) dial(ctx context.Context, n int) (err error) {
 				x.mu.Unlock()
 				x.poke()
 			}()
-			st, derr := s.paths.Endpoint.Dial(dctx, s.paths.Far, id)
+			st, derr := s.paths.Endpoint.Dial(dctx, s.farOffer(), id)
 			if derr != nil {
 				mu.Lock()
 				err = derr
@@ -390,15 +390,16 @@ func (s *Source) askFar(n int) {
 
 // surelyFar is the round trip on the link from which there is no doubt that the
 // path is a long one. Below it the first stream's own round trip decides, since
-// that of the link includes what the other end had to do.
+// that of the link includes what the other end had to do. While nothing is known
+// yet the path counts as long: streams too many are soon closed.
 const surelyFar = 20 * time.Millisecond
 
 // tryWay starts making the first stream in one direction; on a long path all of
 // them, since one after the other would cost the first two round trips again.
 func (s *Source) tryWay(ctx context.Context, own bool) {
 	n := 1
-	if s.paths.RTT >= surelyFar {
-		n = tuner.Initial(s.facts(transports.Stats{})).Streams
+	if s.paths.RTT >= surelyFar || (s.paths.RTT == 0 && s.paths.Ready != nil) {
+		n = tuner.Initial(s.facts(transports.Stats{RTT: max(s.paths.RTT, surelyFar)})).Streams
 	}
 	if !own {
 		s.askFar(n)
