@@ -63,7 +63,7 @@ fmt-check:
 cross: ## compile for the other systems
 	@set -e; for target in darwin/arm64 freebsd/amd64 windows/amd64 linux/arm64; do \
 		echo "$$target"; \
-		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build ./...; \
+		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build $$($(GO) list ./... | grep -v /bench/); \
 		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) vet ./cmd/gomover; \
 	done
 

@@ -215,6 +215,27 @@ func TestIPv6(t *testing.T) {
 	holds(t, filepath.Join(w.far, "h"), content(80, 6<<20))
 }
 
+// TestDataCutMidway drops the data connections, but not ssh, while data flows.
+func TestDataCutMidway(t *testing.T) {
+	for _, verdict := range []string{"drop", "reject with tcp reset"} {
+		t.Run(verdict, func(t *testing.T) {
+			t.Parallel()
+			w, near, far := newCable(t)
+			data := content(82, 16<<20)
+			put(t, filepath.Join(w.near, "f"), data)
+			p := slowly(t, w, "--stall-timeout=2s", "f", "far:g")
+			for _, s := range []*space{near, far} {
+				s.filter(fmt.Sprintf("tcp dport %d accept", w.port), fmt.Sprintf("tcp sport %d accept", w.port), "meta l4proto tcp "+verdict)
+			}
+			r := p.wait()
+			r.want(t, 0)
+			holds(t, filepath.Join(w.far, "g"), data)
+			neverBack(t, checkEvents(t, r.out, 0))
+			w.clean(w.near, w.far)
+		})
+	}
+}
+
 // TestCableCut loses every connection for longer than the run may wait, and then
 // for less.
 func TestCableCut(t *testing.T) {
