@@ -1,5 +1,3 @@
-//go:build linux || darwin || freebsd
-
 package main
 
 import (
@@ -12,17 +10,15 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 )
 
 // enoughSpace refuses to begin what would fill the disk.
 func enoughSpace(dir string, need uint64) error {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
+	free, err := freeSpace(dir)
+	if err != nil {
 		return fmt.Errorf("asking for free space in %s: %w", dir, err)
 	}
-	free := uint64(st.Bavail) * uint64(st.Bsize)
 	if free < need {
 		return fmt.Errorf("%s has %.1f GB free, but the demo needs %.1f GB for three copies\n  hint: TMPDIR=/some/other/disk make demo",
 			dir, float64(free)/1e9, float64(need)/1e9)

@@ -1,5 +1,3 @@
-//go:build linux || darwin || freebsd
-
 // Command demo shows gomover at work on a machine with nothing but Go: it starts
 // a small ssh server on loopback as the far host, has the real program move a
 // large file and a tree of small ones there and back, and compares what arrived
