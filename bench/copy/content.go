@@ -40,8 +40,19 @@ func makeTree(root string, directories, files int, size int64) error {
 	return nil
 }
 
+// comparer compares files; its buffers serve all of a tree.
+type comparer struct{ a, b []byte }
+
+func newComparer() *comparer {
+	const length = 1 << 20
+	return &comparer{make([]byte, length), make([]byte, length)}
+}
+
 // sameFile says whether two files have the same bytes; an error says where not.
-func sameFile(a, b string) error {
+func sameFile(a, b string) error { return newComparer().files(a, b) }
+
+// files is sameFile.
+func (c *comparer) files(a, b string) error {
 	fa, err := os.Open(a)
 	if err != nil {
 		return err
@@ -52,12 +63,10 @@ func sameFile(a, b string) error {
 		return err
 	}
 	defer fb.Close()
-	const length = 1 << 20
-	bufA, bufB := make([]byte, length), make([]byte, length)
 	for offset := int64(0); ; {
-		na, errA := io.ReadFull(fa, bufA)
-		nb, errB := io.ReadFull(fb, bufB)
-		if !bytes.Equal(bufA[:na], bufB[:nb]) {
+		na, errA := io.ReadFull(fa, c.a)
+		nb, errB := io.ReadFull(fb, c.b)
+		if !bytes.Equal(c.a[:na], c.b[:nb]) {
 			return fmt.Errorf("%s and %s differ in the MiB at offset %d", a, b, offset)
 		}
 		offset += int64(na)
@@ -100,6 +109,7 @@ func sameTree(a, b string) error {
 	if len(inA) != len(inB) {
 		return fmt.Errorf("%s has %d names, %s has %d", a, len(inA), b, len(inB))
 	}
+	c := newComparer()
 	for name, dir := range inA {
 		if other, ok := inB[name]; !ok || other != dir {
 			return fmt.Errorf("%s is not in %s", name, b)
@@ -107,7 +117,7 @@ func sameTree(a, b string) error {
 		if dir {
 			continue
 		}
-		if err := sameFile(filepath.Join(a, name), filepath.Join(b, name)); err != nil {
+		if err := c.files(filepath.Join(a, name), filepath.Join(b, name)); err != nil {
 			return err
 		}
 	}

@@ -129,34 +129,44 @@ func keepAgents() func() {
 	}
 }
 
+// load is what the path towards the far end has seen.
+type load struct {
+	bytes int64 // that arrived, with headers
+	drops int64 // packets lost on the way, in queues or by the link's loss
+}
+
 // carried resets the emulator's counters and returns a function that checks that
 // at least n bytes have passed to the far end since, and that the emulator kept
-// up. It gives the bytes.
-func (b *bench) carried(ctx context.Context) (func(n int64) (int64, error), error) {
+// up.
+func (b *bench) carried(ctx context.Context) (func(n int64) (load, error), error) {
 	if err := quiet(ctx, nil, b.lab, "stats", "--reset"); err != nil {
 		return nil, err
 	}
-	return func(n int64) (int64, error) {
+	return func(n int64) (sum load, err error) {
 		text, err := exec.CommandContext(ctx, b.lab, "stats", "--json").Output()
 		if err != nil {
-			return 0, fmt.Errorf("reading the emulator's counters: %w", err)
+			return sum, fmt.Errorf("reading the emulator's counters: %w", err)
 		}
 		var st linkStats
 		if err := json.Unmarshal(text, &st); err != nil {
-			return 0, fmt.Errorf("reading the emulator's counters: %w", err)
+			return sum, fmt.Errorf("reading the emulator's counters: %w", err)
 		}
-		var bytes int64
 		for _, l := range st.Links {
 			if l.Drops["overrun"] > 0 {
-				return 0, errors.New("the emulator could not keep up: the measurement is void")
+				return sum, errors.New("the emulator could not keep up: the measurement is void")
 			}
 			if l.Name == farHost+".down" {
-				bytes = l.Out.Bytes
+				sum.bytes = l.Out.Bytes
+			}
+			if l.Name == farHost+".down" || l.Name == nearHost+".up" {
+				for _, n := range l.Drops {
+					sum.drops += n
+				}
 			}
 		}
-		if bytes < n {
-			return bytes, fmt.Errorf("the link carried %d bytes, less than the payload of %d: something went another way", bytes, n)
+		if sum.bytes < n {
+			return sum, fmt.Errorf("the link carried %d bytes, less than the payload of %d: something went another way", sum.bytes, n)
 		}
-		return bytes, nil
+		return sum, nil
 	}, nil
 }

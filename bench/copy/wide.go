@@ -33,7 +33,7 @@ func (b *bench) wide(ctx context.Context, name string, l link, bar float64) erro
 	var share, foreign samples
 	var notes []string
 	for range b.rounds {
-		var check func(int64) (int64, error)
+		var check func(int64) (load, error)
 		u, err := g.steady(ctx, func() (err error) {
 			if err := g.touch(ctx, src, dst); err != nil {
 				return err
@@ -57,8 +57,8 @@ func (b *bench) wide(ctx context.Context, name string, l link, bar float64) erro
 		b.peak(name, u)
 		share = append(share, 100*rate(size, u.wall)/payloadRate)
 		foreign = append(foreign, u.foreign)
-		notes = append(notes, fmt.Sprintf("%.2f s, %d streams, %.1f s of CPU at both ends, the link carried %.3f times the payload",
-			u.wall.Seconds(), u.streams, u.cpu.Seconds(), float64(carried)/float64(size)))
+		notes = append(notes, fmt.Sprintf("%.2f s, %d streams, %.1f s of CPU at both ends, others %.2f processors, the link carried %.3f times the payload and lost %d packets",
+			u.wall.Seconds(), u.streams, u.cpu.Seconds(), u.foreign, float64(carried.bytes)/float64(size), carried.drops))
 	}
 	b.add(result{
 		Row: name, Figure: share.text("%.1f", "% of the payload rate"), Bar: fmt.Sprintf(">= %.0f%%", 100*bar),
