@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -68,6 +69,7 @@ type Params struct {
 	Seal    Seal             // protection of frames; both ends must agree
 	MaxBody int              // bytes; the longest frame body that may come or go
 	Listen  bool             // wait for connections too, not only dial
+	On      net.Listener     // with Listen: wait on this one, which is taken over; nil: make one
 	Bind    netip.Addr       // local address to bind; zero: any
 	Ports   [2]uint16        // inclusive range to listen in; zero: see DefaultPorts, then any
 	IPv4    bool             // permit IPv4 (neither set: both)

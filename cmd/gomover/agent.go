@@ -36,7 +36,8 @@ func runAgent(ctx context.Context, env Env, args []string) error {
 		_, err = fmt.Fprintf(env.Stdout, "%s %s\n", sum, version)
 		return err
 	}
-	if len(args) > 0 {
+	early := len(args) == 1 && args[0] == "--early"
+	if len(args) > 0 && !early {
 		return usageError("agent: unexpected argument " + args[0])
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -53,7 +54,7 @@ func runAgent(ctx context.Context, env Env, args []string) error {
 		Control: &agentControl{lost: func() {
 			time.AfterFunc(agentGrace, func() { os.Exit(exitLost) })
 		}},
-		Version: version, OS: runtime.GOOS, Arch: runtime.GOARCH, Home: env.Home, StateDir: stateDir(env, ""),
+		Version: version, OS: runtime.GOOS, Arch: runtime.GOARCH, Home: env.Home, StateDir: stateDir(env, ""), Early: early,
 	}
 	if len(ssh) == 4 {
 		// Malformed: the addresses stay unknown.

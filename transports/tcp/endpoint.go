@@ -132,8 +132,23 @@ func (e *endpoint) warn(msg string) {
 	}
 }
 
+// Listen makes the listener that New would make for p, to be given to it as
+// p.On: a port can then be told to the other end before the secret is known.
+// Connections wait until New runs. Errors: as New's.
+func Listen(ctx context.Context, p transports.Params) (net.Listener, error) {
+	if !p.IPv4 && !p.IPv6 {
+		p.IPv4, p.IPv6 = true, true
+	}
+	e := &endpoint{p: p, warned: map[string]bool{}}
+	e.net, e.system = e.door()
+	return e.listen(ctx)
+}
+
 // listen takes the first free port.
 func (e *endpoint) listen(ctx context.Context) (net.Listener, error) {
+	if e.p.On != nil {
+		return e.p.On, nil
+	}
 	network := "tcp"
 	switch {
 	case !e.p.IPv6:
