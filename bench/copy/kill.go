@@ -111,6 +111,9 @@ func rowKill(ctx context.Context, b *bench) error {
 			continue
 		}
 		tally.count(t, err)
+		if tally.done%10 == 0 {
+			fmt.Fprintf(os.Stderr, "kill: %d of %d, %d identical, %d drawn again\n", tally.done, b.kills, tally.identical, tally.late)
+		}
 	}
 	b.reportKill(tally)
 	return nil
