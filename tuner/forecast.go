@@ -65,6 +65,9 @@ func perSecond(n int64, d time.Duration) int64 {
 	return int64(float64(n) / d.Seconds())
 }
 
+// longest is the most that Left says; beyond it nobody waits.
+const longest = 100 * 365 * 24 * time.Hour
+
 // Left estimates the time that rest bytes take: likely, least and most, from
 // the median and the quartiles of the rates seen lately. ok is false while too
 // little has been seen.
@@ -90,7 +93,7 @@ func (f *Forecast) Left(rest int64) (mid, lo, hi time.Duration, ok bool) {
 		return 0, 0, 0, false
 	}
 	at := func(rate float64) time.Duration {
-		return time.Duration(float64(rest) / max(rate, q.Q2/10) * float64(time.Second))
+		return time.Duration(min(float64(rest)/max(rate, q.Q2/10), longest.Seconds()) * float64(time.Second))
 	}
 	return at(q.Q2), at(q.Q3), at(q.Q1), true
 }
