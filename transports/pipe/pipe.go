@@ -64,14 +64,14 @@ func (e *endpoint) Accept(ctx context.Context) (transports.Stream, error) {
 func (e *endpoint) Close() error { e.end(); return nil }
 
 // half is one direction: the receiver offers its frame, the sender fills it by
-// exchanging contents, and says so.
+// exchanging contents, and says how that went.
 type half struct {
 	want chan *transports.Frame
-	full chan struct{}
+	full chan error // capacity 1: the sender, who has taken a frame, never waits
 }
 
 func newHalf() *half {
-	return &half{want: make(chan *transports.Frame), full: make(chan struct{})}
+	return &half{want: make(chan *transports.Frame), full: make(chan error, 1)}
 }
 
 type stream struct {
@@ -93,17 +93,19 @@ func (s *stream) Send(f *transports.Frame) error {
 	start := time.Now()
 	defer func() { s.sendWait.Add(int64(time.Since(start))) }()
 	select {
+	case <-s.done: // before a receiver who has not seen it yet
+		return net.ErrClosed
+	default:
+	}
+	select {
 	case to := <-s.out.want:
 		if n > to.Max() {
 			s.end()
-			return transports.ErrDamaged
-		}
-		*f, *to = *to, *f
-		select {
-		case s.out.full <- struct{}{}:
-		case <-s.done:
+			s.out.full <- net.ErrClosed
 			return net.ErrClosed
 		}
+		*f, *to = *to, *f
+		s.out.full <- nil
 		s.sent.Add(int64(n))
 		return nil
 	case <-s.done:
@@ -115,19 +117,22 @@ func (s *stream) Recv(f *transports.Frame) error {
 	start := time.Now()
 	defer func() { s.recvWait.Add(int64(time.Since(start))) }()
 	select {
+	case <-s.done:
+		return net.ErrClosed
+	default:
+	}
+	select {
 	case s.in.want <- f:
 	case <-s.done:
 		return net.ErrClosed
 	}
-	// The sender has f now and gives it back at once; it does not stop between
-	// taking it and saying so, but may see the end first.
-	select {
-	case <-s.in.full:
-		s.recv.Add(int64(len(f.Body())))
-		return nil
-	case <-s.done:
-		return net.ErrClosed
+	// The sender has f now and gives it back at once, whatever ends meanwhile: it
+	// must not work on a frame whose owner has gone on.
+	if err := <-s.in.full; err != nil {
+		return err
 	}
+	s.recv.Add(int64(len(f.Body())))
+	return nil
 }
 
 func (s *stream) Stats() transports.Stats {

@@ -2,18 +2,14 @@ package pipe
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net"
 	"sync"
 	"testing"
 
 	"github.com/gomover/gomover/transports"
-	"github.com/gomover/gomover/transports/transporttest"
 )
-
-func TestContract(t *testing.T) {
-	transporttest.Run(t, func(*testing.T, transports.Seal) (a, b transports.Endpoint) { return Pair() })
-}
 
 // connect returns the two ends of a stream.
 func connect(t *testing.T) (a, b transports.Stream) {
@@ -71,5 +67,59 @@ func TestClosedWhileAFrameChangesHands(t *testing.T) {
 		})
 		wg.Wait()
 		b.Close()
+	}
+}
+
+func TestFrameTooLongEndsTheStream(t *testing.T) {
+	a, b := connect(t)
+	if a.ID() != 7 || b.ID() != 7 {
+		t.Errorf("labels %d and %d", a.ID(), b.ID())
+	}
+	got := make(chan error, 1)
+	go func() { got <- b.Recv(transports.NewFrame(10)) }()
+	f := transports.NewFrame(64)
+	f.Resize(11)
+	if err := a.Send(f); !errors.Is(err, net.ErrClosed) {
+		t.Error("Send:", err)
+	}
+	if err := <-got; !errors.Is(err, net.ErrClosed) {
+		t.Error("Recv:", err)
+	}
+	for range 20 {
+		if err := a.Send(f); err != net.ErrClosed {
+			t.Error("Send afterwards:", err)
+		}
+		if err := b.Recv(f); err != net.ErrClosed {
+			t.Error("Recv afterwards:", err)
+		}
+	}
+}
+
+func TestCloseUnblocks(t *testing.T) {
+	a, b := connect(t)
+	errs := make(chan error, 2)
+	go func() { errs <- a.Send(transports.NewFrame(1)) }()
+	go func() { errs <- a.Recv(transports.NewFrame(1)) }()
+	b.Close()
+	for range 2 {
+		if err := <-errs; !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+	}
+	x, y := Pair()
+	go func() { _, err := y.Accept(t.Context()); errs <- err }()
+	x.Close()
+	if err := <-errs; !errors.Is(err, net.ErrClosed) {
+		t.Error("Accept:", err)
+	}
+	if _, err := y.Dial(t.Context(), transports.Offer{}, 1); !errors.Is(err, net.ErrClosed) {
+		t.Error("Dial:", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	x, _ = Pair()
+	defer x.Close()
+	if _, err := x.Dial(ctx, transports.Offer{}, 1); !errors.Is(err, context.Canceled) {
+		t.Error("cancelled Dial:", err)
 	}
 }
