@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -235,9 +236,20 @@ func (s *Sink) openRoot(e *wire.Entry) error {
 	if e.Root != n {
 		return wire.Failf(wire.ClassProtocol, "the other end listed its sources out of order")
 	}
+	if s.target.Accept != nil {
+		if err := s.target.Accept(n, store.Kind(e.Kind), e.Base, e.Inside); err != nil {
+			return err
+		}
+	}
 	p, err := s.target.resolve(store.Kind(e.Kind), e.Base, e.Inside)
 	if err != nil {
 		return err
+	}
+	s.mu.Lock()
+	twice := p.name != "" && slices.Contains(s.prefixes, p.name)
+	s.mu.Unlock()
+	if twice {
+		return wire.Failf(wire.ClassUsage, "two sources would both be written to %s/%s", strings.TrimSuffix(s.target.Shown, "/"), p.name)
 	}
 	s.mu.Lock()
 	d := s.dest

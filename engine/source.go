@@ -74,6 +74,10 @@ func NewSource(o Options, p Paths, l Link, roots []SourceRoot, rec events.Record
 		start: time.Now(), pending: make(map[uint64]*wire.Entry), files: make(map[uint64]*srcFile),
 		summing: make(map[uint64]bool), rtt: p.RTT}
 	s.cond = sync.NewCond(&s.mu)
+	// The stream inside the link exists from the start, used or not, so that what
+	// is said of it can be judged.
+	s.sched.addStream(inbandID)
+	s.sched.stopStream(inbandID)
 	s.streams.init()
 	return s
 }
@@ -179,6 +183,9 @@ func (s *Source) farOffer() transports.Offer {
 // Drain stops sending and waits until what is under way is confirmed, d at
 // most.
 func (s *Source) Drain(d time.Duration) {
+	s.streams.mu.Lock()
+	s.streams.draining = true
+	s.streams.mu.Unlock()
 	s.sched.fail(errors.New("draining"))
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if _, underway := s.sched.load(); underway == 0 || s.over() {

@@ -44,18 +44,19 @@ type sendStream struct {
 
 // streamSet is the source's streams.
 type streamSet struct {
-	mu      sync.Mutex // guards all below
-	m       map[uint32]*sendStream
-	inband  *sendStream // nil until first used
-	running bool        // inband's sender runs
-	nextID  uint32
-	dialing int // streams that this end is making now
-	target  int
-	ownWay  bool // this end dials; settled by the first stream
-	ownErr  string
-	farErr  string
-	closed  bool
-	note    chan struct{} // something changed; capacity 1, never closed
+	mu       sync.Mutex // guards all below
+	m        map[uint32]*sendStream
+	inband   *sendStream // nil until first used
+	running  bool        // inband's sender runs
+	nextID   uint32
+	dialing  int // streams that this end is making now
+	target   int
+	ownWay   bool // this end dials; settled by the first stream
+	ownErr   string
+	farErr   string
+	closed   bool
+	draining bool          // no new streams
+	note     chan struct{} // something changed; capacity 1, never closed
 }
 
 func (x *streamSet) init() {
@@ -535,7 +536,7 @@ func (s *Source) keepStreams(ctx context.Context) {
 	defer t.Stop()
 	for {
 		x.mu.Lock()
-		have, want := 0, x.target
+		have, want, draining := 0, x.target, x.draining
 		var spare *sendStream
 		for _, ss := range x.m {
 			if ss.stopped.Load() {
@@ -557,7 +558,7 @@ func (s *Source) keepStreams(ctx context.Context) {
 			spare.stopped.Store(true)
 			s.sched.stopStream(spare.id)
 			x.poke()
-		case have+coming < want && now.After(retryAt):
+		case have+coming < want && now.After(retryAt) && !draining:
 			retryAt = now.Add(backoff)
 			backoff = min(2*backoff, 5*time.Second)
 			if own {

@@ -22,6 +22,8 @@ type Target struct {
 	Several bool   // more than one source: must be a directory
 	Local   bool   // of this machine, for messages
 
+	// Accept, unless nil, refuses a root that the user has not asked for.
+	Accept func(root int, kind store.Kind, base string, inside bool) error
 	// Open opens a directory for writing, making its last level if create.
 	Open func(root string, create bool) (store.Dest, error)
 	// Stat says what stands at a path, links followed.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/wire"
 )
 
@@ -86,6 +87,14 @@ type mark struct {
 	far                            wire.Report
 }
 
+// peerOf is the other end's address of a stream, "" where there is none.
+func peerOf(st transports.Stats) string {
+	if !st.Remote.IsValid() {
+		return ""
+	}
+	return st.Remote.String()
+}
+
 func (s *Source) everySecond(now time.Time, span time.Duration, last mark) mark {
 	r := wire.Report{Span: int64(now.Sub(s.start)), Disk: s.work.disk.Load(), Idle: s.work.idle.Load() + s.work.limited.Load(),
 		CPU: processCPU(), Cores: cores(), Sent: s.work.sent.Load()}
@@ -96,8 +105,8 @@ func (s *Source) everySecond(now time.Time, span time.Duration, last mark) mark 
 		r.Retrans += st.Retrans
 		r.RwndWait += int64(st.RwndLimited)
 		bytes := ss.bytes.Load()
-		r.PerStr = append(r.PerStr, wire.StreamReport{Stream: ss.id, Peer: st.Remote.String(), Bytes: bytes, RTT: int64(st.RTT), Retrans: st.Retrans, Cwnd: st.Cwnd})
-		s.emit(events.ProgressStream{Stream: ss.id, Peer: st.Remote.String(), RateBps: int64(float64(bytes-ss.shown) / span.Seconds()),
+		r.PerStr = append(r.PerStr, wire.StreamReport{Stream: ss.id, Peer: peerOf(st), Bytes: bytes, RTT: int64(st.RTT), Retrans: st.Retrans, Cwnd: st.Cwnd})
+		s.emit(events.ProgressStream{Stream: ss.id, Peer: peerOf(st), RateBps: int64(float64(bytes-ss.shown) / span.Seconds()),
 			RTTms: msOf(st.RTT), Retrans: st.Retrans, CwndBytes: st.Cwnd})
 		ss.shown = bytes
 	}

@@ -57,6 +57,10 @@ func Run(ctx context.Context, j *Job, rec events.Recorder) (Report, error) {
 	var wg sync.WaitGroup
 	wg.Go(func() { d.progress(stop) })
 	err := d.run(ctx)
+	if err != nil && ctx.Err() != nil {
+		// Whatever broke on the way out, this is why.
+		err = context.Cause(ctx)
+	}
 	close(stop)
 	wg.Wait()
 	if errors.Is(err, errTime) {
@@ -95,7 +99,7 @@ func (d *director) run(ctx context.Context) error {
 		if done > best {
 			best, last, wait = done, time.Now(), max(d.job.RetryWait, 10*time.Millisecond)
 		}
-		pause, ok := again(err, started, wait)
+		pause, ok := again(err, started, best > 0, wait)
 		if !ok {
 			return err
 		}
@@ -118,8 +122,9 @@ func (d *director) run(ctx context.Context) error {
 // spaceWait is how often a full disk is tried again.
 const spaceWait = 30 * time.Second
 
-// again tells whether the same once more may work, and after which pause.
-func again(err error, started bool, wait time.Duration) (time.Duration, bool) {
+// again tells whether the same once more may work, and after which pause. moved
+// tells that a session of this run has moved something.
+func again(err error, started, moved bool, wait time.Duration) (time.Duration, bool) {
 	if !started {
 		return 0, false // a first login that fails is told at once
 	}
@@ -131,8 +136,9 @@ func again(err error, started bool, wait time.Duration) (time.Duration, bool) {
 	case errors.As(err, &f) && f.Class == wire.ClassSpace:
 		return max(wait, spaceWait), true
 	case errors.As(err, &f) && f.Class == wire.ClassBusy:
-		// The agent of the session before has not noticed its end yet.
-		return wait, true
+		// The agent of the session before has not noticed its end yet. Without
+		// such a session it is another run's.
+		return wait, moved
 	case errors.As(err, &s) && (s.Kind == sshboot.Unreachable || s.Kind == sshboot.Lost || s.Kind == sshboot.NoName):
 		return wait, true
 	}
@@ -423,6 +429,9 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Con
 	if early != 0 && d.early(sh) {
 		// All that is still to be heard comes while the work goes on.
 		paths.Far.Addrs = []netip.AddrPort{netip.AddrPortFrom(sh.Remote().Addr().Unmap(), early)}
+		if ownAddress(sh.Remote().Addr()) {
+			paths.RTT = nearRTT
+		}
 		var src *engine.Source
 		paths.Ready = func(body []byte) error {
 			var rd ready
@@ -465,8 +474,14 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Con
 		_ = sendJSON(conn, wire.KindFail, wire.Failf(wire.ClassStopped, "stopped")) // the agent ends without it, too
 		return nil, done, err
 	}
-	return engine.NewSink(o, paths, conn, target(w, d.id, o.Attrs, denyOnce(d.rec)), d.rec), done, nil
+	t := target(w, d.id, o.Attrs, denyOnce(d.rec))
+	t.Accept = acceptRoots(r)
+	return engine.NewSink(o, paths, conn, t, d.rec), done, nil
 }
+
+// nearRTT stands for the round trip to an address of this machine, before
+// anything was measured.
+const nearRTT = 100 * time.Microsecond
 
 // sameHost tells whether the far host is this machine: its address is one of
 // ours and its host key one that this machine's sshd has. Machine identifiers

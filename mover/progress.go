@@ -18,7 +18,7 @@ func (d *director) progress(stop <-chan struct{}) {
 	defer t.Stop()
 	var f tuner.Forecast
 	var moved time.Time
-	var last int64 = -1
+	var last, high int64 = -1, 0
 	began := time.Now()
 	for stopped := false; !stopped; {
 		select {
@@ -34,6 +34,10 @@ func (d *director) progress(stop <-chan struct{}) {
 		if n := c.DoneBytes + c.DoneFiles; n != last {
 			last, moved = n, now
 		}
+		// What a session before has confirmed is there, even while the next one
+		// still finds it out; so progress never goes back.
+		high = max(high, c.DoneBytes)
+		c.DoneBytes = high
 		f.Add(now.Sub(began), c.Verified)
 		p := events.Progress{DoneBytes: c.DoneBytes, SentBytes: c.Sent, VerifiedBytes: c.Verified, FilesDone: c.DoneFiles, FilesTotal: c.Files,
 			RateBps: f.Rate(), AvgBps: f.Average(), ETAms: -1, ETALoMs: -1, ETAHiMs: -1, LimitedBy: c.LimitedBy, State: state,
