@@ -23,6 +23,7 @@ type Sink struct {
 	emitter
 	counters
 	inband *inband
+	pulse  pulse
 	work   busy
 	start  time.Time
 	wg     sync.WaitGroup // all but receivers
@@ -131,6 +132,7 @@ func (s *Sink) Run(ctx context.Context) error {
 	s.wg.Go(func() { s.confirm(ctx) })
 	s.wg.Go(func() { s.commits.run(ctx) })
 	s.wg.Go(func() { s.marks(ctx) })
+	s.wg.Go(func() { s.pulse.watch(ctx, s.opts.stall(), s.fail) })
 	if s.paths.Endpoint != nil {
 		s.wg.Go(func() { s.acceptLoop(ctx) })
 	}
@@ -213,7 +215,7 @@ func (s *Sink) fail(err error) {
 
 func (s *Sink) readLink(ctx context.Context) error {
 	for {
-		msg, err := s.link.Recv()
+		msg, err := s.pulse.listen(s.link.Recv)
 		if err != nil {
 			return lost(err)
 		}

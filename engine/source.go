@@ -37,6 +37,7 @@ type Source struct {
 	link  Link
 	emitter
 	counters
+	pulse  pulse
 	sched  *sched
 	inband *inband
 	limit  *limiter
@@ -107,6 +108,7 @@ func (s *Source) Run(ctx context.Context) error {
 	s.wg.Go(func() { defer close(walkDone); s.list(ctx) })
 	s.wg.Go(func() { s.manageStreams(ctx, walkDone) })
 	s.wg.Go(func() { s.tick(ctx) })
+	s.wg.Go(func() { s.pulse.watch(ctx, s.opts.stall(), s.fail) })
 
 	var err error
 	select {
@@ -216,7 +218,7 @@ func (s *Source) fail(err error) {
 // readLink handles the sink's messages until it has finished.
 func (s *Source) readLink() error {
 	for {
-		msg, err := s.link.Recv()
+		msg, err := s.pulse.listen(s.link.Recv)
 		if err != nil {
 			return lost(err)
 		}
