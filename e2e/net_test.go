@@ -230,7 +230,15 @@ func TestDataCutMidway(t *testing.T) {
 			r := p.wait()
 			r.want(t, 0)
 			holds(t, filepath.Join(w.far, "g"), data)
-			neverBack(t, checkEvents(t, r.out, 0))
+			list := checkEvents(t, r.out, 0)
+			neverBack(t, list)
+			told := false
+			for _, e := range list {
+				told = told || e["ev"] == "transport" && e["to"] == "ssh"
+			}
+			if !told {
+				t.Errorf("nothing says that the data goes through ssh:\n%v", r)
+			}
 			w.clean(w.near, w.far)
 		})
 	}

@@ -43,6 +43,9 @@ func (s *Sink) check(ctx context.Context) {
 			}
 			s.endSeen = true
 			s.mu.Unlock()
+			s.update(func(t *Totals) { t.Listed = true })
+			t := s.snapshot()
+			s.emit(events.Scan{Files: t.Files, Dirs: t.Dirs, Bytes: t.Bytes, Done: true})
 			s.wake()
 		default:
 			// Entries that were promised are off that book before they are on

@@ -244,10 +244,10 @@ func (s *Sink) handle(ctx context.Context, k wire.Kind, body []byte) error {
 		if err != nil {
 			return err
 		}
-		s.update(func(t *Totals) { t.Listed = true; t.Failed += c[4] })
-		t := s.snapshot()
-		s.emit(events.Scan{Files: t.Files, Dirs: t.Dirs, Bytes: t.Bytes, Done: true})
+		s.update(func(t *Totals) { t.Failed += c[4] })
 		return s.queue(ctx, checkItem{end: true})
+	case wire.KindEvent:
+		return s.farEvent(body)
 	case wire.KindFileSum:
 		m, err := wire.ParseFileSum(body)
 		if err != nil {

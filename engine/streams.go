@@ -332,7 +332,7 @@ func (s *Source) streamDead(ss *sendStream, err error) {
 	x.mu.Unlock()
 	again := s.sched.lost(ss.id)
 	s.update(func(t *Totals) { t.Streams = n; t.Retrans += ss.st.Stats().Retrans })
-	if !closed && !ss.stopped.Load() {
+	if again > 0 && !closed && !ss.stopped.Load() {
 		why := "the connection ended"
 		if errors.Is(err, transports.ErrDamaged) {
 			why = "damaged data"
@@ -532,6 +532,7 @@ func (s *Source) keepStreams(ctx context.Context) {
 
 	backoff, retryAt := 100*time.Millisecond, time.Time{}
 	var none time.Time // since when no stream is left
+	fallen := false    // data goes inside the link for want of streams
 	t := time.NewTicker(250 * time.Millisecond)
 	defer t.Stop()
 	for {
@@ -572,12 +573,21 @@ func (s *Source) keepStreams(ctx context.Context) {
 			backoff, retryAt = 100*time.Millisecond, time.Time{}
 		}
 		if have > 0 {
+			if fallen {
+				fallen = false
+				s.emit(events.Transport{Dest: s.paths.Name, From: "ssh", To: "tcp", Reason: "data connections get through again"})
+			}
 			none = time.Time{}
 			s.stopInband()
 		} else if none.IsZero() {
 			none = now
 		} else if now.Sub(none) > inbandAfter && !s.opts.NoInband {
 			s.update(func(t *Totals) { t.State = "reconnecting streams" })
+			if !fallen {
+				fallen = true
+				s.emit(events.Transport{Dest: s.paths.Name, From: "tcp", To: "ssh", Reason: "all data connections are lost and no new one gets through"})
+				s.emit(events.Warn{Code: "net.inband", Host: s.paths.Name, Message: fmt.Sprintf("all data connections are lost; sending inside ssh, which is slow: at most about %d MB/s, while new ones are tried", inbandRate(s.pathRTT())/1e6)})
+			}
 			s.startInband(ctx)
 		} else if now.Sub(none) > s.opts.stall() && s.opts.NoInband {
 			s.fail(wire.Failf(wire.ClassLost, "%s: all data connections were lost and none can be made", s.paths.Name))

@@ -172,7 +172,7 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, ear
 		if st.SameHost {
 			rd.Dirs = sourceDirs(st.Read.Sources)
 		}
-		e = engine.NewSource(st.Engine, paths, conn, roots, events.Discard{})
+		e = engine.NewSource(st.Engine, paths, conn, roots, engine.Forward(conn))
 	}
 	if err := sendJSON(conn, wire.KindReady, rd); err != nil {
 		return wire.Failf(wire.ClassLost, "%v", err)

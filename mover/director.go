@@ -476,7 +476,7 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Con
 	}
 	t := target(w, d.id, o.Attrs, denyOnce(d.rec))
 	t.Accept = acceptRoots(r)
-	return engine.NewSink(o, paths, conn, t, d.rec), done, nil
+	return engine.NewSink(o, paths, conn, t, d.ownWords()), done, nil
 }
 
 // nearRTT stands for the round trip to an address of this machine, before

@@ -42,6 +42,7 @@ const (
 	KindData     Kind = 20 // source: a frame inside the link
 	KindReport   Kind = 21 // source: counters
 	KindScan     Kind = 22 // source: how far the listing is
+	KindEvent    Kind = 23 // source: what it decided, for the sink's user
 	KindVerdicts Kind = 32 // sink: what it wants of the entries
 	KindStored   Kind = 33 // sink: frames that are safe
 	KindMissed   Kind = 34 // sink: frames that came damaged
