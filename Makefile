@@ -4,6 +4,8 @@ GO      ?= go
 PREFIX  ?= /usr/local
 DESTDIR ?=
 LAB     ?=
+# More flags for bench-copy, as in: make bench-copy BENCHFLAGS="-rows loop".
+BENCHFLAGS ?=
 # How long each fuzz target runs, and how long one package's tests may.
 FUZZTIME    ?= 30s
 TESTTIMEOUT ?= 11m
@@ -18,7 +20,7 @@ SLOW = ./e2e/...
 # What the tests need beside Go, as Debian and Ubuntu call it. gcc and the C
 # library's headers are for the race detector alone.
 TEST_PACKAGES = openssh-server openssh-client zsh fish tcsh busybox netcat-openbsd \
-	util-linux passwd nftables iproute2 gcc libc6-dev
+	util-linux passwd openssl nftables iproute2 gcc libc6-dev
 BENCH_PACKAGES = openssh-server openssh-client rsync rclone iperf3 tar util-linux iproute2
 
 .DEFAULT_GOAL := help
@@ -71,7 +73,7 @@ bench: ## run the benchmarks of the packages
 	$(GO) test -run='^$$' -bench=. -benchmem ./...
 
 bench-copy: build ## measure whole copies beside other programs (LAB=PROGRAM emulates networks)
-	$(GO) run ./bench/copy -lab "$(LAB)"
+	$(GO) run ./bench/copy -lab "$(LAB)" $(BENCHFLAGS)
 
 bench-deps: ## install what bench-copy compares with (as root, with apt)
 	@scripts/need $(BENCH_PACKAGES)
