@@ -78,7 +78,7 @@ func main() {
 	}
 }
 
-// errMissed says that everything was measured and some bar was not reached.
+// errMissed says that some bar was not reached, or some row not measured.
 var errMissed = errors.New("a bar was not reached")
 
 // parse reads the command line.
