@@ -3,6 +3,7 @@
 package osfs
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -65,11 +66,15 @@ func openRegular(dirfd int, name string, flags int, noatime bool) (*os.File, sto
 // openOwn opens or creates the regular file base for this program alone. What
 // stands there but is not surely ours (a link, another owner's file, a file with
 // a second name) is removed first, since writing to it would write elsewhere;
-// a directory or a special file is refused. beside, unless empty, is a name that
-// is removed before base is made anew.
+// a directory or a special file is refused.
+//
+// beside, unless empty, is a name that is removed before base is made anew, and
+// says that other runs want base too: what stands there is then locked before
+// anything about it is changed, and stays as it is when another run holds it
+// (store.ErrLocked).
 func (d *dir) openOwn(base, beside string) (f *os.File, found bool, err error) {
 	for range openTries {
-		f, err := d.openFound(base)
+		f, err := d.openFound(base, beside != "")
 		if f != nil || err != nil {
 			return f, f != nil, err
 		}
@@ -101,15 +106,23 @@ func (d *dir) openNew(base string) (*os.File, error) {
 }
 
 // openFound opens what an earlier run left at base; nil, nil when there is
-// nothing, or no more.
-func (d *dir) openFound(base string) (*os.File, error) {
+// nothing, or no more. With locked it changes nothing that another run holds.
+func (d *dir) openFound(base string, locked bool) (*os.File, error) {
 	h, err := openat(d.fd, base, ownFlags|unix.O_NONBLOCK, 0)
 	switch err {
 	case nil:
-		return d.takeFound(base, h)
+		// Without the flag os.NewFile spares itself a try at polling.
+		_ = unix.SetNonblock(h, false)
+		return d.takeFound(base, os.NewFile(uintptr(h), base), locked)
 	case unix.ENOENT:
 		return nil, nil
 	case unix.EACCES:
+		if locked {
+			// A run that is about to commit the file has set its final bits.
+			if err := d.lockReadOnly(base); err != nil {
+				return nil, err
+			}
+		}
 		// The run before died between setting read-only bits and the rename.
 		if e, nlink, lerr := d.lstatLinks(base); lerr == nil && e.Kind == store.File && d.isOurs(e, nlink) {
 			return nil, d.chmod(base, 0o600)
@@ -123,27 +136,75 @@ func (d *dir) openFound(base string) (*os.File, error) {
 	return nil, err
 }
 
-func (d *dir) takeFound(base string, h int) (*os.File, error) {
-	var st unix.Stat_t
-	err := unix.Fstat(h, &st)
-	e := entryOf(&st)
-	switch {
-	case err != nil:
-	case e.Kind != store.File:
-		err = errNotRegular
-	case !d.isOurs(e, uint64(st.Nlink)): //nolint:unconvert // its type differs between systems
-		err = d.removeForeign(base)
-	default:
-		if e.Mode != 0o600 {
-			err = unix.Fchmod(h, 0o600)
+// takeFound makes f, which was found at base, this program's own. It closes f
+// unless it returns it.
+func (d *dir) takeFound(base string, f *os.File, locked bool) (*os.File, error) {
+	err := d.claim(base, f, locked)
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
+	if err == errGone {
+		return nil, nil
+	}
+	return nil, err
+}
+
+// errGone says that the file that was found does not stand there any more.
+var errGone = errors.New("it was replaced meanwhile")
+
+// claim checks f, which was found at base, and makes it readable and writable;
+// errGone when base has to be tried again.
+func (d *dir) claim(base string, f *os.File, locked bool) error {
+	e, err := statFile(f)
+	if err != nil {
+		return err
+	}
+	if e.Kind != store.File {
+		return errNotRegular
+	}
+	if locked {
+		// Until now its holder may have renamed f, and another run may have made
+		// and locked a new base, which is not ours to remove or to open up.
+		if err := lock(f); err != nil {
+			return err
 		}
-		if err == nil {
-			_ = unix.SetNonblock(h, false)
-			return os.NewFile(uintptr(h), base), nil
+		if !d.is(base, f) {
+			return errGone
 		}
 	}
-	unix.Close(h)
-	return nil, err
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	e = entryOf(&st)
+	if !d.isOurs(e, uint64(st.Nlink)) { //nolint:unconvert // its type differs between systems
+		if err := d.removeForeign(base); err != nil {
+			return err
+		}
+		return errGone
+	}
+	if e.Mode != 0o600 {
+		return unix.Fchmod(int(f.Fd()), 0o600)
+	}
+	return nil
+}
+
+// lockReadOnly tells whether another run holds base, which cannot be opened for
+// both reading and writing: store.ErrLocked. A file that cannot be opened at all
+// is taken for one that nobody holds.
+func (d *dir) lockReadOnly(base string) error {
+	for _, how := range []int{unix.O_RDONLY, unix.O_WRONLY} {
+		h, err := openat(d.fd, base, how|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		if err != nil {
+			continue
+		}
+		f := os.NewFile(uintptr(h), base)
+		err = lock(f)
+		f.Close()
+		return err
+	}
+	return nil
 }
 
 // isOurs tells whether a file found may be written to: it has one name only, and

@@ -1,0 +1,92 @@
+//go:build unix
+
+package osfs
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/gomover/gomover/store"
+)
+
+// TestReplacedBetweenOpenAndLock opens an unfinished file that its holder then
+// finishes and another run's finished file replaces: the third run's new file
+// under the same name is not to be touched.
+func TestReplacedBetweenOpenAndLock(t *testing.T) {
+	root := t.TempDir()
+	made, err := NewDest(root, DestOptions{JobID: "j"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer made.Close()
+	d := made.(*dest)
+	temp := tempBase(d.prefix, "f")
+	first, _, err := d.OpenPartial("f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.OpenFile(filepath.Join(root, temp), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Commit("f"); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(root, "f")); err != nil { // as a rename over it does
+		t.Fatal(err)
+	}
+	w, _, err := d.OpenPartial("f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if f, err := d.top.takeFound(temp, old, true); f != nil || err != nil {
+		t.Errorf("took %v, %v; want neither", f, err)
+	}
+	if err := d.Commit("f"); err != nil {
+		t.Errorf("the locked file lost its name: %v", err)
+	}
+}
+
+// TestHeldFileIsLeftAlone has a second run come by after the holder has given
+// the file its final attributes and before it renames it.
+func TestHeldFileIsLeftAlone(t *testing.T) {
+	root := t.TempDir()
+	// In a directory of another user, the owner alone says whose a file is.
+	if err := os.Chown(root, 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	var dests [2]store.Dest
+	for i := range dests {
+		d, err := NewDest(root, DestOptions{JobID: "j"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		dests[i] = d
+	}
+	w, _, err := dests[0].OpenPartial("f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	e := store.Entry{Name: "f", Kind: store.File, Mode: 0o644, UID: 12345, GID: 12345}
+	if err := w.SetAttrs(e, store.Attrs{Perms: true, Owner: true, Group: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := dests[1].OpenPartial("f"); !errors.Is(err, store.ErrLocked) {
+		t.Errorf("opened twice: %v, want ErrLocked", err)
+	}
+	if err := dests[0].Commit("f"); err != nil {
+		t.Fatalf("the locked file lost its name: %v", err)
+	}
+	got, err := dests[0].Lookup("f")
+	if err != nil || got.Mode != 0o644 || got.UID != 12345 {
+		t.Errorf("mode %o, owner %d, %v; want 644, 12345", got.Mode, got.UID, err)
+	}
+}
