@@ -166,6 +166,7 @@ func newWorld(t *testing.T, extra ...string) *world {
 func (w *world) restart(extra ...string) *world {
 	w.t.Helper()
 	w.stop()
+	w.waitFree()
 	w.extra = append(extra, w.extra...)
 	w.start("/usr/sbin/sshd")
 	return w
@@ -199,19 +200,53 @@ func (w *world) start(sshd string) {
 	w.waitUp()
 }
 
-// waitUp polls the port: a process of the system gives no other sign.
+// waitUp polls the port until a server greets there: a process of the system
+// gives no other sign. Being connected is none, since on loopback a socket may
+// be connected to itself.
 func (w *world) waitUp() {
 	w.t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
-		c, err := net.Dial("tcp", w.addr())
-		if err == nil {
-			c.Close()
-			return
+	if !poll(func() bool {
+		c, err := net.DialTimeout("tcp", w.addr(), time.Second)
+		if err != nil {
+			return false
 		}
-		runtime.Gosched()
+		defer c.Close()
+		head := make([]byte, 4)
+		c.SetDeadline(time.Now().Add(time.Second))
+		_, err = io.ReadFull(c, head)
+		return err == nil && string(head) == "SSH-"
+	}) {
+		text, _ := os.ReadFile(w.log)
+		w.t.Fatalf("sshd did not start:\n%s", text)
 	}
-	text, _ := os.ReadFile(w.log)
-	w.t.Fatalf("sshd did not start:\n%s", text)
+}
+
+// waitFree polls the port until nobody listens there: a process that sshd has
+// just forked for a connection shares its socket, and outlives it.
+func (w *world) waitFree() {
+	w.t.Helper()
+	var err error
+	if !poll(func() bool {
+		var l net.Listener
+		if l, err = net.Listen("tcp", w.addr()); err == nil {
+			l.Close()
+		}
+		return err == nil
+	}) {
+		w.t.Fatalf("the old sshd still listens: %v", err)
+	}
+}
+
+// poll asks until done, for ten seconds at the most.
+func poll(done func() bool) bool {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(10 * time.Second); !done(); <-tick.C {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 func freePort(t *testing.T) int {
