@@ -54,6 +54,12 @@ func TestUnreachable(t *testing.T) {
 		t.Errorf("it took %v", r.took)
 	}
 
+	r = w.run("-q", "-o", "ConnectTimeout=1", "f", "far:g")
+	r.want(t, 7, "gomover: far: no answer from the ssh server within 1s")
+	if r.took > 5*time.Second {
+		t.Errorf("with ConnectTimeout it took %v", r.took)
+	}
+
 	t.Log("# a name without address")
 	r = w.run("-q", "f", "nowhere.invalid:g")
 	r.want(t, 7, "gomover: nowhere.invalid: ")

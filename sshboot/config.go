@@ -242,6 +242,19 @@ func (s *settings) span(key string, fallback time.Duration) (time.Duration, erro
 	return sum, nil
 }
 
+// connectLimit bounds one attempt: the caller's limit, else that of ssh_config,
+// else our own. The caller's does not excuse a ConnectTimeout that is none.
+func (s *settings) connectLimit(o *Options) (time.Duration, error) {
+	limit, err := s.span("connecttimeout", 0)
+	if err != nil {
+		return 0, err
+	}
+	if o.ConnectTimeout > 0 || limit <= 0 {
+		limit = o.timeout()
+	}
+	return limit, nil
+}
+
 // parseLines reads "Key Value" and "Key=Value" lines.
 func parseLines(text string) ([]*ssh_config.KV, error) {
 	cfg, err := ssh_config.DecodeBytes([]byte(text + "\n"))

@@ -46,12 +46,9 @@ func dialBuiltin(ctx context.Context, t Target, o Options, depth int) (*builtin,
 	if err != nil {
 		return nil, err
 	}
-	limit, err := s.span("connecttimeout", 0)
+	limit, err := s.connectLimit(&o)
 	if err != nil {
 		return nil, err
-	}
-	if o.ConnectTimeout > 0 || limit <= 0 {
-		limit = o.timeout()
 	}
 	tries, err := s.number("connectionattempts", 1)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // program reaches the host by an external client. Every Start is one process and
@@ -46,8 +47,8 @@ func newProgram(t Target, o Options) (*program, error) {
 		if o.Prompt == nil {
 			argv = append(argv, "-oBatchMode=yes")
 		}
-		if o.ConnectTimeout > 0 {
-			argv = append(argv, "-oConnectTimeout="+strconv.Itoa(max(1, int(o.ConnectTimeout.Seconds()))))
+		if limit := programTimeout(t, o); limit > 0 {
+			argv = append(argv, "-oConnectTimeout="+strconv.Itoa(max(1, int(limit.Seconds()))))
 		}
 	}
 	if t.Port != 0 {
@@ -79,6 +80,23 @@ func newProgram(t Target, o Options) (*program, error) {
 	}
 	argv = append(argv, host)
 	return &program{t: t, o: o, argv: argv, live: make(map[*childProcess]bool)}, nil
+}
+
+// programTimeout is the limit that an ssh program is told, which wins over its
+// files; 0 leaves it to them: they set one, or hold what is not understood here.
+func programTimeout(t Target, o Options) time.Duration {
+	if o.ConnectTimeout > 0 {
+		return o.ConnectTimeout
+	}
+	s, err := loadSettings(t, &o)
+	if err != nil || len(s.notes) > 0 {
+		return 0
+	}
+	limit, err := s.connectLimit(&o)
+	if err != nil || s.first("connecttimeout", "") != "" {
+		return 0
+	}
+	return limit
 }
 
 func (s *program) Remote() netip.AddrPort           { return netip.AddrPort{} }

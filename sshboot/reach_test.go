@@ -209,6 +209,40 @@ func TestUnreachable(t *testing.T) {
 			t.Errorf("%+v: got %v: %v; want %v with %q", c.target, kindOf(err), err, c.want, c.text)
 		}
 	}
+	t.Log("# ConnectTimeout of ssh_config counts unless the caller says more")
+	config := filepath.Join(o.Home, "config")
+	write(t, config, "Host 127.*\n  ConnectTimeout 1\n", 0o600)
+	for _, c := range []struct {
+		option time.Duration
+		extra  []string
+		want   string
+	}{
+		{0, nil, "within 1s"},
+		{0, []string{"ConnectTimeout=2"}, "within 2s"},
+		{1500 * time.Millisecond, nil, "within 1.5s"},
+	} {
+		o := o
+		o.ConfigFiles, o.ConnectTimeout, o.Extra = []string{config}, c.option, c.extra
+		if _, err := Dial(t.Context(), Target{Host: "127.0.0.1", Port: silent}, o); kindOf(err) != Unreachable || !strings.Contains(fmt.Sprint(err), c.want) {
+			t.Errorf("%v, %q: got %v; want %q", c.option, c.extra, err, c.want)
+		}
+	}
+	for _, c := range []struct {
+		file   string
+		option time.Duration
+		want   time.Duration
+	}{
+		{"none", 0, 20 * time.Second},
+		{config, 0, 0},
+		{config, 3 * time.Second, 3 * time.Second},
+	} {
+		o := o
+		o.ConfigFiles, o.ConnectTimeout = []string{c.file}, c.option
+		if got := programTimeout(Target{Host: "127.0.0.1"}, o); got != c.want {
+			t.Errorf("%s, %v: an ssh program is told %v, want %v", c.file, c.option, got, c.want)
+		}
+	}
+
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := Dial(ctx, Target{Host: "127.0.0.1", Port: silent}, o); !errors.Is(err, context.Canceled) {

@@ -44,7 +44,8 @@ type Options struct {
 	// of an external client, split at blanks; quotes are honoured.
 	Program string
 	// ConnectTimeout bounds one attempt from the first packet to the login,
-	// time spent waiting for a person excluded. 0 means 20 s.
+	// time spent waiting for a person excluded. 0 means ConnectTimeout of the
+	// configuration, and 20 s where that has none.
 	ConnectTimeout time.Duration
 	// IPv4 and IPv6 restrict the address family when exactly one is set.
 	IPv4, IPv6 bool

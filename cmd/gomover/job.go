@@ -124,7 +124,11 @@ func loginOptions(env Env, o *Options, j *mover.Job) error {
 	}
 	j.Login = sshboot.Options{
 		Home: env.Home, LocalUser: name, LookupEnv: env.LookupEnv, Identities: o.SSH.Identities, Jump: o.SSH.Jump, Extra: o.SSH.Raw,
-		AgentSocket: env.Getenv("SSH_AUTH_SOCK"), Program: o.SSH.Program, ConnectTimeout: o.SSH.ConnectTimeout, IPv4: j.IPv4, IPv6: j.IPv6,
+		AgentSocket: env.Getenv("SSH_AUTH_SOCK"), Program: o.SSH.Program, IPv4: j.IPv4, IPv6: j.IPv6,
+	}
+	// The default is weaker than ssh_config; sshboot has the same one.
+	if _, given := o.Set["connect-timeout"]; given {
+		j.Login.ConnectTimeout = o.SSH.ConnectTimeout
 	}
 	if o.SSH.ConfigFile != "" {
 		j.Login.ConfigFiles = []string{o.SSH.ConfigFile}

@@ -116,7 +116,7 @@ var sshTable = []option{
 	{name: "agent-keep", kind: kindFlag, def: "on", group: groupSSH,
 		help: "leave the uploaded agent for next time", store: flagAt(func(o *Options) *bool { return &o.SSH.AgentKeep })},
 	{name: "connect-timeout", kind: kindValue, arg: "DUR", def: "20s", group: groupSSH,
-		help: "for each attempt to reach a host", store: durationAbove(func(o *Options) *time.Duration { return &o.SSH.ConnectTimeout })},
+		help: "for each attempt to reach a host; ssh_config may set it too", store: durationAbove(func(o *Options) *time.Duration { return &o.SSH.ConnectTimeout })},
 }
 
 var safetyTable = []option{

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gomover/gomover/mover"
 )
 
 func TestOptionTable(t *testing.T) {
@@ -234,6 +236,33 @@ func TestLaterAndForeignOptionsAreRefused(t *testing.T) {
 			if r.code != exitUsage || !strings.Contains(r.errOut, "not available yet") {
 				t.Errorf("%s: got [%d] %q", envName(p.name), r.code, r.errOut)
 			}
+		}
+	}
+}
+
+// TestConnectTimeoutIsGiven: only what somebody asked for may win over
+// ssh_config.
+func TestConnectTimeoutIsGiven(t *testing.T) {
+	for _, c := range []struct {
+		vars map[string]string
+		args []string
+		want time.Duration
+	}{
+		{nil, nil, 0},
+		{nil, []string{"--connect-timeout=20s"}, 20 * time.Second},
+		{map[string]string{"GOMOVER_CONNECT_TIMEOUT": "3s"}, nil, 3 * time.Second},
+	} {
+		r := run(c.vars, someFiles, append(c.args, "f", "h:")...)
+		if r.code != 0 {
+			t.Fatal(r.errOut)
+		}
+		var j mover.Job
+		env := Env{LookupEnv: func(string) (string, bool) { return "", false }}
+		if err := loginOptions(env, r.o, &j); err != nil {
+			t.Fatal(err)
+		}
+		if j.Login.ConnectTimeout != c.want {
+			t.Errorf("%v %q: got %v, want %v", c.vars, c.args, j.Login.ConnectTimeout, c.want)
 		}
 	}
 }
