@@ -59,7 +59,37 @@ func newWire(conn net.Conn, _ int) wire {
 	w := &raw{rc: rc}
 	w.r.lowat = 1
 	w.onWrite, w.onRead = w.writeSome, w.readSome
+	w.makeRoom()
 	return w
+}
+
+// Constants of our choice.
+const (
+	// farRTT is the round trip from which a stream gets room for more than what
+	// the kernel grants a new connection.
+	farRTT = 2 * time.Millisecond
+	// farRoom is the receive window, in bytes, that it may then grow to at once:
+	// what one stream can carry is this much a round trip.
+	farRoom = 4 << 20
+)
+
+// makeRoom lifts the limit of the receive window of a stream over a long path.
+// The kernel's own tuning starts at 64 KiB and follows what the program has read
+// some round trips later, which slows a sender down that doubles its rate each
+// round trip. SO_RCVBUF would be bounded by net.core.rmem_max and end the tuning;
+// asking for a wake-up at farRoom bytes, and taking that back, makes the kernel
+// provide for them (tcp_set_rcvlowat) up to half of net.ipv4.tcp_rmem, and leaves
+// the tuning on. Memory is only taken for what really waits to be read.
+func (w *raw) makeRoom() {
+	ti, _ := w.tcpInfo()
+	if ti == nil || time.Duration(ti.Rtt)*time.Microsecond < farRTT {
+		return
+	}
+	// Refused, the stream is slower to start.
+	_ = w.rc.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, farRoom)
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, 1)
+	})
 }
 
 func (w *raw) write(b []byte) error {
