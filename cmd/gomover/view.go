@@ -169,19 +169,24 @@ func viewBinary(n int64) string {
 	return strconv.FormatInt(n, 10) + " B"
 }
 
-// viewMillis gives a round trip: 0.12 ms, 8.4 ms, 88 ms.
+// viewMillis gives a round trip with two significant digits, or all before the
+// point: 0.05 ms, 0.12 ms, 8.4 ms, 88 ms. The least is 0.001 ms; 0 is not known.
 func viewMillis(ms float64) string {
-	if math.IsNaN(ms) || math.IsInf(ms, 0) || ms < 0 {
+	if math.IsNaN(ms) || math.IsInf(ms, 0) || ms <= 0 {
 		return "unknown"
 	}
-	decimals := 0
+	text := ""
 	switch {
-	case ms < 1:
-		decimals = 2
-	case ms < 10:
-		decimals = 1
+	case ms < 0.0995:
+		text = strings.TrimSuffix(strconv.FormatFloat(max(ms, 0.001), 'f', 3, 64), "0")
+	case ms < 0.995:
+		text = strconv.FormatFloat(ms, 'f', 2, 64)
+	case ms < 9.95:
+		text = strconv.FormatFloat(ms, 'f', 1, 64)
+	default:
+		text = strconv.FormatFloat(ms, 'f', 0, 64)
 	}
-	return strconv.FormatFloat(ms, 'f', decimals, 64) + " ms"
+	return text + " ms"
 }
 
 // viewLeft gives a time left and its range in the same unit: "14 min", "12-17".

@@ -92,7 +92,15 @@ func TestViewNumbers(t *testing.T) {
 		{viewBinary(1000), "1000 B"},
 		{viewMillis(88.13), "88 ms"},
 		{viewMillis(8.44), "8.4 ms"},
+		{viewMillis(100), "100 ms"},
+		{viewMillis(9.96), "10 ms"},
+		{viewMillis(0.996), "1.0 ms"},
 		{viewMillis(0.118), "0.12 ms"},
+		{viewMillis(0.0524), "0.052 ms"},
+		{viewMillis(0.05), "0.05 ms"},
+		{viewMillis(0.004), "0.004 ms"},
+		{viewMillis(0.0001), "0.001 ms"},
+		{viewMillis(0), "unknown"},
 		{viewMillis(math.NaN()), "unknown"},
 	} {
 		if c.got != c.want {
