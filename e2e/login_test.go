@@ -13,6 +13,8 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
+
+	"github.com/gomover/gomover/wire"
 )
 
 // newFile is a world with a file f to push.
@@ -263,6 +265,18 @@ func TestAgentOption(t *testing.T) {
 	missing(t, filepath.Join(w.far, ".cache"))
 	r := w.run("-q", "--agent=/nowhere/gomover", "f", "far:h")
 	r.want(t, 8, "gomover: far: ", "/nowhere/gomover")
+
+	t.Log("# an agent of another time")
+	old := filepath.Join(w.far, "bin", "old")
+	write(t, old, "#!/bin/sh\nprintf 'GOMOVER-BOOT-%s hello 99.0 99 linux amd64 %s\\n' 5e1d0c7b9a42 token\nexec cat >/dev/null\n")
+	if err := os.Chmod(old, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(w.far, "g")); err != nil {
+		t.Fatal(err)
+	}
+	w.refused(8, fmt.Sprintf("gomover: far: agent speaks protocol 99, this program %d\n"+
+		"  hint: remove --agent to let gomover bring its own\n", wire.Version), "--agent="+old)
 }
 
 // TestUpload puts the program into its place once, and leaves nothing else.
