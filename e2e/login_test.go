@@ -312,5 +312,5 @@ func TestAddressForms(t *testing.T) {
 	holds(t, filepath.Join(w.far, "c"), content(60, 100000))
 	w.ok("f", "far:~/d")
 	holds(t, filepath.Join(w.far, "d"), content(60, 100000))
-	w.run("-q", "f", "far:2222:/d").want(t, 5, "gomover: far:2222:/d: no such directory: 2222:\n", "  hint: a port is given as -P 2222 or ssh://HOST:2222/PATH\n")
+	w.run("-q", "f", "far:2222:/d").want(t, 5, "gomover: far:2222:/d: no such directory: 2222:\n", "  hint: a port is given as -P 2222 or ssh://far:2222/d\n")
 }

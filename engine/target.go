@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/gomover/gomover/store"
@@ -108,9 +109,30 @@ func (t *Target) parent(p place) error {
 		missing = next
 	}
 	f := &wire.Fail{Class: wire.ClassDest, Text: t.Shown + ": no such directory: " + missing, Hints: []string{"to make missing directories: --mkpath"}}
-	// The port habit of other programs: host:2222:/path.
-	if digits, _, ok := strings.Cut(missing, ":"); ok && digits != "" && strings.Trim(digits, "0123456789") == "" {
-		f.Hints = []string{"a port is given as -P " + digits + " or ssh://HOST:" + digits + "/PATH"}
+	if hint := portHint(t.Shown, missing); hint != "" {
+		f.Hints = []string{hint}
 	}
 	return f
+}
+
+// portHint answers the port habit of other programs, host:2222:/path, when the
+// directory missing begins with what looks like a port. shown is what the user
+// wrote. "" when it is not that.
+func portHint(shown, missing string) string {
+	digits, _, ok := strings.Cut(missing, ":")
+	port, err := strconv.ParseUint(digits, 10, 16)
+	if !ok || err != nil || port == 0 {
+		return ""
+	}
+	host, rest, ok := strings.Cut(shown, ":"+digits+":")
+	if !ok || host == "" || strings.ContainsRune(host, '/') {
+		return ""
+	}
+	switch {
+	case strings.HasPrefix(rest, "~"):
+		rest = "/" + rest
+	case !strings.HasPrefix(rest, "/"):
+		rest = "/~/" + rest
+	}
+	return "a port is given as -P " + digits + " or ssh://" + host + ":" + digits + rest
 }
