@@ -63,3 +63,17 @@ func TestViewTune(t *testing.T) {
 		}
 	}
 }
+
+// TestPlanWithoutRTT: a round trip that was not measured is not spoken of.
+func TestPlanWithoutRTT(t *testing.T) {
+	p := events.Plan{Transport: "tcp", Streams: 2, WindowBytes: 1 << 20, Encrypt: "on"}
+	if got, want := strings.Join(viewPlanParts(p), ", "), "tcp x2, 1 MiB each, encrypted"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := plainPlan(p), "tcp x2 1MiB encrypt on"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := (viewStyle{}).explainWindow(p), "  windows: 1 MiB each"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
