@@ -516,19 +516,20 @@ func (s *Source) keepStreams(ctx context.Context) {
 	}
 	own := x.ownWay
 	x.mu.Unlock()
-	dial := "target"
+	plan := events.Plan{Transport: "tcp", Streams: set.Streams, BlockBytes: s.opts.BlockSizeFor(0), Dial: "target", CC: set.CC,
+		RTTms: msOf(s.facts(st).RTT), Encrypt: s.paths.Seal.String(), Reason: set.Reason, Alternatives: []events.Alternative{}}
 	if own {
-		dial = "source"
+		plan.Dial = "source"
 	}
-	transport, cc := "tcp", set.CC
 	if s.paths.Local {
-		transport = "local"
-	} else if cc == "" {
-		cc = st.CC
+		plan.Transport, plan.Dial, plan.Encrypt = "local", "", ""
+	} else {
+		if plan.CC == "" {
+			plan.CC = st.CC
+		}
+		plan.Alternatives = append(plan.Alternatives, events.Alternative{Transport: "ssh", PredictedBps: inbandRate(s.facts(st).RTT), Reason: "one window for all, twice sealed"})
 	}
-	s.emit(events.Plan{Transport: transport, Streams: set.Streams, BlockBytes: s.opts.BlockSizeFor(0), Dial: dial, CC: cc,
-		RTTms: msOf(s.facts(st).RTT), Encrypt: s.paths.Seal.String(), Reason: set.Reason,
-		Alternatives: []events.Alternative{{Transport: "ssh", PredictedBps: inbandRate(s.facts(st).RTT), Reason: "one window for all, twice sealed"}}})
+	s.emit(plan)
 
 	backoff, retryAt := 100*time.Millisecond, time.Time{}
 	var none time.Time // since when no stream is left
