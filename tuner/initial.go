@@ -32,8 +32,8 @@ const farRTT = 2 * time.Millisecond
 
 // farStreams is how many streams a far path gets. Ours: twelve kernel buffers of
 // the usual 4 MiB hold 4 Gbit/s at 100 ms, and starting together they find the
-// rate three to four round trips sooner than one does. More than sixteen gained
-// nothing more at 1 Gbit/s and 100 ms (docs/performance.md).
+// rate three to four round trips sooner than one does. At 1 Gbit/s and 100 ms 8 to
+// 32 were alike (docs/performance.md).
 const farStreams = 12
 
 // Initial decides the settings to start with.

@@ -20,7 +20,8 @@ type CCSample struct {
 // A control that takes every loss for a full queue, as Reno and CUBIC do, falls
 // far below the link's rate when packets get lost at random, while bbr does not
 // mind; where losses do come from a full queue, several bbr streams push each
-// other into far more of them and are slower than CUBIC. The round trip tells
+// other into far more of them: a third of all segments sent again, at about the
+// same rate (docs/performance.md). The round trip tells
 // which it is: with a full queue it is long, and a loss while the queue is empty
 // is none of congestion's. The rule of Biaz and Vaidya ("Is the round-trip time
 // correlated with the number of packets in flight?", 2003) in its simplest form.
