@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -182,13 +183,18 @@ func (t *trial) run(ctx context.Context) error {
 	look := t.watchName()
 	defer func() { look() }()
 	first, second := t.draw()
-	if err := t.killed(ctx, first); err != nil {
-		return err
-	}
-	if t.when == inResume {
-		if err := t.killed(ctx, second); err != nil {
-			return err
+	switch {
+	case t.when == inResume && t.who == killFar: // the command resumes by itself
+		err = t.killed(ctx, first, second)
+	case t.when == inResume:
+		if err = t.killed(ctx, first); err == nil {
+			err = t.killed(ctx, second)
 		}
+	default:
+		err = t.killed(ctx, first)
+	}
+	if err != nil {
+		return err
 	}
 	again, err := t.start(ctx)
 	if err != nil {
@@ -235,15 +241,46 @@ func (t *trial) draw() (first, second time.Duration) {
 	return uniform(t.login, t.whole), 0
 }
 
-// killed starts a run and kills its victims at the given time.
-func (t *trial) killed(ctx context.Context, at time.Duration) error {
+// killed starts a run and kills its victims at the given times: the first is
+// counted since the start, each further one since the far end of a run that healed
+// itself is there again, as if that run had just logged in.
+func (t *trial) killed(ctx context.Context, at ...time.Duration) error {
 	r, err := t.start(ctx)
 	if err != nil {
 		return err
 	}
-	if err := wait(ctx, at-time.Since(r.began)); err != nil {
-		return err
+	began := r.began
+	var dead []int
+	for i, after := range at {
+		if i > 0 {
+			for !r.ended() && len(t.victims(dead)) == 0 && ctx.Err() == nil {
+				time.Sleep(time.Millisecond)
+			}
+			began = time.Now().Add(-t.login)
+		}
+		if err := wait(ctx, after-time.Since(began)); err != nil {
+			return err
+		}
+		pids := t.victims(dead)
+		if r.ended() || len(pids) == 0 {
+			err := r.wait()
+			if err == nil {
+				err = errTooLate
+			}
+			return errors.Join(err, t.g.settle(ctx))
+		}
+		for _, pid := range pids {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+		dead = append(dead, pids...)
+		t.kills++
 	}
+	t.selfDone = r.wait() == nil
+	return ctx.Err()
+}
+
+// victims are the processes to kill that have not been killed yet.
+func (t *trial) victims(dead []int) []int {
 	var pids []int
 	if t.who != killFar {
 		pids = append(pids, t.g.near.movers()...)
@@ -251,19 +288,7 @@ func (t *trial) killed(ctx context.Context, at time.Duration) error {
 	if t.who != killNear {
 		pids = append(pids, t.g.far.movers()...)
 	}
-	if r.ended() || len(pids) == 0 {
-		err := r.wait()
-		if err == nil {
-			err = errTooLate
-		}
-		return errors.Join(err, t.g.settle(ctx))
-	}
-	for _, pid := range pids {
-		syscall.Kill(pid, syscall.SIGKILL)
-	}
-	t.kills++
-	t.selfDone = r.wait() == nil
-	return ctx.Err()
+	return slices.DeleteFunc(pids, func(pid int) bool { return slices.Contains(dead, pid) })
 }
 
 // running is a started command.
