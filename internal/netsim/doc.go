@@ -1,0 +1,17 @@
+// Package netsim is a simulated network: links that have a rate, a queue, a
+// delay and all that goes wrong on real ones, and what runs over them.
+//
+// A [Link] is one direction of a link as a calculation: a packet is offered at
+// a time, and the verdict says when it leaves the far end, or why it does not.
+// It has no goroutine and no clock of its own, so the same code serves
+// simulated time, the virtual time of a test's bubble, and an emulator that
+// moves real packets.
+//
+//	          cut?    full?              loss?            held back? twice? damaged?
+//	Offer -->--+-------+---> transmitter --+---> delay line ----+-----> verdict
+//	                 queue  (rate)               (delay, jitter)
+//
+// Randomness comes from a seed per link, made by [SeedFor] from the seed of the
+// run and the link's name. What a link decides depends on the packets offered
+// to it and on nothing else.
+package netsim
