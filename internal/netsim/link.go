@@ -247,7 +247,7 @@ func (l *Link) enqueue(now time.Duration, size int) bool {
 	wait, waiting := l.busy-now, int64(0)
 	if wait > 0 {
 		waiting = l.QueueBytes(now)
-		if l.params.Queue.full(wait, waiting+int64(size)) {
+		if full(l.params.Queue, wait, waiting+int64(size)) {
 			return false
 		}
 	} else if wait < 0 {

@@ -46,7 +46,7 @@ func TestRateIsExact(t *testing.T) {
 		rate units.Rate
 		size int
 	}{{mbit(1), 1500}, {mbit(100), 1500}, {mbit(997), 1499}, {1e11, 40}, {333, 7}, {1e12, 1}} {
-		l := mustLink(t, 1, Params{Rate: c.rate, Queue: Limit{Bytes: maxQueueBytes}, Delay: time.Second})
+		l := mustLink(t, 1, Params{Rate: c.rate, Queue: Limit{Bytes: 1 << 40}, Delay: time.Second})
 		const n = 3000
 		var v Verdict
 		for range n {
@@ -235,7 +235,7 @@ func TestSet(t *testing.T) {
 func TestValidate(t *testing.T) {
 	for _, p := range []Params{
 		{Loss: -0.1}, {Loss: 1.1}, {Loss: math.NaN()}, {Burst: GilbertElliott{Exit: 2}}, {Corrupt: 2}, {Mangle: 2}, {Reorder: 2},
-		{Duplicate: 2}, {Rate: -1}, {Rate: maxRate + 1}, {Cross: -1}, {Delay: -1}, {Delay: 2 * maxDelay}, {Jitter: -1},
+		{Duplicate: 2}, {Rate: -1}, {Rate: 1e12 + 1}, {Cross: -1}, {Delay: -1}, {Delay: 2 * maxDelay}, {Jitter: -1},
 		{Queue: Limit{Bytes: -1}}, {Queue: Limit{Time: -1}}, {LossBlock: -1},
 	} {
 		if _, err := NewLink(1, p); err == nil {

@@ -9,51 +9,70 @@ import (
 	"github.com/gomover/gomover/internal/units"
 )
 
-// DefaultQueue is the time that packets may wait in a queue if nothing else was
-// said: about one long round trip, as routers are often set up.
+// DefaultQueue is the queue of a link of which none is named, as a time. Unit:
+// time. Ours: a bandwidth-delay product of a long path, as routers are often
+// set up.
 const DefaultQueue = 100 * time.Millisecond
 
-// Bounds of what a link may be set to. They are ours: generous for any network,
-// small enough that sums of them do not overflow.
+// Bounds of what Validate accepts, so that no sum of times can overflow.
 const (
-	maxRate  = units.Rate(1e12 / 8) // 1 Tbit/s
-	maxDelay = 10 * time.Minute
-	maxQueue = int64(16 << 30) // bytes
+	maxDelay      = time.Hour        // also of what a queue holds, whatever its bytes
+	maxRate       = units.Rate(1e12) // bytes per second
+	maxQueueBytes = int64(1) << 40
 )
 
-// Link holds the settings of one direction of a link: a drop-tail queue, a
-// transmitter, and a delay line, in this order. The zero value with any queue is
-// a perfect link. In comments, the key in JSON and in assignments.
-type Link struct {
-	Rate      units.Rate    // "rate": bytes of IP packets per second, written as bits (50mbit); 0 is unlimited
-	Queue     Queue         // "queue": 100ms or 12.5MB
-	Delay     time.Duration // "delay": one way
-	Jitter    time.Duration // "jitter": standard deviation of the delay; does not reorder
-	Loss      float64       // "loss": probability per packet, 0.01 or 1%
-	Burst     Burst         // "burst": enter,exit,loss
-	Corrupt   float64       // "corrupt": probability that a bit is flipped, which checksums notice
-	Mangle    float64       // "mangle": probability of damage that Internet checksums do not notice
-	Reorder   float64       // "reorder": probability that a packet is held back while others pass
-	Duplicate float64       // "duplicate": probability that a packet comes twice
-	Cross     units.Rate    // "cross": bytes per second of background traffic, which does not yield; written as bits
-	Cut       bool          // "cut": everything is dropped
+// Limit bounds a drop-tail queue: to Bytes, the packet being sent included, or
+// if that is zero to a wait of Time until a packet's first bit is sent. The zero
+// Limit means DefaultQueue; a queue that holds nothing is Limit{Bytes: 1}, since
+// an idle transmitter takes a packet of any size.
+type Limit struct {
+	Bytes int64
+	Time  time.Duration
 }
 
-// Queue limits what waits for the transmitter of a link.
-type Queue struct {
-	Bytes int64         // limit in bytes; if 0, Time counts
-	Time  time.Duration // longest wait; 0 with Bytes 0 means that nothing waits
-}
-
-// Burst is the Gilbert-Elliott model of loss in bursts: probabilities per packet
-// to enter the bad state, to leave it, and to be lost in it. Enter 0 is off.
-type Burst struct {
+// GilbertElliott describes bursts of loss: per packet the probability to enter
+// the bad state, to exit it, and to be lost in it. All in 0..1.
+//
+// A burst of bad packets is 1/Exit long on average, and the whole loss is
+// Loss * Enter/(Enter+Exit). The zero value has no bursts.
+type GilbertElliott struct {
 	Enter, Exit, Loss float64
 }
 
-// Default gives the settings of a link of which nothing is said: perfect, with a
-// queue of [DefaultQueue] for the case that it gets a rate.
-func Default() Link { return Link{Queue: Queue{Time: DefaultQueue}} }
+// Link holds the settings of one direction of a link: a drop-tail queue, a
+// transmitter, and a delay line, in this order. The zero value is a perfect
+// link and the default. Probabilities are per packet, in 0..1, and drawn
+// independently. Each comment begins with the key in JSON and in assignments.
+type Link struct {
+	// "rate", written in bits (50mbit): the transmitter's, in bytes of packets
+	// (headers included) per second; 0 is unlimited, and there is then no queue.
+	Rate units.Rate
+	// "queue", 100ms or 12.5MB.
+	Queue Limit
+	// "delay" of the line, one way; "jitter" is the standard deviation of a
+	// Gaussian with some 10 ms of memory on top. The two together are never
+	// less than nothing, and they never reorder.
+	Delay, Jitter time.Duration
+	// "loss", 0.01 or 1%: to be lost behind the transmitter. With LossBlock
+	// above 0, which has no key, it is the exact share of each block of so
+	// many packets: at 0.01 and 100, one packet of each hundred.
+	Loss      float64
+	LossBlock int64
+	// "burst", written as enter,exit,loss.
+	Burst GilbertElliott
+	// "corrupt": that a bit is flipped, so that a receiver's checksum fails;
+	// "mangle": that bits are swapped so that it does not.
+	Corrupt, Mangle float64
+	// "reorder": to be held back by up to 2 ms while later packets pass;
+	// "duplicate": to arrive twice.
+	Reorder, Duplicate float64
+	// "cross", written in bits: background traffic in bytes per second, which
+	// does not yield. 1500-byte packets with exponential gaps take their place
+	// in the queue and are then forgotten. Without a rate it does nothing.
+	Cross units.Rate
+	// "cut": everything that is offered is dropped; what is on the line arrives.
+	Cut bool
+}
 
 // Set changes one setting, as in KEY=VALUE. Errors name the key; the link is then
 // unchanged.
@@ -100,32 +119,39 @@ func (l *Link) set(key, value string) (err error) {
 	return err
 }
 
-// Validate tells what is out of bounds, for a Link that was not parsed.
-func (l *Link) Validate() error {
-	for _, r := range []units.Rate{l.Rate, l.Cross} {
-		if r < 0 || r > maxRate {
-			return fmt.Errorf("rate of %d bytes per second is not within 0 and %d", r, maxRate)
+// Validate tells what is wrong with the settings: a probability outside 0..1, a
+// negative value, or one beyond an hour, 1e12 bytes per second, or a TiB.
+func (l Link) Validate() error {
+	for _, x := range []struct {
+		name string
+		v    float64
+	}{
+		{"loss", l.Loss}, {"burst enter", l.Burst.Enter}, {"burst exit", l.Burst.Exit}, {"burst loss", l.Burst.Loss},
+		{"corrupt", l.Corrupt}, {"mangle", l.Mangle}, {"reorder", l.Reorder}, {"duplicate", l.Duplicate},
+	} {
+		if !(x.v >= 0 && x.v <= 1) { // not a number fails, too
+			return fmt.Errorf("link parameter %s: %g is not a probability", x.name, x.v)
 		}
 	}
-	for _, d := range []time.Duration{l.Queue.Time, l.Delay, l.Jitter} {
-		if d < 0 || d > maxDelay {
-			return fmt.Errorf("time of %v is not within 0 and %v", d, maxDelay)
-		}
-	}
-	if l.Queue.Bytes < 0 || l.Queue.Bytes > maxQueue {
-		return fmt.Errorf("queue of %d bytes is not within 0 and %d", l.Queue.Bytes, maxQueue)
-	}
-	for _, p := range []float64{l.Loss, l.Burst.Enter, l.Burst.Exit, l.Burst.Loss, l.Corrupt, l.Mangle, l.Reorder, l.Duplicate} {
-		if !(p >= 0 && p <= 1) { // so that NaN is refused, too
-			return fmt.Errorf("%g is not a probability", p)
+	for _, x := range []struct {
+		name   string
+		v, max int64
+	}{
+		{"rate", int64(l.Rate), int64(maxRate)}, {"cross", int64(l.Cross), int64(maxRate)},
+		{"queue bytes", l.Queue.Bytes, maxQueueBytes}, {"queue time", int64(l.Queue.Time), int64(maxDelay)},
+		{"delay", int64(l.Delay), int64(maxDelay)}, {"jitter", int64(l.Jitter), int64(maxDelay)},
+		{"loss block", l.LossBlock, 1e9},
+	} {
+		if x.v < 0 || x.v > x.max {
+			return fmt.Errorf("link parameter %s: %d is not in 0..%d", x.name, x.v, x.max)
 		}
 	}
 	return nil
 }
 
 // Settings gives the pairs of key and value, in the order of the fields, that
-// turn [Default] into this link.
-func (l *Link) Settings() [][2]string {
+// make this link of the zero value.
+func (l Link) Settings() [][2]string {
 	var s [][2]string
 	add := func(key, value string, differs bool) {
 		if differs {
@@ -133,11 +159,11 @@ func (l *Link) Settings() [][2]string {
 		}
 	}
 	add("rate", formatRate(l.Rate), l.Rate != 0)
-	add("queue", l.Queue.String(), l.Queue != Default().Queue)
+	add("queue", l.Queue.String(), l.Queue != Limit{})
 	add("delay", l.Delay.String(), l.Delay != 0)
 	add("jitter", l.Jitter.String(), l.Jitter != 0)
 	add("loss", formatShare(l.Loss), l.Loss != 0)
-	add("burst", l.Burst.String(), l.Burst != Burst{})
+	add("burst", l.Burst.String(), l.Burst != GilbertElliott{})
 	add("corrupt", formatShare(l.Corrupt), l.Corrupt != 0)
 	add("mangle", formatShare(l.Mangle), l.Mangle != 0)
 	add("reorder", formatShare(l.Reorder), l.Reorder != 0)
@@ -148,7 +174,7 @@ func (l *Link) Settings() [][2]string {
 }
 
 // String gives the settings that differ from the default as KEY=VALUE words.
-func (l *Link) String() string {
+func (l Link) String() string {
 	var words []string
 	for _, s := range l.Settings() {
 		words = append(words, s[0]+"="+s[1])
@@ -157,14 +183,17 @@ func (l *Link) String() string {
 }
 
 // String gives the limit as it is written in a topology.
-func (q Queue) String() string {
+func (q Limit) String() string {
 	if q.Bytes > 0 {
 		return strconv.FormatInt(q.Bytes, 10) + "B"
 	}
-	return q.Time.String()
+	if q.Time > 0 {
+		return q.Time.String()
+	}
+	return DefaultQueue.String()
 }
 
 // String gives the model as it is written in a topology.
-func (b Burst) String() string {
+func (b GilbertElliott) String() string {
 	return formatShare(b.Enter) + "," + formatShare(b.Exit) + "," + formatShare(b.Loss)
 }

@@ -169,7 +169,7 @@ func readHost(v any) (Host, error) {
 	if !ok {
 		return Host{}, errors.New(": is not an object")
 	}
-	h := Host{Up: Default(), Down: Default()}
+	var h Host
 	// What is said of both directions comes first, wherever it stands.
 	for _, m := range obj {
 		if m.key != "link" {
@@ -221,7 +221,7 @@ func readPath(v any, hosts map[string]int) (Path, error) {
 	if !ok {
 		return Path{}, errors.New(": is not an object")
 	}
-	p := Path{From: -1, To: -1, Link: Default()}
+	p := Path{From: -1, To: -1}
 	var rest object
 	for _, m := range obj {
 		end := &p.From

@@ -130,7 +130,7 @@ func (t *Topology) Set(words []string) ([]LinkID, error) {
 		return nil, errors.New("want LINK... KEY=VALUE...")
 	}
 	// Whether a value fits does not depend on the link, so one trial is enough.
-	trial := Default()
+	var trial Link
 	for _, s := range settings {
 		if err := trial.Set(s[0], s[1]); err != nil {
 			return nil, err
@@ -138,7 +138,7 @@ func (t *Topology) Set(words []string) ([]LinkID, error) {
 	}
 	for _, id := range ids {
 		if id.Kind == Pair && t.Link(id) == nil {
-			t.Paths = append(t.Paths, Path{From: id.Host, To: id.To, Link: Default()})
+			t.Paths = append(t.Paths, Path{From: id.Host, To: id.To})
 		}
 		l := t.Link(id)
 		for _, s := range settings {

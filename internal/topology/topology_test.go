@@ -24,15 +24,15 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	up := Link{Rate: 1000, Queue: Queue{Bytes: 12_500_000}, Delay: 25 * time.Millisecond, Cut: true}
-	down := Link{Rate: 125_000_000, Queue: Queue{Bytes: 12_500_000}, Delay: 25 * time.Millisecond}
+	up := Link{Rate: 1000, Queue: Limit{Bytes: 12_500_000}, Delay: 25 * time.Millisecond, Cut: true}
+	down := Link{Rate: 125_000_000, Queue: Limit{Bytes: 12_500_000}, Delay: 25 * time.Millisecond}
 	want := &Topology{MTU: 9000, CC: "bbr", Seed: math.MaxUint64, Quantum: 50 * time.Microsecond, MinTTL: 2,
 		Hosts: []Host{
 			{Name: "h0", Multicast: true, Up: up, Down: down},
-			{Name: "h-1", NIC: 1_250_000_000, Up: Default(), Down: Link{Queue: Queue{Bytes: 3000}, Jitter: time.Millisecond,
-				Loss: 0.001, Burst: Burst{0.01, 0.25, 1}, Corrupt: 0.02, Mangle: 0.5, Reorder: 1, Duplicate: 0.001, Cross: 2_500_000}},
+			{Name: "h-1", NIC: 1_250_000_000, Down: Link{Queue: Limit{Bytes: 3000}, Jitter: time.Millisecond,
+				Loss: 0.001, Burst: GilbertElliott{0.01, 0.25, 1}, Corrupt: 0.02, Mangle: 0.5, Reorder: 1, Duplicate: 0.001, Cross: 2_500_000}},
 		},
-		Paths: []Path{{From: 1, To: 0, Link: Link{Delay: 1500 * time.Millisecond, Queue: Queue{Time: 20 * time.Millisecond}}}},
+		Paths: []Path{{From: 1, To: 0, Link: Link{Delay: 1500 * time.Millisecond, Queue: Limit{Time: 20 * time.Millisecond}}}},
 	}
 	if !reflect.DeepEqual(top, want) {
 		t.Errorf("got  %+v\nwant %+v", top, want)
@@ -45,11 +45,11 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := New()
-	want.Hosts = []Host{{Name: "a", Up: Default(), Down: Default()}}
+	want.Hosts = []Host{{Name: "a"}}
 	if !reflect.DeepEqual(top, want) {
 		t.Errorf("got %+v, want %+v", top, want)
 	}
-	if top.MTU != 1500 || top.CC != "cubic" || top.Seed != 1 || top.Quantum != 100*time.Microsecond || top.Hosts[0].Up.Queue.Time != 100*time.Millisecond {
+	if top.MTU != 1500 || top.CC != "cubic" || top.Seed != 1 || top.Quantum != 100*time.Microsecond {
 		t.Errorf("defaults are %+v", top)
 	}
 }
@@ -90,15 +90,15 @@ func TestRefused(t *testing.T) {
 		host(`, "link": {"rat": 5}`):                                      "hosts[1].link.rat: no such setting of a link",
 		host(`, "up": {"rate": "5foo"}`):                                  `hosts[1].up.rate: 5foo: unknown unit "foo"`,
 		host(`, "up": {"rate": "8"}, "down": {"rate": "-5"}`):             "hosts[1].down.rate: ",
-		host(`, "up": {"rate": "2tbit"}`):                                 "hosts[1].up.rate: 2tbit is more",
+		host(`, "up": {"rate": "9tbit"}`):                                 "hosts[1].up.rate: 9tbit is more",
 		host(`, "up": {"rate": ""}`):                                      "hosts[1].up.rate: ",
 		host(`, "up": {"rate": [1]}`):                                     "hosts[1].up.rate: is neither",
 		host(`, "up": {"rate": null}`):                                    "hosts[1].up.rate: is neither",
 		host(`, "up": {"queue": "much"}`):                                 "hosts[1].up.queue: ",
-		host(`, "up": {"queue": "1TB"}`):                                  "hosts[1].up.queue: ",
-		host(`, "up": {"queue": "1h"}`):                                   "hosts[1].up.queue: ",
+		host(`, "up": {"queue": "2TB"}`):                                  "hosts[1].up.queue: ",
+		host(`, "up": {"queue": "2h"}`):                                   "hosts[1].up.queue: ",
 		host(`, "up": {"delay": 25}`):                                     "hosts[1].up.delay: ",
-		host(`, "up": {"delay": "1h"}`):                                   "hosts[1].up.delay: ",
+		host(`, "up": {"delay": "2h"}`):                                   "hosts[1].up.delay: ",
 		host(`, "up": {"jitter": "-1ms"}`):                                "hosts[1].up.jitter: ",
 		host(`, "up": {"loss": 1.1}`):                                     "hosts[1].up.loss: ",
 		host(`, "up": {"loss": "101%"}`):                                  "hosts[1].up.loss: ",
@@ -129,7 +129,7 @@ func TestRefused(t *testing.T) {
 func TestSelect(t *testing.T) {
 	top := New()
 	for _, n := range []string{"h0", "h1", "h2"} {
-		top.Hosts = append(top.Hosts, Host{Name: n, Up: Default(), Down: Default()})
+		top.Hosts = append(top.Hosts, Host{Name: n})
 	}
 	for word, want := range map[string]string{
 		"h1.up": "h1.up", "h1.down": "h1.down", "h1": "h1.up h1.down", "all.down": "h0.down h1.down h2.down",
@@ -266,7 +266,7 @@ func FuzzSet(f *testing.F) {
 	f.Add("all h0:h1 burst=0.1,0.2,0.3 queue=12.5MB cut=true")
 	f.Fuzz(func(t *testing.T, line string) {
 		top := New()
-		top.Hosts = []Host{{Name: "h0", Up: Default(), Down: Default()}, {Name: "h1", Up: Default(), Down: Default()}}
+		top.Hosts = []Host{{Name: "h0"}, {Name: "h1"}}
 		ids, err := top.Set(strings.Fields(line))
 		if (err == nil) != (len(ids) > 0) {
 			t.Errorf("%q: %v, %v", line, ids, err)

@@ -31,27 +31,31 @@ func parseRate(text string) (units.Rate, error) {
 		return 0, err
 	}
 	if r > maxRate {
-		return 0, fmt.Errorf("%s is more than 1tbit", clip(text))
+		return 0, fmt.Errorf("%s is more than 8tbit", clip(text))
 	}
 	return r, nil
 }
 
-// parseQueue reads a time (100ms) or a size (12.5MB, or a number of bytes).
-func parseQueue(text string) (Queue, error) {
+// parseQueue reads a time (100ms) or a size (12.5MB, or a number of bytes). Of 0,
+// nothing waits.
+func parseQueue(text string) (Limit, error) {
 	if d, err := units.ParseDuration(text); err == nil {
-		if d > maxDelay {
-			return Queue{}, fmt.Errorf("%s is more than %v", clip(text), maxDelay)
+		if d == 0 {
+			return Limit{Bytes: 1}, nil
 		}
-		return Queue{Time: d}, nil
+		if d > maxDelay {
+			return Limit{}, fmt.Errorf("%s is more than %v", clip(text), maxDelay)
+		}
+		return Limit{Time: d}, nil
 	}
 	n, err := units.ParseSize(text)
 	if err != nil {
-		return Queue{}, fmt.Errorf("%q is neither a time such as 100ms nor a size such as 12.5MB", clip(text))
+		return Limit{}, fmt.Errorf("%q is neither a time such as 100ms nor a size such as 12.5MB", clip(text))
 	}
-	if n > maxQueue {
-		return Queue{}, fmt.Errorf("%s is more than %d bytes", clip(text), maxQueue)
+	if n > maxQueueBytes {
+		return Limit{}, fmt.Errorf("%s is more than %d bytes", clip(text), maxQueueBytes)
 	}
-	return Queue{Bytes: n}, nil
+	return Limit{Bytes: max(n, 1)}, nil
 }
 
 func parseDelay(text string) (time.Duration, error) {
@@ -79,17 +83,17 @@ func parseShare(text string) (float64, error) {
 }
 
 // parseBurst reads enter[,exit[,loss]]; what is left out is 1.
-func parseBurst(text string) (Burst, error) {
-	b := Burst{Exit: 1, Loss: 1}
+func parseBurst(text string) (GilbertElliott, error) {
+	b := GilbertElliott{Exit: 1, Loss: 1}
 	fields := []*float64{&b.Enter, &b.Exit, &b.Loss}
 	parts := strings.SplitN(text, ",", len(fields)+1)
 	if len(parts) > len(fields) {
-		return Burst{}, fmt.Errorf("%q has more than three parts", clip(text))
+		return GilbertElliott{}, fmt.Errorf("%q has more than three parts", clip(text))
 	}
 	for i, part := range parts {
 		p, err := parseShare(part)
 		if err != nil {
-			return Burst{}, err
+			return GilbertElliott{}, err
 		}
 		*fields[i] = p
 	}
