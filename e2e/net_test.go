@@ -66,12 +66,6 @@ func (s *space) filter(rules ...string) {
 	}
 }
 
-// open removes all rules.
-func (s *space) open() {
-	s.t.Helper()
-	s.run("nft delete table inet t")
-}
-
 // newCable is a world whose user and far host are namespaces joined by a cable:
 // 10.77.0.1 and 10.77.0.2.
 func newCable(t *testing.T) (w *world, near, far *space) {

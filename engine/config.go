@@ -66,13 +66,6 @@ func (o *Options) BlockSizeFor(size int64) int64 {
 	return bs
 }
 
-func (o *Options) memory() int64 {
-	if o.Memory > 0 {
-		return o.Memory
-	}
-	return 128 << 20
-}
-
 func (o *Options) stall() time.Duration {
 	if o.StallMs > 0 {
 		return time.Duration(o.StallMs) * time.Millisecond

@@ -72,11 +72,10 @@ type sched struct {
 	queue     []*srcFile // with blocks to hand out; the first is drawn from
 	retry     []slice
 	flights   map[uint32]*lane
-	unconf    int64 // payload bytes in flights
-	window    int64 // most of unconf
-	wanted    int64 // payload bytes not yet handed out, retry included
-	closed    error // set: next returns it
-	drained   func()
+	unconf    int64             // payload bytes in flights
+	window    int64             // most of unconf
+	wanted    int64             // payload bytes not yet handed out, retry included
+	closed    error             // set: next returns it
 	confBytes int64             // payload bytes confirmed
 	open      map[*srcFile]bool // whose file is set
 }

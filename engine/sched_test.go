@@ -19,7 +19,6 @@ type part struct {
 type flying struct {
 	parts []part
 	vouch bool // its frame says that the file did not change
-	size  int
 }
 
 // schedModel does to a sched what streams and a sink do, and keeps book of where

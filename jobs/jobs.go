@@ -83,6 +83,6 @@ func Acquire(dir, id string, wait time.Duration) (*Lock, error) {
 
 // Release gives the lock back and removes its file.
 func (l *Lock) Release() {
-	os.Remove(l.f.Name())
+	_ = os.Remove(l.f.Name())
 	l.f.Close()
 }

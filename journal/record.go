@@ -17,8 +17,6 @@ const (
 	hashLen     = 32 // bytes of a block's hash
 	runLen      = 12 // bytes before a run's hashes
 
-	// maxHeader bounds a header's payload: fixed part, hash name, file name.
-	maxHeader = headerFixed + 2 + maxHashName + 2 + maxName
 	// maxPayload bounds any payload, so that a reader's memory is bounded.
 	//
 	// Unit: bytes.

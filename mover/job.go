@@ -128,13 +128,6 @@ type Report struct {
 	Started bool // both ends have met: data may have moved, a repeat resumes
 }
 
-func (j *Job) shownSources() (l []string) {
-	for i := range j.Sources {
-		l = append(l, j.Sources[i].Shown)
-	}
-	return l
-}
-
 // expandHome expands ~ and ~user at the start of a path at the agent.
 func expandHome(p string, home func(user string) (string, error)) (string, error) {
 	if !strings.HasPrefix(p, "~") {

@@ -206,27 +206,25 @@ func onceDenied(warn func(string)) func(string, error) {
 
 // recvKind receives one message of kind k into v; a KindFail is the error.
 func recvKind(l engine.Link, k wire.Kind, v any) error {
-	for {
-		msg, err := l.Recv()
-		if err != nil {
-			return wire.Failf(wire.ClassLost, "the connection ended before the far end was ready: %v", err)
-		}
-		got, body, err := wire.Split(msg)
-		if err != nil {
+	msg, err := l.Recv()
+	if err != nil {
+		return wire.Failf(wire.ClassLost, "the connection ended before the far end was ready: %v", err)
+	}
+	got, body, err := wire.Split(msg)
+	if err != nil {
+		return err
+	}
+	switch got {
+	case k:
+		return wire.ParseJSON(body, v)
+	case wire.KindFail:
+		f := new(wire.Fail)
+		if err := wire.ParseJSON(body, f); err != nil {
 			return err
 		}
-		switch got {
-		case k:
-			return wire.ParseJSON(body, v)
-		case wire.KindFail:
-			f := new(wire.Fail)
-			if err := wire.ParseJSON(body, f); err != nil {
-				return err
-			}
-			return f
-		}
-		return wire.Failf(wire.ClassProtocol, "the other end sent message %d instead of %d", got, k)
+		return f
 	}
+	return wire.Failf(wire.ClassProtocol, "the other end sent message %d instead of %d", got, k)
 }
 
 // sendJSON sends a message with a JSON body.

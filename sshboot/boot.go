@@ -258,7 +258,7 @@ func (b *booter) ended(err error) *Error {
 		return b.noisy()
 	}
 	// The status tells more than the closed stream; the watchdog bounds the wait.
-	b.p.CloseWrite()
+	_ = b.p.CloseWrite()
 	wait := b.p.Wait()
 	stderr := b.p.Stderr()
 	if x, ok := b.sh.(explainer); ok {

@@ -71,7 +71,7 @@ func (b *builtin) keepAlive() error {
 	gone := make(chan struct{}) // closed when the connection ended
 	answers := make(chan struct{})
 	b.wg.Go(func() {
-		b.client.Wait()
+		_ = b.client.Wait()
 		close(gone)
 	})
 	b.wg.Go(func() {
@@ -155,9 +155,9 @@ func run(ctx context.Context, sh Shell, cmd string, in io.Reader) ([]byte, error
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if in != nil {
-			io.Copy(p, in) // a command need not read its input
+			_, _ = io.Copy(p, in) // a command need not read its input
 		}
-		p.CloseWrite()
+		_ = p.CloseWrite()
 	})
 	var out bytes.Buffer
 	n, err := io.Copy(&out, io.LimitReader(p, maxRunOutput+1))

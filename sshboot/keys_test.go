@@ -2,7 +2,6 @@ package sshboot
 
 import (
 	"encoding/pem"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -33,7 +32,7 @@ func TestKeys(t *testing.T) {
 			}
 		}
 	}
-	denied := fmt.Sprintf("127.0.0.1: ssh could not log in\n  ssh: root@127.0.0.1: Permission denied (publickey")
+	denied := "127.0.0.1: ssh could not log in\n  ssh: root@127.0.0.1: Permission denied (publickey"
 	t.Run("no key", func(t *testing.T) {
 		reset(t)
 		kind, err := w.try(w.options())

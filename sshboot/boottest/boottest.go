@@ -157,9 +157,6 @@ func (s *Server) Addr() net.Addr { return s.l.Addr() }
 // HostKey is the key that KnownHosts names.
 func (s *Server) HostKey() ssh.PublicKey { return s.host }
 
-// ClientKey signs for the one client that may log in.
-func (s *Server) ClientKey() ssh.Signer { return s.signer }
-
 // KnownHosts is a line for a known_hosts file.
 func (s *Server) KnownHosts() string {
 	host, port, err := net.SplitHostPort(s.Addr().String())

@@ -169,7 +169,7 @@ func (e *endpoint) greet(ctx context.Context, addr netip.AddrPort, label uint32)
 	if err != nil {
 		return nil, nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	deadline, _ := ctx.Deadline()
 	if err = conn.SetDeadline(deadline); err == nil {
 		var gr *seal.Greeting

@@ -161,7 +161,7 @@ func (s *stream) fail(err error) error {
 
 // Close implements transports.Stream.
 func (s *stream) Close() error {
-	s.fail(fmt.Errorf("stream %d: %w", s.id, net.ErrClosed))
+	_ = s.fail(fmt.Errorf("stream %d: %w", s.id, net.ErrClosed))
 	return nil
 }
 
@@ -179,7 +179,7 @@ func (s *stream) look() {
 	// Twice in a row: data sent a moment ago after a long pause cannot have
 	// been answered yet.
 	if q >= s.silent && s.suspect {
-		s.fail(fmt.Errorf("stream %d: no answer from %v for %v: %w", s.id, s.remote.Addr(), q.Round(time.Second), syscall.ETIMEDOUT))
+		_ = s.fail(fmt.Errorf("stream %d: no answer from %v for %v: %w", s.id, s.remote.Addr(), q.Round(time.Second), syscall.ETIMEDOUT))
 		return
 	}
 	s.suspect = q >= s.silent/2

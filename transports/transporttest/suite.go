@@ -155,7 +155,7 @@ func sendAll(s transports.Stream, seed uint64, sizes []int) error {
 		f.Reset()
 		pattern(f.Resize(n), seed, uint64(i))
 		if err := s.Send(f); err != nil {
-			return fmt.Errorf("Send of frame %d: %w", i, err)
+			return fmt.Errorf("sending frame %d: %w", i, err)
 		}
 	}
 	return nil
@@ -166,7 +166,7 @@ func recvAll(s transports.Stream, seed uint64, sizes []int) error {
 	want := make([]byte, MaxBody)
 	for i, n := range sizes {
 		if err := s.Recv(f); err != nil {
-			return fmt.Errorf("Recv of frame %d: %w", i, err)
+			return fmt.Errorf("receiving frame %d: %w", i, err)
 		}
 		pattern(want[:n], seed, uint64(i))
 		if !bytes.Equal(f.Body(), want[:n]) {
@@ -231,14 +231,14 @@ func testStreams(t *testing.T, p *pair) {
 		fs = append(fs, func() error {
 			s, err := p.a.Dial(ctx, p.b.Offer(), label)
 			if err != nil {
-				return fmt.Errorf("Dial %d: %w", label, err)
+				return fmt.Errorf("dialing stream %d: %w", label, err)
 			}
 			p.keep(s)
 			return sendAll(s, uint64(label), randomSizes(uint64(label), 30, 100_000))
 		}, func() error {
 			s, err := p.b.Accept(ctx)
 			if err != nil {
-				return fmt.Errorf("Accept: %w", err)
+				return fmt.Errorf("accepting: %w", err)
 			}
 			p.keep(s)
 			return recvAll(s, uint64(s.ID()), randomSizes(uint64(s.ID()), 30, 100_000))
