@@ -88,6 +88,7 @@ func (d *director) run(ctx context.Context) error {
 	wait := max(d.job.RetryWait, 10*time.Millisecond)
 	last := time.Now() // of progress
 	var best int64
+	began := false // something was stored in this run
 	for {
 		err := d.session(ctx)
 		if err == nil || ctx.Err() != nil {
@@ -95,11 +96,12 @@ func (d *director) run(ctx context.Context) error {
 		}
 		d.mu.Lock()
 		done, started := d.totals.DoneBytes+d.totals.DoneFiles, d.started
+		began = began || d.totals.Verified+d.totals.OK > 0
 		d.mu.Unlock()
 		if done > best {
 			best, last, wait = done, time.Now(), max(d.job.RetryWait, 10*time.Millisecond)
 		}
-		pause, ok := again(err, started, best > 0, wait)
+		pause, ok := again(err, started, best > 0, began, wait)
 		if !ok {
 			return err
 		}
@@ -108,8 +110,12 @@ func (d *director) run(ctx context.Context) error {
 			return d.gaveUp(err)
 		}
 		host := d.job.FarHost()
-		record(d.rec, events.Host{Host: host, Role: d.farRole(), State: "lost", Detail: err.Error()})
-		d.setState(fmt.Sprintf("lost %s, retry in %v", host, pause.Round(time.Second)))
+		if full(err) {
+			record(d.rec, events.Warn{Code: "dest.space", Message: err.Error()})
+		} else {
+			record(d.rec, events.Host{Host: host, Role: d.farRole(), State: "lost", Detail: err.Error()})
+		}
+		d.setState(waiting(err, host, pause))
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -123,8 +129,9 @@ func (d *director) run(ctx context.Context) error {
 const spaceWait = 30 * time.Second
 
 // again tells whether the same once more may work, and after which pause. moved
-// tells that a session of this run has moved something.
-func again(err error, started, moved bool, wait time.Duration) (time.Duration, bool) {
+// tells that there was progress in a session of this run, began that a byte or a
+// file of it was stored.
+func again(err error, started, moved, began bool, wait time.Duration) (time.Duration, bool) {
 	if !started {
 		return 0, false // a first login that fails is told at once
 	}
@@ -133,8 +140,10 @@ func again(err error, started, moved bool, wait time.Duration) (time.Duration, b
 	switch {
 	case errors.As(err, &f) && f.Class == wire.ClassLost:
 		return wait, true
-	case errors.As(err, &f) && f.Class == wire.ClassSpace:
-		return max(wait, spaceWait), true
+	case full(err):
+		// A disk that has filled up meanwhile may be emptied again. One that is
+		// too small from the start is told of at once.
+		return max(wait, spaceWait), began
 	case errors.As(err, &f) && f.Class == wire.ClassBusy:
 		// The agent of the session before has not noticed its end yet. Without
 		// such a session it is another run's.
@@ -145,10 +154,24 @@ func again(err error, started, moved bool, wait time.Duration) (time.Duration, b
 	return 0, false
 }
 
-func (d *director) gaveUp(err error) error {
+// full tells that the destination has no room.
+func full(err error) bool {
 	var f *wire.Fail
-	if errors.As(err, &f) && f.Class == wire.ClassSpace {
-		return f
+	return errors.As(err, &f) && f.Class == wire.ClassSpace
+}
+
+// waiting is what the user reads until the next try.
+func waiting(err error, host string, pause time.Duration) string {
+	what := "lost " + host
+	if full(err) {
+		what = "waiting for space"
+	}
+	return fmt.Sprintf("%s, retry in %v", what, pause.Round(time.Second))
+}
+
+func (d *director) gaveUp(err error) error {
+	if full(err) {
+		return err
 	}
 	d.mu.Lock()
 	t := d.totals
@@ -353,6 +376,9 @@ func (e *localError) Unwrap() error { return e.error }
 func (d *director) named(err error) error {
 	var f *wire.Fail
 	var local *localError
+	if errors.Is(err, wire.ErrMalformed) {
+		err = wire.Failf(wire.ClassProtocol, "the other end broke the protocol: %v", err)
+	}
 	if !errors.As(err, &f) {
 		return err
 	}
@@ -370,6 +396,8 @@ func (d *director) named(err error) error {
 		}
 		g.Text = strings.NewReplacer(words...).Replace(f.Text)
 	case wire.ClassLost, wire.ClassProtocol, wire.ClassBusy, wire.ClassVersion:
+	case wire.ClassStopped:
+		g.Text = "the agent was told to stop there" // what stops this end is not told by an end
 	default:
 		return err
 	}
@@ -449,7 +477,7 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Con
 		return src, done, nil
 	}
 	var rd ready
-	if err := recvKind(conn, wire.KindReady, &rd); err != nil {
+	if err := d.awaitReady(conn, &rd); err != nil {
 		if ctx.Err() != nil {
 			return nil, done, context.Cause(ctx)
 		}
@@ -477,6 +505,25 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Con
 	t := target(w, d.id, o.Attrs, denyOnce(d.rec))
 	t.Accept = acceptRoots(r)
 	return engine.NewSink(o, paths, conn, t, d.ownWords()), done, nil
+}
+
+// readyWait is how long the far end may take to be ready: longer than the engine
+// waits for a sign of life, since a source may have patterns to expand.
+const readyWait = 2 * time.Minute
+
+// awaitReady receives what the far end says when it knows its job. It closes
+// conn when nothing comes in time.
+func (d *director) awaitReady(conn *framing.Conn, rd *ready) error {
+	limit := readyWait
+	if d.job.GiveUp > 0 {
+		limit = min(limit, d.job.GiveUp)
+	}
+	timer := time.AfterFunc(limit, func() { conn.Close() })
+	err := recvKind(conn, wire.KindReady, rd)
+	if !timer.Stop() && err != nil {
+		return wire.Failf(wire.ClassLost, "nothing was heard for %v, before the far end was ready", limit)
+	}
+	return err
 }
 
 // nearRTT stands for the round trip to an address of this machine, before
