@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/gomover/gomover/bench/ground"
+	"github.com/gomover/gomover/bench/peer"
+)
+
+// scene is a network that is up, with a directory in memory that all hosts see.
+type scene struct {
+	*ground.Ground
+	b     *bench
+	dir   string
+	iface string
+	path  Path // as the links are set now
+	queue int64
+}
+
+// network brings a network up and copies one small file to each host but the
+// first, so that the agent is there.
+func (b *bench) network(ctx context.Context, sites []ground.Site) (*scene, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, fmt.Errorf("looking for the agents kept in the user's cache: %w", err)
+	}
+	setup := ground.Setup{Groups: b.groups, Program: b.lab, Dir: b.dir, Cache: cache}
+	g, err := ground.Emulated(ctx, setup, ground.Topology{Control: b.control, Sites: sites})
+	if err != nil {
+		return nil, err
+	}
+	g.Quiet = b.quiet
+	s := &scene{Ground: g, b: b, iface: ground.Interface(g.Hosts[0].PID)}
+	m := &b.report.Machine // the emulator raises them
+	m.ReceiveMax, m.SendMax = ground.FirstLine("/proc/sys/net/core/rmem_max"), ground.FirstLine("/proc/sys/net/core/wmem_max")
+	if s.dir, err = os.MkdirTemp(b.dir, "scene-"); err == nil {
+		err = os.Chmod(s.dir, 0o755)
+	}
+	g.OnClose(func() { os.RemoveAll(s.dir) })
+	if err == nil {
+		err = s.warm(ctx)
+	}
+	if err != nil {
+		g.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// warm copies one small file to each host but the first.
+func (s *scene) warm(ctx context.Context) error {
+	src := filepath.Join(s.dir, "warm")
+	if err := os.WriteFile(src, []byte("warm\n"), 0o644); err != nil {
+		return err
+	}
+	defer os.Remove(src)
+	for _, h := range s.Hosts[1:] {
+		if _, err := s.Timed(ctx, ground.Run{Host: s.Hosts[0], Args: append(s.mover(), src, h.Name+":"+src+".copy")}); err != nil {
+			return err
+		}
+		os.Remove(src + ".copy")
+	}
+	return nil
+}
+
+// mover is gomover's command line without operands.
+func (s *scene) mover() []string { return []string{s.b.mover, "--progress=none"} }
+
+// set makes every link of a path between two hosts the same: a packet passes two.
+// Loss is that of one direction, and the queue is one bandwidth-delay product.
+func (s *scene) set(ctx context.Context, p Path) error {
+	rate, queue := strconv.FormatInt(p.RateBits, 10), strconv.FormatInt(max(1<<20, bdp(p)), 10)+"B"
+	if err := s.Emulator.Set(ctx, "all", "rate="+rate, "queue="+queue, fmt.Sprintf("delay=%gms", p.RTTSeconds*1000/4), "loss=0"); err != nil {
+		return err
+	}
+	s.path = p
+	if p.Loss == 0 {
+		return nil
+	}
+	return s.Emulator.Set(ctx, "all.down", fmt.Sprintf("loss=%g", p.Loss))
+}
+
+// bdp is the bandwidth-delay product in bytes. An unlimited path counts as
+// 10 Gbit/s, and a round trip as 1 ms at least.
+func bdp(p Path) int64 {
+	rate := float64(p.RateBits)
+	if rate == 0 {
+		rate = 10e9
+	}
+	return int64(rate / 8 * max(p.RTTSeconds, 0.001))
+}
+
+// job is one execution that is to be measured.
+type job struct {
+	program  peer.Program
+	settings peer.Settings
+	from, to []*ground.Host
+	source   string // a file, or with tree a directory
+	bytes    int64
+	tree     bool
+	limit    time.Duration // 0: ten minutes
+	against  *ground.Host  // sends a competing flow meanwhile; nil without
+}
+
+// errLimit says that a run took longer than it may.
+var errLimit = errors.New("it took too long")
+
+// run executes one job: it starts the servers, times the command, looks at the
+// counters, and compares what has arrived.
+func (s *scene) run(ctx context.Context, j job) (r Run, err error) {
+	limit := j.limit
+	if limit == 0 {
+		limit = 10 * time.Minute
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	t := s.describe(j)
+	places := append([]string{t.Work}, t.Dirs...)
+	defer func() {
+		for _, dir := range places {
+			os.RemoveAll(dir)
+		}
+	}()
+	if err := open(places); err != nil {
+		return r, err
+	}
+	plan := j.program.Plan
+	if j.tree {
+		plan = func(t peer.Transfer, _ peer.Settings) peer.Plan { return j.program.Tree(t) }
+	}
+	p := plan(t, j.settings)
+	ends, stop, err := s.serve(ctx, p)
+	defer stop()
+	if err != nil {
+		return r, err
+	}
+	if err := s.Emulator.Reset(ctx); err != nil {
+		return r, err
+	}
+	w := s.watch(j)
+	args := p.Client.Args
+	if len(p.Client.Env) > 0 {
+		args = append(append([]string{"env"}, p.Client.Env...), args...)
+	}
+	u, err := s.Timed(limited, ground.Run{Host: s.Host(p.Client.Host), Args: args, Look: w.look, Then: ends})
+	if err != nil {
+		if limited.Err() != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%w: %v", errLimit, limit)
+		}
+		return r, err
+	}
+	counters, err := s.Emulator.Counters(ctx)
+	if err != nil {
+		return r, err
+	}
+	if j.program.Received != nil {
+		if j.bytes, err = j.program.Received(u.Output); err != nil {
+			return r, err
+		}
+	} else if err := s.compare(j, t); err != nil {
+		return r, err
+	}
+	r = w.result(s, j, u)
+	return r, carried(&r, counters, j)
+}
+
+// describe says where everything of a job is.
+func (s *scene) describe(j job) peer.Transfer {
+	t := peer.Transfer{
+		Source: j.source, Size: j.bytes, Work: filepath.Join(s.dir, "work"), Interface: s.iface, RateBits: s.path.RateBits,
+		Config: s.Config(), Key: filepath.Join(s.Home, ".ssh/id_ed25519"), KnownHosts: filepath.Join(s.Home, ".ssh/known_hosts"),
+		Mover: s.mover(), UDT: s.b.udt,
+	}
+	for _, h := range j.from {
+		t.From = append(t.From, peer.Host{Name: h.Name, Address: h.Address})
+	}
+	for _, h := range j.to {
+		t.To = append(t.To, peer.Host{Name: h.Name, Address: h.Address})
+		t.Dirs = append(t.Dirs, filepath.Join(s.dir, "to-"+h.Name))
+	}
+	return t
+}
+
+// open makes directories that everybody may write to.
+func open(dirs []string) error {
+	for _, dir := range dirs {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		if err := os.Chmod(dir, 0o777); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compare looks whether each receiver has what was sent.
+func (s *scene) compare(j job, t peer.Transfer) error {
+	for _, dir := range t.Dirs {
+		target := filepath.Join(dir, filepath.Base(j.source))
+		same := ground.SameFile
+		if j.tree {
+			same = ground.SameTree
+		}
+		if err := same(j.source, target); err != nil {
+			return fmt.Errorf("%s: what arrived is not what was sent: %w", j.program.Name, err)
+		}
+	}
+	return nil
+}
+
+// carried fills in what the links have carried and checks that the payload passed
+// each receiver's.
+func carried(r *Run, c ground.Counters, j job) error {
+	var in, out int64
+	for _, h := range j.to {
+		bytes := c.Link(h.Name + ".down").Out.Bytes
+		if bytes < j.bytes {
+			return fmt.Errorf("the link of %s carried %d bytes, less than the payload of %d: something went another way", h.Name, bytes, j.bytes)
+		}
+		in += bytes
+	}
+	for _, h := range j.from {
+		l := c.Link(h.Name + ".up")
+		out += l.Unicast.Bytes + l.Multicast.Bytes
+	}
+	for _, l := range c.Links {
+		r.Dropped += l.Dropped()
+	}
+	total := float64(j.bytes) * float64(len(j.to))
+	r.Wire, r.SentWire = float64(in)/total, float64(out)/total
+	return nil
+}

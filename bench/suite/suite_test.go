@@ -1,0 +1,180 @@
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/gomover/gomover/bench/ground"
+	"github.com/gomover/gomover/bench/peer"
+)
+
+func TestParse(t *testing.T) {
+	s, err := parse([]string{"-quick", "-rows", "wan", "-programs", "scp"})
+	if err != nil || s.rounds != 1 || len(s.rows) != 1 || len(s.programs()) != 2 || s.programs()[0].Name != "gomover" {
+		t.Errorf("parse gives %+v, %v", s, err)
+	}
+	if s, err = parse(nil); err != nil || len(s.rows) != len(rows) || len(s.programs()) != len(peer.All()) || s.rounds != 3 {
+		t.Errorf("without options: %+v, %v", s, err)
+	}
+	for _, bad := range [][]string{{"-rows", "wan,nothing"}, {"-rows", ""}, {"-rounds", "-1"}, {"-scale", "NaN"}, {"-programs", "cp"}, {"word"}} {
+		if _, err := parse(bad); err == nil {
+			t.Errorf("parse %q: no error", bad)
+		}
+	}
+}
+
+func TestJain(t *testing.T) {
+	for _, c := range []struct{ a, b, want float64 }{
+		{1, 1, 1}, {5e7, 5e7, 1}, {1, 0, 0.5}, {0, 3, 0.5}, {0, 0, 0}, {3, 1, 0.8},
+	} {
+		if got := jain(c.a, c.b); math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("jain(%v, %v) = %v, want %v", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+func TestBDP(t *testing.T) {
+	for _, c := range []struct {
+		path Path
+		want int64
+	}{
+		{Path{RateBits: 1e9, RTTSeconds: 0.1}, 12_500_000},
+		{Path{RateBits: 1e9}, 125_000},
+		{Path{RTTSeconds: 0.01}, 12_500_000},
+	} {
+		if got := bdp(c.path); got != c.want {
+			t.Errorf("%+v: %d, want %d", c.path, got, c.want)
+		}
+	}
+}
+
+func TestFitting(t *testing.T) {
+	for _, c := range []struct {
+		rate float64
+		want int64
+	}{{0, 1 << 30}, {1e9, 1 << 30}, {1 << 30 / maxSeconds / 3, 1 << 28}, {1, 1 << 20}} {
+		if got := fitting(c.rate, 1<<30, 1<<20); got != c.want {
+			t.Errorf("at %v B/s: %d, want %d", c.rate, got, c.want)
+		}
+	}
+}
+
+// exampleReport has one of everything.
+func exampleReport() Report {
+	run := Run{Seconds: 2, Bytes: 1 << 20, Goodput: 1 << 19, Sender: End{1, 2}, Receiver: End{3, 4}, Wire: 1.05, SentWire: 1.1, Dropped: 7, Foreign: 0.5,
+		Fairness: &Fairness{1, 2, 3}, Series: []Point{{0.1, 5}}}
+	slow := run
+	slow.Goodput /= 4
+	return Report{
+		Schema: schema, Machine: Machine{Processors: 2, Model: "m", Kernel: "k", Go: "g", ReceiveMax: "1", SendMax: "2"},
+		Options: Options{Quick: true, Rounds: 2, Scale: 0.5, Control: "cubic"},
+		Searches: []Search{{Row: "wan", Program: "scp", Bytes: 1 << 20, Best: peer.Settings{Window: 5e6},
+			Tried: []Try{{Goodput: 1e6}, {Settings: peer.Settings{Window: 5e6}, Goodput: 2e6}, {Settings: peer.Settings{Streams: 3}, Error: "slow"}}}},
+		Measurements: []Measurement{
+			{Row: "wan", Program: "gomover", Label: "default", Bytes: 1 << 20, Files: 1, Runs: []Run{run, run}, Command: []string{"gomover"}},
+			{Row: "wan", Program: "scp", Label: "tuned", Settings: peer.Settings{Window: 5e6}, Note: "slow", Bytes: 1 << 20, Files: 1, Runs: []Run{slow}},
+			{Row: "wan", Program: "rsync", Label: "default", Runs: []Run{}, Error: "broken"},
+		},
+		Bars:     []Bar{{Row: "wan", Figure: "f", Bar: "b", Value: 1, Limit: 2, Pass: true}, {Row: "x", Figure: "g"}, {Row: "y", Reference: true}},
+		Failures: []string{"wan, rsync: broken"},
+	}
+}
+
+func TestReportIsReadBackAsWritten(t *testing.T) {
+	r := exampleReport()
+	r.finish()
+	path := filepath.Join(t.TempDir(), "results.json")
+	if err := r.write(path); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readReport(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, r) {
+		t.Errorf("read back\n%+v\nwritten\n%+v", got, r)
+	}
+	if a := r.Measurements[1].Advantage; a != 4 {
+		t.Errorf("gomover is %v times as fast, want 4", a)
+	}
+	if m := r.Measurements[2]; m.Goodput != (Summary{}) || m.Advantage != 0 {
+		t.Errorf("a measurement without runs has %+v", m)
+	}
+}
+
+// TestSchema holds the names that others read; docs/bench.md lists them.
+func TestSchema(t *testing.T) {
+	r := exampleReport()
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var top map[string]json.RawMessage
+	if err := json.Unmarshal(text, &top); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"schema", "start", "machine", "options", "searches", "measurements", "bars", "failures"} {
+		if _, ok := top[key]; !ok {
+			t.Errorf("the report has no %q", key)
+		}
+	}
+	var list []map[string]json.RawMessage
+	if err := json.Unmarshal(top["measurements"], &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"row", "program", "label", "settings", "command", "path", "payload_bytes", "files", "runs",
+		"goodput_bytes_per_second", "gomover_is_times_as_fast"} {
+		if _, ok := list[0][key]; !ok {
+			t.Errorf("a measurement has no %q", key)
+		}
+	}
+	var runs []map[string]json.RawMessage
+	if err := json.Unmarshal(list[0]["runs"], &runs); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"seconds", "payload_bytes", "goodput_bytes_per_second", "sender", "receiver", "wire_per_payload",
+		"sent_per_payload", "dropped_packets", "other_busy_processors", "fairness", "series"} {
+		if _, ok := runs[0][key]; !ok {
+			t.Errorf("a run has no %q", key)
+		}
+	}
+}
+
+func TestMarkdown(t *testing.T) {
+	r := exampleReport()
+	r.finish()
+	text := r.markdown()
+	for _, want := range []string{
+		"## wan", "| gomover | default | 1 | 4 [4 to 4] | 1.00 x |", "| scp | window 5 MB | 1 | 1 | 4.00 x |", "| rsync | default | | FAIL |",
+		"- scp: slow", "best: window 5 MB", "3 streams: too slow or failed", "| wan | f | b | pass |", "| x | g |  | FAIL |", "- wan, rsync: broken",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the Markdown has no %q:\n%s", want, text)
+		}
+	}
+}
+
+func TestALinkThatDidNotCarryThePayloadFails(t *testing.T) {
+	far, near := &ground.Host{Name: "far"}, &ground.Host{Name: "near"}
+	counters := ground.Counters{Links: []ground.LinkCounters{
+		{Name: "far.down", Out: ground.Count{Bytes: 1050}, Drops: map[string]int64{"loss": 2}},
+		{Name: "near.up", Unicast: ground.Count{Bytes: 1000}, Multicast: ground.Count{Bytes: 100}, Drops: map[string]int64{"queue": 3}},
+	}}
+	j := job{from: []*ground.Host{near}, to: []*ground.Host{far}, bytes: 1000}
+	var r Run
+	if err := carried(&r, counters, j); err != nil || r.Wire != 1.05 || r.SentWire != 1.1 || r.Dropped != 5 {
+		t.Errorf("run %+v, %v", r, err)
+	}
+	j.bytes = 1051
+	if err := carried(&r, counters, j); err == nil {
+		t.Error("a link that carried less than the payload gives no error")
+	}
+	j.bytes, j.to = 1000, []*ground.Host{{Name: "elsewhere"}}
+	if err := carried(&r, counters, j); err == nil {
+		t.Error("a link that carried nothing gives no error")
+	}
+}
