@@ -1,0 +1,6 @@
+//go:build !race
+
+package netsim
+
+// raceFactor shortens long simulations under the race detector only.
+const raceFactor = 1
