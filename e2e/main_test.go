@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gomover/gomover/internal/leak"
 )
 
 // program is the binary under test, set once by TestMain.
@@ -32,7 +34,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "building the program: %v\n%s", err, out)
 			return 1
 		}
-		return m.Run()
+		return leak.Main(m)
 	}())
 }
 

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/gomover/gomover/internal/leak"
 )
 
 // testAgent builds internal/testagent once per test process.
@@ -38,7 +40,7 @@ var testAgent = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	code := leak.Main(m)
 	if path, err := testAgent(); err == nil {
 		os.RemoveAll(filepath.Dir(path))
 	}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gomover/gomover/internal/leak"
 	"github.com/gomover/gomover/store"
 	"github.com/gomover/gomover/store/osfs"
 )
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "hold-lock" {
 		os.Exit(holdLock(os.Args[2]))
 	}
-	os.Exit(m.Run())
+	os.Exit(leak.Main(m))
 }
 
 // holdLock locks an unfinished file, says so, and waits to be killed.
