@@ -9,6 +9,8 @@ BENCHFLAGS ?=
 # How long each fuzz target runs, and how long one package's tests may.
 FUZZTIME    ?= 30s
 TESTTIMEOUT ?= 11m
+# Where covered programs and tests leave what they ran.
+COVERDIR = $(CURDIR)/bin/cover
 
 # The program is one static file, so that it runs wherever it is uploaded to.
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w"
@@ -24,7 +26,7 @@ TEST_PACKAGES = openssh-server openssh-client zsh fish tcsh busybox netcat-openb
 BENCH_PACKAGES = openssh-server openssh-client rsync rclone iperf3 tar util-linux iproute2
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-short test-deps vet fmt-check fuzz lint cross bench bench-copy bench-deps install clean
+.PHONY: help build lab demo test test-short test-deps cover fuzz fuzz-short lint cross bench bench-copy bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,13 +34,25 @@ help: ## show the targets
 build: ## build the program: bin/gomover
 	$(BUILD) -o bin/gomover ./cmd/gomover
 
+lab: ## build the WAN emulator: bin/lab
+	$(BUILD) -o bin/lab ./bench/lab
+
 demo: build ## move files to a stand-in for a far host and back, with nothing but Go
 	@$(BUILD) -o bin/gomover-demo ./examples/demo
 	@bin/gomover-demo bin/gomover
 
-test: test-deps lint ## run every test: raced where things are concurrent, all in random order
-	$(GO) test -race -shuffle=on -timeout $(TESTTIMEOUT) $$($(GO) list ./... | grep -v '/e2e$$')
+test: test-deps lint ## run every test: raced where things are concurrent, all in random order, fuzz targets briefly
+	@rm -rf $(COVERDIR) && mkdir -p $(COVERDIR)
+	$(GO) test -race -cover -shuffle=on -timeout $(TESTTIMEOUT) $$($(GO) list ./... | grep -v '/e2e$$') -args -test.gocoverdir="$(COVERDIR)"
 	$(GO) test -count=1 -shuffle=on -timeout $(TESTTIMEOUT) $(SLOW)
+	@$(MAKE) --no-print-directory fuzz-short
+	@scripts/cover "$(COVERDIR)"
+
+cover: test-deps ## print which share of each room is tested, with the end-to-end tests; writes coverage.html
+	@rm -rf $(COVERDIR) && mkdir -p $(COVERDIR)
+	$(GO) test -cover -covermode=atomic -timeout $(TESTTIMEOUT) $$($(GO) list ./... | grep -v '/e2e$$') -args -test.gocoverdir="$(COVERDIR)"
+	GOCOVERDIR="$(COVERDIR)" $(GO) test -count=1 -timeout $(TESTTIMEOUT) $(SLOW)
+	@scripts/cover "$(COVERDIR)"
 
 test-short: lint ## run the tests that take less than a minute
 	$(GO) test -short -shuffle=on $$($(GO) list ./... | grep -v '/e2e$$')
@@ -54,13 +68,11 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 		done; \
 	done
 
-lint: vet fmt-check ## check the source without running it
+fuzz-short: ## run each fuzz target for 2s
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=2s
 
-vet:
-	$(GO) vet ./...
-
-fmt-check:
-	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not formatted, run gofmt -w:"; echo "$$bad"; exit 1; }
+lint: ## check the source without running it
+	@GO="$(GO)" scripts/lint
 
 cross: ## compile for the other systems
 	@set -e; for target in darwin/arm64 freebsd/amd64 windows/amd64 linux/arm64; do \
@@ -83,5 +95,5 @@ install: build ## install the program below PREFIX (/usr/local)
 	install -m 0755 bin/gomover "$(DESTDIR)$(PREFIX)/bin/gomover"
 
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin coverage.html
 	$(GO) clean -testcache

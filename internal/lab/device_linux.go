@@ -1,0 +1,87 @@
+package lab
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/tun"
+)
+
+// ifname is the interface of every host.
+const ifname = "wan0"
+
+// headroom is the space before a packet in its buffer: 10 bytes are the device's
+// own header (virtio_net_hdr), the rest aligns the packet.
+const headroom = 16
+
+// Sizes of batches; see device.
+const (
+	readBatch  = 256 // packets that one bundle from the kernel can be split into: 64 KiB of 256-byte segments
+	writeBatch = 128 // packets that are offered to be joined into bundles at once
+)
+
+// bundleSize is the most that the kernel takes at once: a packet whose length
+// field is full.
+const bundleSize = 1 << 16
+
+// device is the interface of one host, as the emulator holds it. The kernel hands
+// out and takes bundles of segments; the library behind it splits and joins them.
+type device struct {
+	tun tun.Device
+	fd  int // for polling; owned by tun
+}
+
+// openDevice makes the interface in the network namespace of the calling thread.
+func openDevice(mtu int) (*device, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("opening /dev/net/tun: %w", err)
+	}
+	// A blocking descriptor is left alone by Go's network poller, which would
+	// otherwise wake up at every packet, too. It is made non-blocking behind the
+	// poller's back, lest a read that finds nothing stops the emulator.
+	file := os.NewFile(uintptr(fd), "/dev/net/tun")
+	req, err := unix.NewIfreq(ifname)
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("naming the interface %s: %w", ifname, err)
+	}
+	req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("making the interface %s: %w", ifname, err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("making the interface %s: %w", ifname, err)
+	}
+	t, err := tun.CreateTUNFromFile(file, mtu)
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("setting up the interface %s: %w", ifname, err)
+	}
+	go func() { // ends when the device is closed
+		for range t.Events() {
+		}
+	}()
+	return &device{tun: t, fd: fd}, nil
+}
+
+// read takes one bundle from the host, split into packets. Each goes to one of
+// bufs, behind headroom; sizes receives their lengths. Zero and no error means
+// that there was none.
+func (d *device) read(bufs [][]byte, sizes []int) (int, error) {
+	return d.tun.Read(bufs, sizes, headroom)
+}
+
+// write gives packets to the host, in order. A packet that others shall be joined
+// to needs a buffer with room for all of them, up to headroom+bundleSize. The
+// slice and the buffers are changed.
+func (d *device) write(bufs [][]byte) error {
+	_, err := d.tun.Write(bufs, headroom)
+	return err
+}
+
+// close removes the interface.
+func (d *device) close() error { return d.tun.Close() }
