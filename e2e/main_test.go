@@ -16,6 +16,10 @@ import (
 	"github.com/gomover/gomover/internal/leak"
 )
 
+// coverDir names the variable with the folder where a covered program leaves
+// what it ran. When it is set, the program under test is built to do so.
+const coverDir = "GOCOVERDIR"
+
 // program is the binary under test, set once by TestMain.
 var program string
 
@@ -28,7 +32,11 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		program = filepath.Join(dir, "gomover")
-		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "../cmd/gomover")
+		words := []string{"build", "-trimpath", "-ldflags", "-s -w", "-o", program}
+		if os.Getenv(coverDir) != "" {
+			words = append(words, "-cover", "-covermode=atomic", "-coverpkg=github.com/gomover/gomover/...")
+		}
+		build := exec.Command("go", append(words, "../cmd/gomover")...)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "building the program: %v\n%s", err, out)

@@ -161,7 +161,7 @@ func (w *world) trySSHD() bool {
 		"StrictModes no", "UsePAM no", "LogLevel VERBOSE", "MaxStartups 100",
 		// All users of these tests share one account, so each gets a home by
 		// other means, and a login starts there.
-		"SetEnv HOME="+w.far+" TMPDIR="+filepath.Join(w.far, "tmp"),
+		"SetEnv HOME="+w.far+" TMPDIR="+filepath.Join(w.far, "tmp")+" "+coverDir+"="+os.Getenv(coverDir),
 		`ForceCommand cd "$HOME" && exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"`)
 	config, log := filepath.Join(w.dir, "sshd_config"), filepath.Join(w.dir, "log")
 	write(t, config, strings.Join(lines, "\n")+"\n")
@@ -198,6 +198,7 @@ func (w *world) trySSHD() bool {
 func (w *world) env() []string {
 	return append([]string{
 		"HOME=" + w.near, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "USER=root", "LANG=C.UTF-8", "GOMOVER_CONFIG=", "GOTRACEBACK=all",
+		coverDir + "=" + os.Getenv(coverDir),
 	}, w.extra...)
 }
 
