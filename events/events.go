@@ -101,6 +101,9 @@ type Progress struct {
 	ETAHiMs       int64   `json:"eta_hi_ms"`
 	LimitedBy     string  `json:"limited_by"`
 	StalledMs     int64   `json:"stalled_ms"`
+	Streams       int     `json:"streams"`         // data connections open now
+	Retrans       int64   `json:"retrans"`         // TCP segments sent again, on all streams
+	RTTms         float64 `json:"rtt_ms"`          // of the link; 0: not known
 	State         string  `json:"state,omitempty"` // what is being tried while stalled
 	CurrentPath   string  `json:"-"`               // a file being sent, raw bytes; for the terminal view
 	CurrentShare  float64 `json:"-"`               // 0..1 of it

@@ -41,7 +41,8 @@ func (d *director) progress(stop <-chan struct{}) {
 		f.Add(now.Sub(began), c.Verified)
 		p := events.Progress{DoneBytes: c.DoneBytes, SentBytes: c.Sent, VerifiedBytes: c.Verified, FilesDone: c.DoneFiles, FilesTotal: c.Files,
 			RateBps: f.Rate(), AvgBps: f.Average(), ETAms: -1, ETALoMs: -1, ETAHiMs: -1, LimitedBy: c.LimitedBy, State: state,
-			CurrentPath: c.Current, CurrentShare: c.CurrentShare}
+			CurrentPath: c.Current, CurrentShare: c.CurrentShare,
+			Streams: c.Streams, Retrans: c.Retrans, RTTms: float64(c.RTT) / float64(time.Millisecond)}
 		if p.LimitedBy == "" {
 			p.LimitedBy = "unknown"
 		}

@@ -36,7 +36,7 @@ type argReader struct {
 // their value with or without a space, "--name value" and "--name=value" are the
 // same, flags are negated by "--no-name". The first word is the command when it
 // is the name of one and no "--" came before it. Nothing after a command that
-// does not exist yet is looked at. Errors: *exitError with exitUsage.
+// does not exist yet, or has options of its own, is looked at. Errors: *exitError with exitUsage.
 func readArgs(args []string) (commandLine, error) {
 	r := &argReader{args: args}
 	r.line.command = commandTable[0].name
@@ -53,8 +53,8 @@ func readArgs(args []string) (commandLine, error) {
 		case len(arg) > 1 && arg[0] == '-':
 			err = r.cluster(arg)
 		case r.first(arg):
-			if findCommand(arg).later != "" {
-				return commandLine{command: arg, words: r.args}, nil
+			if c := findCommand(arg); c.later != "" || c.own {
+				return commandLine{command: arg, given: r.line.given, words: r.args}, nil
 			}
 		default:
 			r.line.words = append(r.line.words, arg)

@@ -11,12 +11,14 @@ import (
 // handlers do what a command line asks for.
 //
 // copy gets the resolved options and the words of a copy; version the options of
-// a version request. hidden holds commands for the program's own use, taken only
-// as the very first argument and handed the rest untouched. All return errors
+// a version request. own holds the commands that read their arguments themselves.
+// hidden holds commands for the program's own use, taken only as the very first
+// argument. Both are handed the rest untouched. All return errors
 // for reportError and print nothing themselves on failure.
 type handlers struct {
 	copy    func(ctx context.Context, o *Options, words []string) error
 	version func(ctx context.Context, o *Options) error
+	own     map[string]func(ctx context.Context, args []string) error
 	hidden  map[string]func(ctx context.Context, args []string) error
 }
 
@@ -85,6 +87,16 @@ func newCommand(c *command, env Env, h handlers, line commandLine) *cli.Command 
 		out.Hidden, out.SkipFlagParsing = true, true
 		out.Action = func(*cli.Context) error {
 			return usageError(c.name + ": " + (&laterError{c.later}).Error())
+		}
+		return out
+	}
+	if c.own {
+		out.SkipFlagParsing = true
+		out.Action = func(ctx *cli.Context) error {
+			if len(line.given) > 0 {
+				return usageError(c.name+": "+line.given[0].typed+" does not belong to it", "gomover "+c.name+" --help")
+			}
+			return h.own[c.name](ctx.Context, line.words)
 		}
 		return out
 	}

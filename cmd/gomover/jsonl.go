@@ -143,6 +143,9 @@ func jsonBody(e events.Event) ([]byte, error) {
 	case events.Plan:
 		v.Alternatives, v.RTTms = jsonList(v.Alternatives), jsonNumber(v.RTTms)
 		return jsonEncode(v)
+	case events.Progress:
+		v.RTTms = jsonNumber(v.RTTms)
+		return jsonEncode(v)
 	case events.ProgressStream:
 		v.RTTms = jsonNumber(v.RTTms)
 		return jsonEncode(v)

@@ -41,8 +41,8 @@ func TestJSONLines(t *testing.T) {
 		{events.Error{Code: "source.read", Message: "m", Path: "\xff", Fatal: true},
 			`"ev":"error","code":"source.read","message":"m","path":"\ufffd","fatal":true,"path_b64":"/w=="}`},
 		{events.Warn{Code: "net.buffers", Message: "m", Host: "h"}, `"ev":"warn","code":"net.buffers","message":"m","host":"h"}`},
-		{events.Progress{DoneBytes: 1}, `"ev":"progress","done_bytes":1,"total_bytes":null,"sent_bytes":0,"verified_bytes":0,"files_done":0,"files_total":0,"rate_bps":0,"avg_bps":0,"eta_ms":0,"eta_lo_ms":0,"eta_hi_ms":0,"limited_by":"","stalled_ms":0}`},
-		{events.Progress{TotalBytes: &total, CurrentPath: "x", CurrentShare: math.Inf(1)}, `"ev":"progress","done_bytes":0,"total_bytes":2000000000000,"sent_bytes":0,"verified_bytes":0,"files_done":0,"files_total":0,"rate_bps":0,"avg_bps":0,"eta_ms":0,"eta_lo_ms":0,"eta_hi_ms":0,"limited_by":"","stalled_ms":0}`},
+		{events.Progress{DoneBytes: 1}, `"ev":"progress","done_bytes":1,"total_bytes":null,"sent_bytes":0,"verified_bytes":0,"files_done":0,"files_total":0,"rate_bps":0,"avg_bps":0,"eta_ms":0,"eta_lo_ms":0,"eta_hi_ms":0,"limited_by":"","stalled_ms":0,"streams":0,"retrans":0,"rtt_ms":0}`},
+		{events.Progress{TotalBytes: &total, CurrentPath: "x", CurrentShare: math.Inf(1)}, `"ev":"progress","done_bytes":0,"total_bytes":2000000000000,"sent_bytes":0,"verified_bytes":0,"files_done":0,"files_total":0,"rate_bps":0,"avg_bps":0,"eta_ms":0,"eta_lo_ms":0,"eta_hi_ms":0,"limited_by":"","stalled_ms":0,"streams":0,"retrans":0,"rtt_ms":0}`},
 		{events.JobEnd{Exit: 130, Sources: []events.SourceEnd{{Source: "a", Share: math.Inf(1)}}}, `"ev":"job.end","exit":130,"reason":"","resumable":false,"done_bytes":0,"total_bytes":0,"sent_bytes":0,"ms":0,"avg_bps":0,"files_ok":0,"files_skipped":0,"files_failed":0,"retrans":0,"dests":[],"sources":[{"source":"a","bytes":0,"share":0}]}`},
 	} {
 		var out bytes.Buffer

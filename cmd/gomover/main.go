@@ -49,6 +49,9 @@ func mainCode() int {
 		version: func(ctx context.Context, o *Options) error {
 			return printVersion(env.Stdout, o.Output.JSON != "")
 		},
+		own: map[string]func(ctx context.Context, args []string) error{
+			"plot": func(_ context.Context, args []string) error { return runPlot(env, args) },
+		},
 		hidden: map[string]func(ctx context.Context, args []string) error{
 			"agent": func(ctx context.Context, args []string) error { return runAgent(ctx, env, args) },
 		},

@@ -80,12 +80,14 @@ type command struct {
 	name  string
 	help  string // one line; empty for those that are not shown
 	later string // what works instead
+	own   bool   // reads what follows it by itself
 }
 
 // commandTable holds every command. The first is meant when none is written.
 var commandTable = []command{
 	{name: "copy", help: "copy (the word may be left out)"},
 	{name: "version", help: "print program, protocol and event versions (--json)"},
+	{name: "plot", help: "draw a picture of a run: plot RUN.jsonl [-o PICTURE.svg|.png]", own: true},
 	{name: "pull", later: "copy from one host: gomover HOST:FILE ."},
 	{name: "resume", later: "give the same command again; it continues"},
 	{name: "jobs", later: "give the same command again to continue a run"},
