@@ -39,7 +39,7 @@ type Entry struct {
 	Kind    Kind
 	Size    int64  // bytes; 0 unless a File
 	Mode    uint32 // Unix permission bits, with set-uid 04000, set-gid 02000, sticky 01000
-	ModTime int64  // nanoseconds since 1970
+	ModTime int64  // nanoseconds since 1970; the nearest one for times beyond 1677 to 2262
 	UID     uint32
 	GID     uint32
 	Target  string // of a Symlink, raw

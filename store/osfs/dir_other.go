@@ -108,7 +108,8 @@ func statPath(path string) (store.Entry, error) {
 }
 
 func entryOf(fi fs.FileInfo) store.Entry {
-	e := store.Entry{Mode: uint32(fi.Mode().Perm()), ModTime: fi.ModTime().UnixNano()}
+	t := fi.ModTime()
+	e := store.Entry{Mode: uint32(fi.Mode().Perm()), ModTime: nanos(t.Unix(), int64(t.Nanosecond()))}
 	switch mode := fi.Mode(); {
 	case mode.IsRegular():
 		e.Kind, e.Size = store.File, fi.Size()

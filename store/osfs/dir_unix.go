@@ -125,7 +125,7 @@ func entryOf(st *unix.Stat_t) store.Entry {
 		Ino:  uint64(st.Ino), //nolint:unconvert // likewise
 	}
 	sec, nsec := st.Mtim.Unix()
-	e.ModTime = sec*1e9 + nsec
+	e.ModTime = nanos(sec, nsec)
 	switch uint32(st.Mode) & unix.S_IFMT {
 	case unix.S_IFREG:
 		e.Kind, e.Size = store.File, st.Size

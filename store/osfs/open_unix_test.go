@@ -7,6 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/gomover/gomover/store"
 )
@@ -88,5 +91,41 @@ func TestHeldFileIsLeftAlone(t *testing.T) {
 	got, err := dests[0].Lookup("f")
 	if err != nil || got.Mode != 0o644 || got.UID != 12345 {
 		t.Errorf("mode %o, owner %d, %v; want 644, 12345", got.Mode, got.UID, err)
+	}
+}
+
+// TestFarTimes copies the time of a file from beyond what nanoseconds reach:
+// both files must have the same one then, or a file would be sent again in every
+// run.
+func TestFarTimes(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	path := filepath.Join(from, "f")
+	if err := os.WriteFile(path, []byte("f"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Beyond the reach, yet not beyond what ext4 stores.
+	stamp := unix.Timespec{Sec: time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC).Unix()}
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{stamp, stamp}, 0); err != nil {
+		t.Fatal(err)
+	}
+	e, err := statPath(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := NewDest(to, DestOptions{JobID: "j"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	e.Name = "f"
+	if err := d.WriteSmall(e, []byte("f"), store.Attrs{Times: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Commit("f"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.Lookup("f")
+	if err != nil || got.ModTime != e.ModTime || got.ModTime < time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano() {
+		t.Errorf("time %v, %v; want %v", got.ModTime, err, e.ModTime)
 	}
 }

@@ -2,6 +2,7 @@ package osfs
 
 import (
 	"errors"
+	"math"
 
 	"github.com/gomover/gomover/store"
 )
@@ -11,6 +12,20 @@ var (
 	errNotRegular = errors.New("not a regular file")
 	errUnsteady   = errors.New("the name is being changed by another program")
 )
+
+// nanos is a time in nanoseconds since 1970. One that is beyond the reach of
+// that, before 1677 or after 2262, becomes the nearest whole second within, at
+// the source as at the destination, so that both compare equal.
+func nanos(sec, nsec int64) int64 {
+	const reach = math.MaxInt64 / 1_000_000_000
+	if sec >= reach {
+		return reach * 1_000_000_000
+	}
+	if sec < -reach {
+		return -reach * 1_000_000_000
+	}
+	return sec*1_000_000_000 + nsec
+}
 
 // noMode is a value no file's bits have: they are not known.
 const noMode = ^uint32(0)
