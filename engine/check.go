@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io/fs"
 	"slices"
 	"strings"
@@ -143,6 +144,7 @@ func (s *Sink) checkBatch(m *wire.Manifest, known *freshDirs) error {
 		if err := s.link.Send(send[:n].Append(nil)); err != nil {
 			return lost(err)
 		}
+		s.told(send[:n])
 		send = send[n:]
 	}
 	s.wake()
@@ -314,15 +316,14 @@ func (s *Sink) checkEntry(id uint64, e *wire.Entry, known *freshDirs, fresh bool
 				known.add(name)
 			}
 		}
-		s.mu.Lock()
-		s.dirs = append(s.dirs, dirEnd{name, e.Mode, e.ModTime, e.UID, e.GID})
-		s.mu.Unlock()
+		s.dirLater(dirEnd{name, e.Mode, e.ModTime, e.UID, e.GID})
 		v.Verdict = wire.Made
 	case store.Symlink:
 		if exists && have.Kind == store.Dir {
 			return s.refuseText(v, name, wire.ClassDest, "is a directory here and a link at the source")
 		}
 		if exists && have.Kind == store.Symlink && have.Target == e.Target {
+			s.freshen(e, name, have)
 			v.Verdict = wire.Same
 			break
 		}
@@ -336,6 +337,7 @@ func (s *Sink) checkEntry(id uint64, e *wire.Entry, known *freshDirs, fresh bool
 		if err := s.dest.Symlink(storeEntry(name, e)); err != nil {
 			return s.refuse(v, name, err)
 		}
+		s.setAttrs(e, name)
 		v.Verdict = wire.Made
 	case store.File:
 		return s.checkFile(v, e, name, have, exists)
@@ -469,12 +471,10 @@ func (s *Sink) want(v wire.EntryVerdict, e *wire.Entry, name string) (wire.Entry
 	s.need += e.Size - f.had
 	s.mu.Unlock()
 	if found && f.left == 0 {
-		// All is here, of the very file that was listed now. The verdict must
-		// come before the end, so the end waits for the batch.
+		// All is here, of the very file that was listed now.
 		f.mu.Lock()
 		f.unchanged, f.finishing = true, true
 		f.mu.Unlock()
-		s.commits.later(f)
 	}
 	return v, nil
 }
@@ -521,17 +521,7 @@ func short(n int64) string {
 
 // same notes a file that is here already, and brings its attributes up to date.
 func (s *Sink) same(v wire.EntryVerdict, e *wire.Entry, name string, have store.Entry) wire.EntryVerdict {
-	a := s.opts.Attrs
-	mask := uint32(0o777)
-	if a.Special {
-		mask = 0o7777
-	}
-	if (a.Perms && have.Mode&mask != e.Mode&mask) || (a.Times && have.ModTime != e.ModTime && !sameTime(e.ModTime, have.ModTime)) ||
-		(a.Owner && have.UID != e.UID) || (a.Group && have.GID != e.GID) {
-		if err := s.dest.SetAttrs(storeEntry(name, e), a); err != nil {
-			s.warn("dest.attrs", reason(err), name)
-		}
-	}
+	s.freshen(e, name, have)
 	if e.Size >= journalMin {
 		// An earlier run may have been killed between the rename and this.
 		_ = s.dest.RemoveJournal(name) // none there is the rule
@@ -540,6 +530,43 @@ func (s *Sink) same(v wire.EntryVerdict, e *wire.Entry, name string, have store.
 	s.update(func(t *Totals) { t.DoneFiles++; t.DoneBytes += e.Size; t.Had += e.Size; t.Skipped++ })
 	s.emit(events.File{Path: name, Dest: s.target.Shown, Action: "skip", SizeBytes: e.Size, Verified: "none"})
 	return v
+}
+
+// freshen brings the attributes of a file or link up to date.
+func (s *Sink) freshen(e *wire.Entry, name string, have store.Entry) {
+	a := s.opts.Attrs
+	mask := uint32(0o777)
+	if a.Special {
+		mask = 0o7777
+	}
+	perms := a.Perms && store.Kind(e.Kind) != store.Symlink // a link's bits mean nothing
+	if (perms && have.Mode&mask != e.Mode&mask) || (a.Times && have.ModTime != e.ModTime && !sameTime(e.ModTime, have.ModTime)) ||
+		(a.Owner && have.UID != e.UID) || (a.Group && have.GID != e.GID) {
+		s.setAttrs(e, name)
+	}
+}
+
+// setAttrs sets the attributes of what stands at name; the content counts
+// without them.
+func (s *Sink) setAttrs(e *wire.Entry, name string) {
+	if err := s.dest.SetAttrs(storeEntry(name, e), s.opts.Attrs); err != nil {
+		s.warn("dest.attrs", reason(err), name)
+	}
+}
+
+// dirLater notes a directory whose attributes are set at the end. One that is
+// listed again, as when two sources go into one, has the latest; so this list
+// grows only with what is on the disk.
+func (s *Sink) dirLater(d dirEnd) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := maphash.String(s.dirSeed, d.name)
+	if i, ok := s.dirAt[h]; ok && s.dirs[i].name == d.name {
+		s.dirs[i] = d
+		return
+	}
+	s.dirAt[h] = int32(len(s.dirs))
+	s.dirs = append(s.dirs, d)
 }
 
 func (s *Sink) ignored(v wire.EntryVerdict, e *wire.Entry, name, text string) wire.EntryVerdict {
@@ -555,44 +582,4 @@ func (s *Sink) warn(code, text, name string) {
 	if b, err := wire.AppendJSON(nil, wire.KindWarn, wire.Warn{Code: code, Text: text, Path: []byte(name)}); err == nil {
 		_ = s.link.Send(b) // a dead link ends the run by itself
 	}
-}
-
-// sumWait is a file that waits for the source's hash.
-type sumWait struct {
-	e    wire.Entry
-	name string
-	have store.Entry
-}
-
-// compareSum gives the verdict on a file of equal size by its content.
-func (s *Sink) compareSum(m *wire.FileSum) error {
-	s.mu.Lock()
-	w := s.sums[m.ID]
-	s.mu.Unlock()
-	if w == nil {
-		return wire.Failf(wire.ClassProtocol, "the other end sent a hash that was not asked for")
-	}
-	v := wire.EntryVerdict{ID: m.ID}
-	r, err := s.dest.Open(w.name)
-	var sum integrity.Sum
-	if err == nil {
-		sum, err = hashReader(r, w.e.Size, s.opts.BlockSizeFor(w.e.Size), s.over)
-		r.Close()
-	}
-	if err == nil && sum == integrity.Sum(m.Sum) {
-		v = s.same(v, &w.e, w.name, w.have)
-	} else {
-		v.Replace = true
-		if v, err = s.want(v, &w.e, w.name); err != nil {
-			return err
-		}
-	}
-	s.mu.Lock()
-	delete(s.sums, m.ID)
-	s.mu.Unlock()
-	if err := s.link.Send(wire.Verdicts{v}.Append(nil)); err != nil {
-		return lost(err)
-	}
-	s.wake()
-	return nil
 }

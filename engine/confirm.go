@@ -125,6 +125,22 @@ func (s *Sink) sendDone() error {
 	return nil
 }
 
+// told ends files of which all was here already. A source that heard of the end
+// before the verdict would wait for another end for ever.
+func (s *Sink) told(l wire.Verdicts) {
+	for i := range l {
+		if l[i].Verdict != wire.Part {
+			continue
+		}
+		s.mu.Lock()
+		f := s.files[l[i].ID]
+		s.mu.Unlock()
+		if f != nil && f.had == f.e.Size {
+			s.commits.later(f)
+		}
+	}
+}
+
 // allDone tells whether the source has listed all and every file has ended.
 func (s *Sink) allDone() bool {
 	s.mu.Lock()

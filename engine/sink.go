@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,10 @@ type Sink struct {
 	retries  int  // entries promised to come again
 	checking bool // a batch of entries is being looked at
 	dirs     []dirEnd
+	dirAt    map[uint64]int32 // where in dirs, by the name's hash
+	dirSeed  maphash.Seed
+	sumQueue []uint64 // of sums, those whose hash has come
+	summers  int      // goroutines that compare them
 	streams  map[uint32]*recvStream
 	nextDial uint32
 	names    map[string]bool // of files, those under way
@@ -96,7 +101,7 @@ func NewSink(o Options, p Paths, l Link, t Target, rec events.Recorder) *Sink {
 	s := &Sink{opts: o, paths: p, target: t, link: l, emitter: emitter{rec}, inband: newInband(l), start: time.Now(),
 		manifests: make(chan checkItem, 8), kick: make(chan struct{}, 1),
 		files: make(map[uint64]*sinkFile), sums: make(map[uint64]*sumWait), streams: make(map[uint32]*recvStream),
-		names: make(map[string]bool), nextDial: 2}
+		names: make(map[string]bool), nextDial: 2, dirAt: make(map[uint64]int32), dirSeed: maphash.MakeSeed()}
 	s.commits.init(s)
 	return s
 }

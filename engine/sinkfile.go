@@ -141,6 +141,9 @@ func (s *Sink) resume(f *sinkFile) (found bool, err error) {
 	j, st, jerr := journal.Open(f.jf)
 	want := f.header(s)
 	if !found || jerr != nil || st.Header != want {
+		if s.opts.Resume == "require" {
+			return false, nil // refused, and kept for who knows better
+		}
 		// Of another state of the source, or unreadable: start over.
 		if err := f.newJournalLocked(s); err != nil {
 			return false, err
@@ -397,7 +400,10 @@ func (f *sinkFile) stored() (n int64) {
 // noSpace is the error for a full destination.
 func (s *Sink) noSpace(err error) error {
 	free := ""
-	if n, _, ferr := s.dest.Free(); ferr == nil {
+	switch n, inodes, ferr := s.dest.Free(); {
+	case ferr == nil && inodes == 0:
+		free = " (no inodes are free there: too many files)"
+	case ferr == nil:
 		free = fmt.Sprintf(" (%d bytes are free there)", n)
 	}
 	return &wire.Fail{Class: wire.ClassSpace, Text: fmt.Sprintf("%s: %s%s", s.target.Shown, reason(err), free),

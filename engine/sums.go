@@ -85,3 +85,79 @@ func hashReader(f io.ReaderAt, size, bs int64, stop func() bool) (sum integrity.
 	sum, _ = t.Root()
 	return sum, nil
 }
+
+// sumWait is a file at the sink that waits for the source's hash.
+type sumWait struct {
+	e    wire.Entry
+	name string
+	have store.Entry
+	come bool // the hash is there
+	sum  integrity.Sum
+}
+
+// compareSum queues a file for being compared with the source's hash. As many
+// are hashed at once as there are processors.
+func (s *Sink) compareSum(m *wire.FileSum) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.sums[m.ID]
+	if w == nil || w.come {
+		return wire.Failf(wire.ClassProtocol, "the other end sent a hash that was not asked for")
+	}
+	w.come, w.sum = true, m.Sum
+	s.sumQueue = append(s.sumQueue, m.ID)
+	if s.summers < cores() && s.ended == nil {
+		s.summers++
+		s.wg.Go(s.compareQueued)
+	}
+	return nil
+}
+
+// compareQueued compares files until none waits.
+func (s *Sink) compareQueued() {
+	for {
+		s.mu.Lock()
+		if len(s.sumQueue) == 0 || s.ended != nil {
+			s.summers--
+			s.mu.Unlock()
+			return
+		}
+		id := s.sumQueue[0]
+		s.sumQueue = s.sumQueue[1:]
+		w := s.sums[id]
+		s.mu.Unlock()
+		if err := s.compare(id, w); err != nil {
+			s.fail(err)
+		}
+	}
+}
+
+// compare gives the verdict on a file of equal size by its content.
+func (s *Sink) compare(id uint64, w *sumWait) error {
+	v := wire.EntryVerdict{ID: id}
+	r, err := s.dest.Open(w.name)
+	var sum integrity.Sum
+	if err == nil {
+		sum, err = hashReader(r, w.e.Size, s.opts.BlockSizeFor(w.e.Size), s.over)
+		r.Close()
+	}
+	if err == nil && sum == w.sum {
+		v = s.same(v, &w.e, w.name, w.have)
+	} else {
+		v.Replace = true
+		if v, err = s.want(v, &w.e, w.name); err != nil {
+			return err
+		}
+	}
+	l := wire.Verdicts{v}
+	if err := s.link.Send(l.Append(nil)); err != nil {
+		return lost(err)
+	}
+	s.told(l)
+	// Not before: nobody may think that all is done while a verdict is due.
+	s.mu.Lock()
+	delete(s.sums, id)
+	s.mu.Unlock()
+	s.wake()
+	return nil
+}

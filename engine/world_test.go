@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/store"
 	"github.com/gomover/gomover/store/osfs"
@@ -143,7 +145,7 @@ func sameTree(t *testing.T, a, b string) {
 			switch {
 			case d.Type()&fs.ModeSymlink != 0:
 				l, _ := os.Readlink(p)
-				v += " -> " + l
+				v += fmt.Sprint(" -> ", l, " ", i.ModTime().UnixNano())
 			case d.Type().IsRegular():
 				c, err := os.ReadFile(p)
 				if err != nil {
@@ -194,6 +196,7 @@ func makeTree(t *testing.T, root string) {
 	if err := os.Symlink("d1/s1", filepath.Join(root, "link")); err != nil {
 		t.Fatal(err)
 	}
+	oldLink(t, filepath.Join(root, "link"))
 	if err := os.Symlink("/nowhere", filepath.Join(root, "dangling")); err != nil {
 		t.Fatal(err)
 	}
@@ -207,4 +210,13 @@ func makeTree(t *testing.T, root string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.Chmod(filepath.Join(root, "d2"), 0o755) })
+}
+
+// oldLink gives a link, not what it leads to, a time of its own.
+func oldLink(t *testing.T, path string) {
+	t.Helper()
+	stamp := unix.Timespec{Sec: 1e9, Nsec: 42}
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{stamp, stamp}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		t.Fatal(err)
+	}
 }
