@@ -11,10 +11,6 @@ import (
 // ifname is the interface of every host.
 const ifname = "wan0"
 
-// headroom is the space before a packet in its buffer: 10 bytes are the device's
-// own header (virtio_net_hdr), the rest aligns the packet.
-const headroom = 16
-
 // Sizes of batches; see device.
 const (
 	readBatch  = 256 // packets that one bundle from the kernel can be split into: 64 KiB of 256-byte segments

@@ -132,6 +132,16 @@ func (e *emulator) ring() {
 // now is the emulator's clock.
 func (e *emulator) now() time.Duration { return time.Since(e.start) }
 
+// tick is when something that has just been done may be done again: at the next
+// multiple of the quantum. Under load everything happens at ticks, so one waking
+// up serves all hosts and links; without, nothing waits for a tick.
+func (e *emulator) tick(now time.Duration) time.Duration {
+	if e.topo.Quantum <= 0 {
+		return now
+	}
+	return now - now%e.topo.Quantum + e.topo.Quantum
+}
+
 // idleWait is the longest time that run waits without anything to do.
 const idleWait = time.Second
 
@@ -297,7 +307,7 @@ func (e *emulator) forward(now time.Duration) {
 		_, it := e.agenda.pop()
 		e.advance(it.p, it.at)
 	}
-	e.ready = now + e.topo.Quantum
+	e.ready = e.tick(now)
 }
 
 // advance takes a packet that has passed a link at a time to the next.
@@ -343,7 +353,7 @@ func (e *emulator) multiply(p *packet, at time.Duration) {
 func (e *emulator) deliver(now time.Duration) {
 	for _, h := range e.hosts {
 		if len(h.pending) > 0 && h.ready <= now {
-			h.ready = now + e.topo.Quantum
+			h.ready = e.tick(now)
 			e.write(h)
 		}
 	}

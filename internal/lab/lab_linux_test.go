@@ -149,17 +149,17 @@ func testPackets(t *testing.T, p labtest.Program) {
 	})
 
 	t.Run("rate", func(t *testing.T) {
-		const rate, size = 40e6 / 8, 2 << 20
+		const rate, start, size = 5_000_000, 1 << 20, 2 << 20
 		l.Set("h0.up", "rate=40mbit", "queue=1s")
 		l.Reset()
-		took := transfer(t, l, size)
+		took := transfer(t, l, start, size)
 		up := l.Stats().Link("h0.up")
-		want := time.Duration(float64(size) * 1500 / 1448 / rate * float64(time.Second))
-		if took < want*97/100 || took > want*110/100 {
+		want := time.Second * size * 1500 / 1448 / rate
+		if took < want*97/100 || took > want*103/100 {
 			t.Errorf("%d bytes took %v, want %v", size, took, want)
 		}
-		if up.Out.Bytes < size || up.Out.Bytes > size*112/100 {
-			t.Errorf("the link carried %d bytes for %d", up.Out.Bytes, size)
+		if sent := int64(start + size); up.Out.Bytes < sent || up.Out.Bytes > sent*112/100 {
+			t.Errorf("the link carried %d bytes for %d", up.Out.Bytes, sent)
 		}
 		l.Set("h0.up", "rate=0")
 	})
@@ -172,6 +172,8 @@ func testPackets(t *testing.T, p labtest.Program) {
 			if _, err := conn.Write([]byte("0123456789abcdef")); err != nil {
 				t.Fatal(err)
 			}
+		}
+		for range packets {
 			got[string(receive(t, conn))] = true
 		}
 		if got["0123456789abcdef"] || len(got) < 10 {
@@ -480,21 +482,20 @@ func returns(t *testing.T, conn *net.UDPConn, text string) bool {
 	return string(receive(t, conn)) == text
 }
 
-// transfer sends bytes over TCP from h0 to h1 and gives the time from the first
-// to the last that arrives.
-func transfer(t *testing.T, l *labtest.Lab, size int) time.Duration {
+// transfer sends bytes over TCP from h0 to h1: some to get going, then size more,
+// and gives the time in which those arrive.
+func transfer(t *testing.T, l *labtest.Lab, start, size int64) time.Duration {
 	t.Helper()
 	var listener net.Listener
 	var out net.Conn
-	at := netip.AddrPortFrom(topology.Address(1, false), 5001).String()
+	at := netip.AddrPortFrom(topology.Address(1, false), 5001)
 	l.In("h1", func() (err error) {
-		listener, err = net.Listen("tcp", at)
+		listener, err = net.Listen("tcp", at.String())
 		return err
 	})
 	defer listener.Close()
 	l.In("h0", func() (err error) {
-		// The dialling goroutines of package net would not be on this thread.
-		out, err = dialHere(topology.Address(1, false), 5001)
+		out, err = dialHere(at)
 		return err
 	})
 	in, err := listener.Accept()
@@ -504,28 +505,29 @@ func transfer(t *testing.T, l *labtest.Lab, size int) time.Duration {
 	defer in.Close()
 	sent := make(chan error, 1)
 	go func() {
-		_, err := out.Write(make([]byte, size))
+		_, err := out.Write(make([]byte, start+size))
 		sent <- errors.Join(err, out.Close())
 	}()
-	if _, err := io.ReadFull(in, make([]byte, 1)); err != nil {
+	if _, err := io.CopyN(io.Discard, in, start); err != nil {
 		t.Fatal(err)
 	}
-	start := time.Now()
+	began := time.Now()
 	n, err := io.Copy(io.Discard, in)
-	took := time.Since(start)
-	if err := errors.Join(err, <-sent); err != nil || n != int64(size-1) {
-		t.Fatalf("%d of %d bytes arrived: %v", n+1, size, err)
+	took := time.Since(began)
+	if err := errors.Join(err, <-sent); err != nil || n != size {
+		t.Fatalf("%d of %d bytes arrived: %v", n, size, err)
 	}
 	return took
 }
 
-// dialHere connects in the network namespace of the calling thread.
-func dialHere(to netip.Addr, port int) (net.Conn, error) {
+// dialHere connects in the network namespace of the calling thread; package net
+// might do it on another.
+func dialHere(to netip.AddrPort) (net.Conn, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: port, Addr: to.As4()}); err != nil {
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}

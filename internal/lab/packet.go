@@ -17,6 +17,10 @@ const (
 	udpHeader  = 8
 )
 
+// headroom is the space before a packet in its buffer: 10 bytes are a device's
+// own header (virtio_net_hdr), the rest aligns the packet.
+const headroom = 16
+
 // packet is one IP packet on its way between hosts.
 type packet struct {
 	buf  []byte // headroom, then the packet, then unused
