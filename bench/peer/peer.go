@@ -40,6 +40,8 @@ type Transfer struct {
 	Interface string
 	// RateBits is the rate of the narrowest link, in bits per second; 0 is unlimited.
 	RateBits int64
+	// Pull says that the command is typed at the receiver, where a program can choose.
+	Pull bool
 	// Size is that of the file in bytes.
 	Size int64
 	// Mover is the command line of gomover without operands, UDT that of the driver
@@ -128,7 +130,7 @@ type Program struct {
 	Plan func(Transfer, Settings) Plan
 	// Tree is the same for the contents of the directory Source, into a directory of
 	// the same name; nil if the program cannot.
-	Tree func(Transfer) Plan
+	Tree func(Transfer, Settings) Plan
 	// Received says how many bytes arrived, by the program's own words, if there is
 	// no file to look at; else it is nil.
 	Received func(output string) (int64, error)

@@ -2,7 +2,6 @@ package peer
 
 import (
 	"fmt"
-	"path/filepath"
 	"strconv"
 )
 
@@ -24,13 +23,17 @@ func gomover() Program {
 	}
 	return Program{
 		Name: "gomover", MaxStreams: 64, Windows: true,
+		Note: "one sender, one receiver at a time; it takes the first sender",
 		Plan: func(t Transfer, s Settings) Plan {
+			if t.Pull {
+				return Plan{Client: Command{Host: t.To[0].Name, Args: append(options(t, s), t.From[0].Name+":"+t.Source, t.target(0))}}
+			}
 			return Plan{Client: toEach(t, s, func(to Host, target string) []string {
 				return append(options(t, s), t.Source, to.Name+":"+target)
 			})}
 		},
-		Tree: func(t Transfer) Plan {
-			return Plan{Client: Command{Host: t.From[0].Name, Args: append(options(t, Settings{}), "-r", t.Source+"/", t.To[0].Name+":"+t.target(0)+"/")}}
+		Tree: func(t Transfer, s Settings) Plan {
+			return Plan{Client: Command{Host: t.From[0].Name, Args: append(options(t, s), "-r", t.Source+"/", t.To[0].Name+":"+t.target(0)+"/")}}
 		},
 	}
 }
@@ -53,7 +56,7 @@ func scp() Program {
 				return append(args[:len(args):len(args)], t.Source, to.Name+":"+target)
 			})}
 		},
-		Tree: func(t Transfer) Plan {
+		Tree: func(t Transfer, _ Settings) Plan {
 			return Plan{Client: Command{Host: t.From[0].Name, Args: []string{"scp", "-q", "-r", "-F", t.Config, t.Source, t.To[0].Name + ":" + t.Dirs[0] + "/"}}}
 		},
 	}
@@ -76,7 +79,7 @@ func rsync() Program {
 				return append(args[:len(args):len(args)], t.Source, to.Name+":"+target)
 			})}
 		},
-		Tree: func(t Transfer) Plan {
+		Tree: func(t Transfer, _ Settings) Plan {
 			return Plan{Client: Command{Host: t.From[0].Name, Args: []string{"rsync", "-a", "-e", "ssh -F " + t.Config, t.Source + "/", t.To[0].Name + ":" + t.target(0) + "/"}}}
 		},
 	}
@@ -86,7 +89,7 @@ func rsync() Program {
 func tar() Program {
 	return Program{
 		Name: "tar", Packages: []string{"tar", "openssh-client", "openssh-server"}, Needs: []string{"tar", "ssh", "/usr/sbin/sshd"},
-		Tree: func(t Transfer) Plan {
+		Tree: func(t Transfer, _ Settings) Plan {
 			line := quote([]string{"tar", "c", "-C", t.Source, "."}) + " | " +
 				quote([]string{"ssh", "-F", t.Config, t.To[0].Name, "mkdir -p " + t.target(0) + " && tar x -C " + t.target(0)})
 			return Plan{Client: Command{Host: t.From[0].Name, Args: []string{"sh", "-ec", line}}}
@@ -115,8 +118,12 @@ func rclone() Program {
 			}
 			return Plan{Client: Command{Host: t.To[0].Name, Args: append(args, remote(t, more), t.target(0))}}
 		},
-		Tree: func(t Transfer) Plan {
-			return Plan{Client: Command{Host: t.To[0].Name, Args: []string{"rclone", "--config", "", "copy", remote(t, ""), filepath.Join(t.Dirs[0], filepath.Base(t.Source))}}}
+		Tree: func(t Transfer, s Settings) Plan {
+			args := []string{"rclone", "--config", "", "copy"}
+			if s.Streams > 0 { // files at once
+				args = append(args, "--transfers", strconv.Itoa(s.Streams), "--checkers", strconv.Itoa(s.Streams))
+			}
+			return Plan{Client: Command{Host: t.To[0].Name, Args: append(args, remote(t, ""), t.target(0))}}
 		},
 	}
 }

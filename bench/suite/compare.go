@@ -20,15 +20,16 @@ type entry struct {
 	bytes    int64
 }
 
-// row is a table row that is being measured: what its entries have in common.
+// table is what the entries that are compared with each other have in common.
 type table struct {
 	*scene
 	name     string
 	from, to []*ground.Host
-	against  *ground.Host
+	against  *ground.Host // sends a competing flow; nil without
+	pull     bool         // commands are typed at the receiver
 	tree     bool
 	source   string // of a tree
-	files    int
+	files    int    // of a tree
 	rounds   int
 }
 
@@ -95,7 +96,7 @@ func (t table) once(ctx context.Context, e entry) (Run, error) {
 
 // job is what an entry is run as.
 func (t table) job(e entry) job {
-	j := job{program: e.program, settings: e.settings, from: t.from, to: t.to, bytes: e.bytes, against: t.against, tree: t.tree, source: t.source}
+	j := job{program: e.program, settings: e.settings, from: t.from, to: t.to, bytes: e.bytes, against: t.against, tree: t.tree, pull: t.pull, source: t.source}
 	if !t.tree {
 		j.source = filepath.Join(t.dir, fmt.Sprintf("payload-%d", e.bytes))
 	}
@@ -119,12 +120,12 @@ func (t table) file(path string, bytes int64) error {
 func (t table) words(e entry) (words []string) {
 	j := t.job(e)
 	transfer := t.describe(j)
-	p := e.program.Plan
+	plan := e.program.Plan
 	if t.tree {
-		p = func(t peer.Transfer, _ peer.Settings) peer.Plan { return e.program.Tree(t) }
+		plan = e.program.Tree
 	}
 	short := strings.NewReplacer(t.dir+"/", "", t.b.dir+"/", "")
-	client := p(transfer, e.settings).Client
+	client := plan(transfer, e.settings).Client
 	for _, w := range append(client.Env, client.Args...) {
 		words = append(words, short.Replace(w))
 	}

@@ -41,6 +41,7 @@ type bench struct {
 	mover  string // the program that is measured
 	udt    string // the driver of libudt
 	groups *ground.Groups
+	kept   *scene // the network of the rows with two ends, while it is up
 	report Report
 }
 
@@ -182,10 +183,12 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer b.groups.Close()
+	defer b.release()
 	b.begin()
-	measured := b.rowsInTurn(ctx)
+	b.rowsInTurn(ctx)
+	var measured error
 	if ctx.Err() != nil {
-		measured = errors.Join(errors.New("interrupted; what was measured so far is written"), measured)
+		measured = errors.New("interrupted; what was measured so far is written")
 	}
 	b.report.finish()
 	if err := b.write(); err != nil {
@@ -199,19 +202,21 @@ func run(ctx context.Context, args []string) (err error) {
 
 // rowsInTurn measures the chosen rows. A row that cannot be measured is a failure
 // in the report; the others go on.
-func (b *bench) rowsInTurn(ctx context.Context) error {
+func (b *bench) rowsInTurn(ctx context.Context) {
 	for _, r := range rows {
 		if !slices.Contains(b.settings.rows, r.name) || ctx.Err() != nil {
 			continue
 		}
 		fmt.Printf("\n## %s: %s\n\n", r.name, r.what)
 		start := time.Now()
-		if err := r.run(ctx, b, r.name); err != nil && ctx.Err() == nil {
-			b.fail(r.name, err)
+		if err := r.run(ctx, b, r.name); err != nil {
+			b.release() // whatever is wrong with it
+			if ctx.Err() == nil {
+				b.fail(r.name, err)
+			}
 		}
 		fmt.Printf("(%.0f s)\n", time.Since(start).Seconds())
 	}
-	return nil
 }
 
 // fail notes what could not be measured.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -11,7 +12,19 @@ func (b *bench) write() error {
 	if err := b.report.write(filepath.Join(b.out, "results.json")); err != nil {
 		return err
 	}
-	return writeText(filepath.Join(b.out, "results.md"), b.report.markdown())
+	pictures, err := b.report.draw(b.out)
+	if err != nil {
+		return err
+	}
+	text := b.report.markdown()
+	if len(pictures) > 0 {
+		text += "\n## Pictures\n\n"
+		for _, name := range pictures {
+			text += fmt.Sprintf("![%s](%s.svg)\n", name, name)
+		}
+	}
+	fmt.Printf("\nresults: %s\n", b.out)
+	return writeText(filepath.Join(b.out, "results.md"), text)
 }
 
 // markdown is the report for people.
@@ -63,25 +76,85 @@ func (r *Report) rowNames() (names []string) {
 
 // table prints one row's measurements.
 func (r *Report) table(s *strings.Builder, name string) {
-	s.WriteString("| Program | Setting | MiB | Mbit/s | gomover is | CPU s/GB, sender + receiver | Peak MiB | Wire | Others |\n")
-	s.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
-	for _, m := range r.Measurements {
-		if m.Row != name {
-			continue
-		}
-		if m.Error != "" || len(m.Runs) == 0 {
-			fmt.Fprintf(s, "| %s | %s | | FAIL | | | | | |\n", m.Program, m.Settings)
-			continue
-		}
-		cpu, far := figures(m, func(r Run) float64 { return r.Sender.CPUPerGB }), figures(m, func(r Run) float64 { return r.Receiver.CPUPerGB })
-		peak := func(of func(Run) End) float64 {
-			return figures(m, func(r Run) float64 { return float64(of(r).PeakBytes) }).Max() / (1 << 20)
-		}
-		fmt.Fprintf(s, "| %s | %s | %.3g | %s | %.2f x | %.2f + %.2f | %.0f + %.0f | %.3f | %.1f |\n",
-			m.Program, m.Settings, figures(m, func(r Run) float64 { return float64(r.Bytes) / (1 << 20) }).Median(), figures(m, func(r Run) float64 { return r.Goodput * 8 / 1e6 }).Text("%.0f", ""), m.Advantage,
-			cpu.Median(), far.Median(), peak(func(r Run) End { return r.Sender }), peak(func(r Run) End { return r.Receiver }),
-			figures(m, func(r Run) float64 { return r.Wire }).Median(), figures(m, func(r Run) float64 { return r.Foreign }).Median())
+	list := slices.DeleteFunc(slices.Clone(r.Measurements), func(m Measurement) bool { return m.Row != name })
+	several, fair := false, false
+	for _, m := range list {
+		several = several || m.Path != list[0].Path
+		fair = fair || len(m.Runs) > 0 && m.Runs[0].Fairness != nil
 	}
+	head := []string{"Program", "Setting", "MiB", "Mbit/s", "gomover is", "CPU s/GB, sender + receiver", "Peak MiB", "Wire", "Others"}
+	if several {
+		head = append([]string{"Path"}, head...)
+	}
+	if fair {
+		head = append(head, "Jain", "TCP beside it, Mbit/s")
+	} else {
+		fmt.Fprintf(s, "%s\n\n", list[0].Path)
+	}
+	writeRow(s, head)
+	writeRow(s, slices.Repeat([]string{"---"}, len(head)))
+	for _, m := range list {
+		cells := m.cells(fair)
+		if several {
+			cells = append([]string{m.Path.String()}, cells...)
+		}
+		writeRow(s, cells)
+	}
+}
+
+// writeRow writes one line of a Markdown table.
+func writeRow(s *strings.Builder, cells []string) {
+	fmt.Fprintf(s, "| %s |\n", strings.Join(cells, " | "))
+}
+
+// String is for people: what of a path is not plain.
+func (p Path) String() string {
+	parts := []string{"no rate limit"}
+	if p.RateBits > 0 {
+		parts[0] = fmt.Sprintf("%g Mbit/s", float64(p.RateBits)/1e6)
+	}
+	parts = append(parts, "RTT "+milliseconds(p.RTTSeconds))
+	if p.Loss > 0 {
+		parts = append(parts, "loss "+percent(p.Loss))
+	}
+	if p.Receivers > 1 {
+		parts = append(parts, fmt.Sprintf("%d receivers", p.Receivers))
+	}
+	if p.Senders > 1 {
+		parts = append(parts, fmt.Sprintf("%d senders", p.Senders))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// cells are the columns of one measurement.
+func (m Measurement) cells(fair bool) []string {
+	cells := []string{m.Program, m.Settings.String()}
+	if m.Error != "" || len(m.Runs) == 0 {
+		cells = append(cells, "", "FAIL", "", "", "", "", "")
+		if fair {
+			cells = append(cells, "", "")
+		}
+		return cells
+	}
+	const mib = 1 << 20
+	median := func(of func(Run) float64) float64 { return figures(m, of).Median() }
+	peak := func(of func(Run) End) float64 {
+		return figures(m, func(r Run) float64 { return float64(of(r).PeakBytes) }).Max() / mib
+	}
+	cells = append(cells,
+		fmt.Sprintf("%.3g", median(func(r Run) float64 { return float64(r.Bytes) / mib })),
+		figures(m, func(r Run) float64 { return r.Goodput * 8 / 1e6 }).Text("%.3g", ""),
+		fmt.Sprintf("%.2f x", m.Advantage),
+		fmt.Sprintf("%.2f + %.2f", median(func(r Run) float64 { return r.Sender.CPUPerGB }), median(func(r Run) float64 { return r.Receiver.CPUPerGB })),
+		fmt.Sprintf("%.0f + %.0f", peak(func(r Run) End { return r.Sender }), peak(func(r Run) End { return r.Receiver })),
+		fmt.Sprintf("%.3f", median(func(r Run) float64 { return r.Wire })),
+		fmt.Sprintf("%.1f", median(func(r Run) float64 { return r.Foreign })))
+	if fair {
+		cells = append(cells,
+			figures(m, func(r Run) float64 { return r.Fairness.jain() }).Text("%.2f", ""),
+			fmt.Sprintf("%.1f", median(func(r Run) float64 { return r.Fairness.beside() })*8/1e6))
+	}
+	return cells
 }
 
 // notes prints what must be known of a row's programs.

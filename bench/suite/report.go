@@ -116,6 +116,21 @@ type Fairness struct {
 	Competitor float64 `json:"competitor_bytes_per_second"`
 }
 
+// jain and beside are the figures, also of a run without competitor.
+func (f *Fairness) jain() float64 {
+	if f == nil {
+		return 0
+	}
+	return f.Jain
+}
+
+func (f *Fairness) beside() float64 {
+	if f == nil {
+		return 0
+	}
+	return f.Competitor
+}
+
 // Point is a moment of a run.
 type Point struct {
 	Seconds float64 `json:"t"`
@@ -175,18 +190,22 @@ func jain(a, b float64) float64 {
 
 // finish fills in what compares measurements of a row with each other.
 func (r *Report) finish() {
-	base := map[string]float64{}
+	type place struct {
+		row  string
+		path Path
+	}
+	base := map[place]float64{}
 	for i := range r.Measurements {
 		m := &r.Measurements[i]
 		m.Goodput = summarize(figures(*m, func(r Run) float64 { return r.Goodput }))
 		if m.Program == "gomover" && m.Label == "default" {
-			base[m.Row] = m.Goodput.Median
+			base[place{m.Row, m.Path}] = m.Goodput.Median
 		}
 	}
 	for i := range r.Measurements {
 		m := &r.Measurements[i]
 		if m.Goodput.Median > 0 {
-			m.Advantage = base[m.Row] / m.Goodput.Median
+			m.Advantage = base[place{m.Row, m.Path}] / m.Goodput.Median
 		}
 	}
 }

@@ -104,6 +104,7 @@ type job struct {
 	source   string // a file, or with tree a directory
 	bytes    int64
 	tree     bool
+	pull     bool
 	limit    time.Duration // 0: ten minutes
 	against  *ground.Host  // sends a competing flow meanwhile; nil without
 }
@@ -132,7 +133,7 @@ func (s *scene) run(ctx context.Context, j job) (r Run, err error) {
 	}
 	plan := j.program.Plan
 	if j.tree {
-		plan = func(t peer.Transfer, _ peer.Settings) peer.Plan { return j.program.Tree(t) }
+		plan = j.program.Tree
 	}
 	p := plan(t, j.settings)
 	ends, stop, err := s.serve(ctx, p)
@@ -167,6 +168,9 @@ func (s *scene) run(ctx context.Context, j job) (r Run, err error) {
 		return r, err
 	}
 	r = w.result(s, j, u)
+	if j.against != nil && (r.Fairness == nil || r.Fairness.Competitor == 0) {
+		return r, errors.New("the competing flow did not run all the time")
+	}
 	return r, carried(&r, counters, j)
 }
 
@@ -175,7 +179,7 @@ func (s *scene) describe(j job) peer.Transfer {
 	t := peer.Transfer{
 		Source: j.source, Size: j.bytes, Work: filepath.Join(s.dir, "work"), Interface: s.iface, RateBits: s.path.RateBits,
 		Config: s.Config(), Key: filepath.Join(s.Home, ".ssh/id_ed25519"), KnownHosts: filepath.Join(s.Home, ".ssh/known_hosts"),
-		Mover: s.mover(), UDT: s.b.udt,
+		Pull: j.pull, Mover: s.mover(), UDT: s.b.udt,
 	}
 	for _, h := range j.from {
 		t.From = append(t.From, peer.Host{Name: h.Name, Address: h.Address})
@@ -216,9 +220,9 @@ func (s *scene) compare(j job, t peer.Transfer) error {
 }
 
 // carried fills in what the links have carried and checks that the payload passed
-// each receiver's.
+// each receiver's, and once those of the senders.
 func carried(r *Run, c ground.Counters, j job) error {
-	var in, out int64
+	var in, out, left int64
 	for _, h := range j.to {
 		bytes := c.Link(h.Name + ".down").Out.Bytes
 		if bytes < j.bytes {
@@ -229,6 +233,10 @@ func carried(r *Run, c ground.Counters, j job) error {
 	for _, h := range j.from {
 		l := c.Link(h.Name + ".up")
 		out += l.Unicast.Bytes + l.Multicast.Bytes
+		left += l.Out.Bytes
+	}
+	if left < j.bytes {
+		return fmt.Errorf("the links of the senders carried %d bytes, less than the payload of %d: something went another way", left, j.bytes)
 	}
 	for _, l := range c.Links {
 		r.Dropped += l.Dropped()

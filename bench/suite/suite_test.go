@@ -149,8 +149,8 @@ func TestMarkdown(t *testing.T) {
 	r.finish()
 	text := r.markdown()
 	for _, want := range []string{
-		"## wan", "| gomover | default | 1 | 4 [4 to 4] | 1.00 x |", "| scp | window 5 MB | 1 | 1 | 4.00 x |", "| rsync | default | | FAIL |",
-		"- scp: slow", "best: window 5 MB", "3 streams: too slow or failed", "| wan | f | b | pass |", "| x | g |  | FAIL |", "- wan, rsync: broken",
+		"## wan", "| gomover | default | 1 | 4.19 [4.19 to 4.19] | 1.00 x |", "| scp | window 5 MB | 1 | 1.05 | 4.00 x |", "| rsync | default |  | FAIL |",
+		"- scp: slow", "best: window 5 MB", "| 1.00 [1.00 to 1.00] | 0.0 |", "3 streams: too slow or failed", "| wan | f | b | pass |", "| x | g |  | FAIL |", "- wan, rsync: broken",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the Markdown has no %q:\n%s", want, text)
@@ -162,7 +162,7 @@ func TestALinkThatDidNotCarryThePayloadFails(t *testing.T) {
 	far, near := &ground.Host{Name: "far"}, &ground.Host{Name: "near"}
 	counters := ground.Counters{Links: []ground.LinkCounters{
 		{Name: "far.down", Out: ground.Count{Bytes: 1050}, Drops: map[string]int64{"loss": 2}},
-		{Name: "near.up", Unicast: ground.Count{Bytes: 1000}, Multicast: ground.Count{Bytes: 100}, Drops: map[string]int64{"queue": 3}},
+		{Name: "near.up", Out: ground.Count{Bytes: 1090}, Unicast: ground.Count{Bytes: 1000}, Multicast: ground.Count{Bytes: 100}, Drops: map[string]int64{"queue": 3}},
 	}}
 	j := job{from: []*ground.Host{near}, to: []*ground.Host{far}, bytes: 1000}
 	var r Run
@@ -173,8 +173,112 @@ func TestALinkThatDidNotCarryThePayloadFails(t *testing.T) {
 	if err := carried(&r, counters, j); err == nil {
 		t.Error("a link that carried less than the payload gives no error")
 	}
-	j.bytes, j.to = 1000, []*ground.Host{{Name: "elsewhere"}}
+	j.bytes, j.from = 1000, []*ground.Host{{Name: "elsewhere"}}
+	if err := carried(&r, counters, j); err == nil {
+		t.Error("a sender that sent nothing gives no error")
+	}
+	j.from, j.to = []*ground.Host{near}, []*ground.Host{{Name: "elsewhere"}}
 	if err := carried(&r, counters, j); err == nil {
 		t.Error("a link that carried nothing gives no error")
+	}
+}
+
+func TestTunedFollowsThePath(t *testing.T) {
+	p, _ := peer.Named("GridFTP")
+	b := &bench{}
+	path := Path{RateBits: 1e9, RTTSeconds: 0.01}
+	if got, want := b.tuned(p, path), (peer.Settings{Streams: 8, Window: 2_500_000}); got != want {
+		t.Errorf("without a search %v, want %v", got, want)
+	}
+	b.report.Searches = []Search{
+		{Row: "wan", Program: "GridFTP", Best: peer.Settings{Streams: 4, Window: 25e6}},
+		{Row: "lossy", Program: "GridFTP", Best: peer.Settings{Streams: 32}},
+	}
+	if got, want := b.tuned(p, path), (peer.Settings{Streams: 4, Window: 2_500_000}); got != want {
+		t.Errorf("without loss %v, want %v", got, want)
+	}
+	path.Loss = 0.01
+	if got, want := b.tuned(p, path), (peer.Settings{Streams: 32}); got != want {
+		t.Errorf("with loss %v, want %v", got, want)
+	}
+}
+
+func TestExpected(t *testing.T) {
+	scp, _ := peer.Named("scp")
+	path := Path{RateBits: 1e9, RTTSeconds: 0.1, Loss: 0.01}
+	one := expected(path, scp, peer.Settings{})
+	if math.Abs(one-176_656) > 1 {
+		t.Errorf("one connection gets %.0f B/s, want 176656", one)
+	}
+	if got := expected(path, scp, peer.Settings{Streams: 8}); got != 8*one {
+		t.Errorf("eight connections get %.0f B/s", got)
+	}
+	if got := expected(wanPath, scp, peer.Settings{}); got != 0 {
+		t.Errorf("without loss %.0f B/s is expected", got)
+	}
+}
+
+func TestSmoothKeepsTheBytes(t *testing.T) {
+	var points []Point
+	bytes := 0.0
+	for i := range 1000 {
+		rate := float64(i % 7)
+		points = append(points, Point{Seconds: 0.1 * float64(i+1), Rate: rate})
+		bytes += rate * 0.1
+	}
+	got, last, sum := smooth(points, 100), 0.0, 0.0
+	for _, p := range got {
+		sum += p.Rate * (p.Seconds - last)
+		last = p.Seconds
+	}
+	if len(got) > 100 || math.Abs(sum-bytes) > 1e-6 {
+		t.Errorf("%d points with %v bytes, want at most 100 with %v", len(got), sum, bytes)
+	}
+	if got := smooth(nil, 0); got != nil {
+		t.Errorf("smooth of nothing: %v", got)
+	}
+}
+
+func TestPlots(t *testing.T) {
+	var r Report
+	add := func(row, program string, s peer.Settings, p Path, rate float64) {
+		r.Measurements = append(r.Measurements, Measurement{Row: row, Program: program, Settings: s, Path: p,
+			Runs: []Run{{Seconds: 2, Goodput: rate, Series: []Point{{1, rate}, {2, rate}}}}})
+	}
+	for _, rtt := range []float64{0.01, 0.1} {
+		for _, loss := range []float64{0, 0.001} {
+			p := Path{RateBits: 1e9, RTTSeconds: rtt, Loss: loss, Senders: 1, Receivers: 1}
+			add("grid", "gomover", peer.Settings{}, p, 1e8)
+			add("grid", "GridFTP", peer.Settings{Streams: 8, Window: 2 * bdp(p)}, p, 5e7)
+		}
+	}
+	add("wan", "gomover", peer.Settings{}, wanPath, 1e8)
+	add("receivers", "UFTP", peer.Settings{}, Path{Receivers: 4}, 1e7)
+	add("receivers", "UFTP", peer.Settings{}, Path{Receivers: 1}, 1e7)
+	r.finish()
+	names := map[string]plot{}
+	for _, p := range r.plots() {
+		names[p.name] = p
+	}
+	if len(names) != 4 {
+		t.Fatalf("the pictures are %v, want wan, rtt, loss, receivers", names)
+	}
+	loss := names["loss"].chart.Panels
+	if len(loss) != 2 || loss[1].Title != "RTT 100 ms" || !reflect.DeepEqual(loss[0].Categories, []string{"0%", "0.1%"}) || len(loss[0].Series) != 2 {
+		t.Errorf("throughput against loss: %+v", loss)
+	}
+	if s := loss[0].Series[1]; s.Name != "GridFTP, 8 streams, window 2 BDP" || !reflect.DeepEqual(s.X, []float64{0, 1}) {
+		t.Errorf("a line: %+v", s)
+	}
+	if s := names["receivers"].chart.Panels[0].Series[0]; !reflect.DeepEqual(s.X, []float64{1, 4}) {
+		t.Errorf("receivers are not in order: %v", s.X)
+	}
+	dir := t.TempDir()
+	if _, err := r.draw(dir); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != 8 {
+		t.Errorf("%d files: %v, %v", len(files), files, err)
 	}
 }

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+
+	"github.com/gomover/gomover/bench/ground"
+)
+
+// missedCode is how bench/copy says that a bar was missed; its report is complete
+// then.
+const missedCode = 2
+
+// rowBars runs bench/copy, which judges the main job, and takes its table over.
+func rowBars(ctx context.Context, b *bench, _ string) error {
+	b.release()
+	program, report := filepath.Join(b.dir, "bench-copy"), filepath.Join(b.dir, "bars.json")
+	if err := ground.Build(ctx, "github.com/gomover/gomover/bench/copy", program); err != nil {
+		return err
+	}
+	scale, kills := b.scale, 100
+	if b.quick {
+		scale, kills = b.scale*0.02, 3
+	}
+	cmd := exec.CommandContext(ctx, program, "-lab", b.lab, "-json", report, "-program", b.mover, "-memory", b.memory, "-quiet", b.quiet.String(),
+		"-rounds", strconv.Itoa(b.rounds), "-scale", fmt.Sprint(scale), "-kills", strconv.Itoa(kills))
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // so that it cleans up
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && (!errors.As(err, &exit) || exit.ExitCode() != missedCode) {
+		return fmt.Errorf("running bench/copy: %w", err)
+	}
+	text, err := os.ReadFile(report)
+	if err == nil {
+		err = json.Unmarshal(text, &b.report.Bars)
+	}
+	if err != nil {
+		return fmt.Errorf("reading the report of bench/copy: %w", err)
+	}
+	return nil
+}
