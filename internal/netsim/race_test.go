@@ -3,4 +3,4 @@
 package netsim
 
 // raceFactor shortens long simulations where each step takes ten times as long.
-const raceFactor = 4
+const raceFactor = 8
