@@ -11,6 +11,18 @@
 //	Offer -->--+-------+---> transmitter --+---> delay line ----+-----> verdict
 //	                 queue  (rate)               (delay, jitter)
 //
+// A [World] is a network in simulated time: hosts, links, and a list of what
+// happens when, all in one goroutine. Datagrams go to handlers, and modelled TCP
+// connections, [Flow], share the links with them:
+//
+//	host a --a.up--> (links of a route) --b.down--> host b
+//
+// A [Fluid] runs such connections without single segments, for hours of
+// gigabits. A [Capture] writes down what crossed a world.
+//
+// Not modelled are ECN, active queue management, fragments, handshakes, and a
+// gentle end of slow start such as HyStart.
+//
 // Randomness comes from a seed per link, made by [SeedFor] from the seed of the
 // run and the link's name. What a link decides depends on the packets offered
 // to it and on nothing else.
