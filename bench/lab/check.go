@@ -185,7 +185,7 @@ func rows() []row {
 		want      float64 // per cent
 		packets   int
 	}{
-		{"0.1% loss", "loss=0.1%", 0.1, 600_000},
+		{"0.1% loss", "loss=0.1%", 0.1, 500_000},
 		{"1% loss", "loss=1%", 1, 200_000},
 		{"bursts of 4, 0.398% in all", "burst=0.001,0.25", 0.3984, 400_000},
 		{"1% corrupted", "corrupt=1%", 1, 200_000},

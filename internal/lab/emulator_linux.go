@@ -230,10 +230,13 @@ func (e *emulator) next(now time.Duration) time.Duration {
 // read takes one bundle of packets from a host.
 func (e *emulator) read(h *host) error {
 	n, err := h.dev.read(e.io.bufs[:], e.io.sizes[:])
-	if errors.Is(err, unix.EAGAIN) {
+	switch {
+	case errors.Is(err, unix.EAGAIN):
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, errUnreadable):
+		h.up.refuse(causeRead)
+		return nil
+	case err != nil:
 		return fmt.Errorf("reading from %s: %w", h.name, err)
 	}
 	now := e.now()

@@ -11,6 +11,7 @@ import (
 const (
 	causeScope   = "scope"   // multicast that no router would forward
 	causeRoute   = "noroute" // there is no host of that address
+	causeRead    = "read"    // the kernel gave it in a form that is not understood
 	causeWrite   = "write"   // the host's interface did not take it
 	causeOverrun = "overrun" // the kernel dropped it, since the emulator was too slow
 )
