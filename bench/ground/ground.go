@@ -234,16 +234,16 @@ func (g *Ground) Rest(ctx context.Context) (func(), error) {
 	old := make([]int, len(g.Hosts))
 	for i, h := range g.Hosts {
 		old[i] = h.idle
-		for last, same := -1, 0; same < 10; {
-			if n := len(h.Group.PIDs()); n == last {
-				same++
-			} else {
-				last, same = n, 0
+	}
+	for same := 0; same < 10; {
+		same++
+		for _, h := range g.Hosts {
+			if n := len(h.Group.PIDs()); n != h.idle {
+				h.idle, same = n, 0
 			}
-			h.idle = last
-			if err := Wait(ctx, 10*time.Millisecond); err != nil {
-				return nil, err
-			}
+		}
+		if err := Wait(ctx, 10*time.Millisecond); err != nil {
+			return nil, err
 		}
 	}
 	return func() {

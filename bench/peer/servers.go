@@ -121,7 +121,8 @@ func aria2() Program {
 				args = append(args, "--file-allocation=none", "--min-split-size=1M", "-x", strconv.Itoa(n), "-s", strconv.Itoa(n*len(t.From)))
 			}
 			if s.Window > 0 {
-				args = append(args, fmt.Sprintf("--socket-recv-buffer-size=%d", s.Window))
+				const most = 16 << 20 // bytes; aria2's own limit
+				args = append(args, fmt.Sprintf("--socket-recv-buffer-size=%d", min(s.Window, most)))
 				send = fmt.Sprintf(" sndbuf=%d", s.Window)
 			}
 			p := Plan{Files: map[string]string{}}

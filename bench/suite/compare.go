@@ -140,7 +140,7 @@ func (t table) search(ctx context.Context, p peer.Program, bytes int64) (Search,
 	tries := p.Candidates(t.b.grid(t.path))
 	switch {
 	case t.b.quick && len(tries) > 2:
-		tries = tries[len(tries)-2:] // the defaults are run below anyway
+		tries = tries[len(tries)-2:]
 	case t.b.quick && len(tries) == 1:
 		found.Best = tries[0]
 		return found, nil
@@ -201,7 +201,7 @@ func (s Search) rateOf(settings peer.Settings) float64 {
 // grid is what is searched on a path.
 func (b *bench) grid(p Path) peer.Grid {
 	if b.quick {
-		return peer.Grid{Streams: []int{8}, Windows: []int64{0, 2 * bdp(p)}}
+		return peer.Grid{Streams: []int{8}, Windows: []int64{2 * bdp(p)}}
 	}
 	return peer.Grid{Streams: []int{8, 16, 4, 32, 1}, Windows: []int64{0, 2 * bdp(p)}}
 }

@@ -32,6 +32,7 @@ type settings struct {
 	memory  string
 	program string
 	quiet   time.Duration
+	from    string // a report to be shown again
 }
 
 // bench is one run. One goroutine.
@@ -84,6 +85,7 @@ func parse(args []string) (s settings, err error) {
 	flags.StringVar(&s.memory, "memory", "/dev/shm", "a directory on a memory file system")
 	flags.StringVar(&s.program, "program", "", "measure this program instead of building one")
 	flags.DurationVar(&s.quiet, "quiet", 0, "wait up to this long before each command until other programs are idle")
+	flags.StringVar(&s.from, "from", "", "measure nothing: write table and pictures of this results.json again")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
@@ -161,12 +163,18 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.check(); err != nil {
-		return err
-	}
 	b := &bench{settings: s}
 	if err := os.MkdirAll(s.out, 0o755); err != nil {
 		return fmt.Errorf("making the directory for the results: %w", err)
+	}
+	if s.from != "" {
+		if b.report, err = readReport(s.from); err != nil {
+			return err
+		}
+		return b.write()
+	}
+	if err := s.check(); err != nil {
+		return err
 	}
 	if b.dir, err = os.MkdirTemp(s.memory, "gomover-suite-"); err != nil {
 		return fmt.Errorf("making a directory in memory: %w", err)

@@ -35,7 +35,7 @@ func (r *Report) markdown() string {
 		m.Processors, m.Model, m.Kernel, m.Go, o.Control, m.ReceiveMax, m.SendMax)
 	fmt.Fprintf(&s, "%d rounds", o.Rounds)
 	if o.Quick {
-		s.WriteString(", quick: small files, few points, nothing exact")
+		s.WriteString("; quick: small files, few points, one setting by hand instead of the best of many, nothing exact")
 	}
 	if o.Scale != 1 {
 		fmt.Fprintf(&s, ", sizes x %g", o.Scale)
@@ -82,14 +82,15 @@ func (r *Report) table(s *strings.Builder, name string) {
 		several = several || m.Path != list[0].Path
 		fair = fair || len(m.Runs) > 0 && m.Runs[0].Fairness != nil
 	}
-	head := []string{"Program", "Setting", "MiB", "Mbit/s", "gomover is", "CPU s/GB, sender + receiver", "Peak MiB", "Wire", "Others"}
+	head := []string{"Program", "Setting", "MiB", "Mbit/s", "gomover / this", "CPU s/GB, sender + receiver", "Peak MiB", "Wire", "Others"}
 	if several {
 		head = append([]string{"Path"}, head...)
 	}
 	if fair {
 		head = append(head, "Jain", "TCP beside it, Mbit/s")
-	} else {
-		fmt.Fprintf(s, "%s\n\n", list[0].Path)
+	}
+	if !several {
+		fmt.Fprintf(s, "%s%s\n\n", list[0].Path, filesText(list[0].Files))
 	}
 	writeRow(s, head)
 	writeRow(s, slices.Repeat([]string{"---"}, len(head)))
@@ -100,6 +101,14 @@ func (r *Report) table(s *strings.Builder, name string) {
 		}
 		writeRow(s, cells)
 	}
+}
+
+// filesText names the number of files of a tree.
+func filesText(n int) string {
+	if n <= 1 {
+		return ""
+	}
+	return fmt.Sprintf(", %d files", n)
 }
 
 // writeRow writes one line of a Markdown table.
@@ -144,7 +153,7 @@ func (m Measurement) cells(fair bool) []string {
 	cells = append(cells,
 		fmt.Sprintf("%.3g", median(func(r Run) float64 { return float64(r.Bytes) / mib })),
 		figures(m, func(r Run) float64 { return r.Goodput * 8 / 1e6 }).Text("%.3g", ""),
-		fmt.Sprintf("%.2f x", m.Advantage),
+		fmt.Sprintf("%.2f", m.Advantage),
 		fmt.Sprintf("%.2f + %.2f", median(func(r Run) float64 { return r.Sender.CPUPerGB }), median(func(r Run) float64 { return r.Receiver.CPUPerGB })),
 		fmt.Sprintf("%.0f + %.0f", peak(func(r Run) End { return r.Sender }), peak(func(r Run) End { return r.Receiver })),
 		fmt.Sprintf("%.3f", median(func(r Run) float64 { return r.Wire })),

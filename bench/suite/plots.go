@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/gomover/gomover/bench/peer"
 	"github.com/gomover/gomover/internal/chart"
@@ -136,7 +135,7 @@ func against(list []Measurement, form chart.Panel, split func(Path) (title strin
 		if !slices.Contains(titles, title) {
 			titles = append(titles, title)
 		}
-		if name := line(m); !slices.Contains(programs, name) {
+		if name := label(m); !slices.Contains(programs, name) {
 			programs = append(programs, name)
 		}
 	}
@@ -166,7 +165,7 @@ func series(list []Measurement, name, title string, split func(Path) (string, fl
 	s.Name = name
 	var chosen []Measurement
 	for _, m := range list {
-		if t, _ := split(m.Path); t == title && line(m) == name {
+		if t, _ := split(m.Path); t == title && label(m) == name {
 			chosen = append(chosen, m)
 		}
 	}
@@ -208,23 +207,15 @@ func categories(list []Measurement, panel *chart.Panel, split func(Path) (string
 	return values
 }
 
-// line is the name of a measurement in a picture in which each program runs on
-// many paths: windows differ there from path to path.
-func line(m Measurement) string {
-	s := m.Settings
-	if s.Window > 0 {
-		s.Window = 0
-		return strings.TrimSuffix(m.Program+", "+s.String(), ", default") + ", window 2 BDP"
-	}
-	return label(m)
-}
-
-// label is the name of a measurement in a picture.
+// label is the name of a measurement in a picture; its settings are in the tables.
 func label(m Measurement) string {
-	if m.Settings.Default() {
+	switch {
+	case m.Settings.Default():
 		return m.Program
+	case m.Settings.AtOnce:
+		return m.Program + ", all at once"
 	}
-	return m.Program + ", " + m.Settings.String()
+	return m.Program + ", tuned"
 }
 
 // style gives a program the same look in all pictures over time.

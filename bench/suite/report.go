@@ -91,6 +91,9 @@ type Run struct {
 	Goodput  float64 `json:"goodput_bytes_per_second"`
 	Sender   End     `json:"sender"`
 	Receiver End     `json:"receiver"`
+	// Beside a competing flow what cannot be told apart from its own is left 0: what
+	// concerns the receiver, and packets dropped.
+	//
 	// Wire is what the receivers' links delivered, headers included, divided by the
 	// payload; SentWire what the senders put on theirs.
 	Wire     float64 `json:"wire_per_payload"`

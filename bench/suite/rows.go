@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/gomover/gomover/bench/ground"
@@ -23,11 +24,11 @@ var rows = []row{
 	{"fat", "one large file, no limit, RTT 10 ms", wide{path: Path{RTTSeconds: 0.01}, full: 1024, probe: 256, quick: 64, brief: true}.run},
 	{"lan", "one large file, no limit, no delay", wide{path: Path{}, full: 1024, probe: 256, quick: 64, brief: true}.run},
 	{"grid", "RTT and loss, 1 Gbit/s", rowGrid},
-	{"tree", "20,000 files of 4 KiB at RTT 50 ms", trees{programs: []string{"gomover", "rsync", "tar"}, files: 20_000, quick: 2_000}.run},
-	{"few", "500 files of 4 KiB at RTT 50 ms", trees{programs: []string{"gomover", "rsync", "tar", "scp", "rclone"}, files: 500, quick: 50}.run},
+	{"tree", "many files of 4 KiB at RTT 50 ms", trees{programs: []string{"gomover", "rsync", "tar"}, files: 20_000, quick: 2_000}.run},
+	{"few", "few files of 4 KiB at RTT 50 ms, more programs", trees{programs: []string{"gomover", "rsync", "tar", "scp", "rclone"}, files: 500, quick: 10}.run},
 	{"fairness", "beside one TCP flow, 200 Mbit/s, RTT 40 ms", rowFairness},
-	{"receivers", "one file to 1, 2, 4 and 8 receivers, 100 Mbit/s, RTT 40 ms", rowReceivers},
-	{"sources", "one file from 1, 2 and 3 replicas", rowSources},
+	{"receivers", "one file to several receivers, 100 Mbit/s, RTT 40 ms", rowReceivers},
+	{"sources", "one file from several replicas", rowSources},
 	{"bars", "the bars of the main job, by bench/copy", rowBars},
 }
 
@@ -171,11 +172,10 @@ func (r trees) run(ctx context.Context, b *bench, name string) error {
 func rowReceivers(ctx context.Context, b *bench, name string) error {
 	counts := []int{1, 2, 4, 8}
 	if b.quick {
-		counts = []int{1, 3}
+		counts = []int{1, 2}
 	}
-	most := counts[len(counts)-1]
 	sites := []ground.Site{{Name: "sender", Multicast: true}}
-	for i := range most {
+	for i := range slices.Max(counts) {
 		sites = append(sites, ground.Site{Name: "r" + string(rune('1'+i)), Multicast: true})
 	}
 	b.release()
@@ -187,23 +187,9 @@ func rowReceivers(ctx context.Context, b *bench, name string) error {
 	if err := s.set(ctx, Path{RateBits: 100e6, RTTSeconds: 0.04}); err != nil {
 		return err
 	}
-	size := b.size(64<<20, 4<<20)
-	var list []entry
-	for _, p := range b.named("gomover", "rsync", "GridFTP") {
-		list = append(list, entry{program: p, label: "default", bytes: size})
-		if !b.quick {
-			list = append(list, entry{program: p, label: "tuned", settings: peer.Settings{AtOnce: true}, bytes: size})
-		}
-	}
-	for _, p := range b.named("UFTP", "udpcast") {
-		t := table{scene: s, name: name, from: s.Hosts[:1], to: s.Hosts[1 : 1+min(2, most)]}
-		found, err := t.search(ctx, p, b.size(8<<20, 2<<20))
-		b.report.Searches = append(b.report.Searches, found)
-		if err != nil {
-			b.fail(name+", "+p.Name, err)
-			continue
-		}
-		list = append(list, entry{program: p, label: "tuned", settings: found.Best, bytes: size})
+	list, err := s.receiverEntries(ctx, name)
+	if err != nil {
+		return err
 	}
 	for _, n := range counts {
 		t := table{scene: s, name: name, from: s.Hosts[:1], to: s.Hosts[1 : 1+n], rounds: b.rounds}
@@ -212,6 +198,37 @@ func rowReceivers(ctx context.Context, b *bench, name string) error {
 		}
 	}
 	return nil
+}
+
+// receiverEntries are the programs of the row receivers: those for one receiver one
+// after another and all at once, those for groups at the best setting that is found
+// with two.
+func (s *scene) receiverEntries(ctx context.Context, name string) (list []entry, err error) {
+	b := s.b
+	size := b.size(64<<20, 4<<20)
+	for _, p := range b.named("gomover", "rsync", "GridFTP") {
+		if b.quick && p.Name == "rsync" {
+			continue
+		}
+		list = append(list, entry{program: p, label: "default", bytes: size})
+		if !b.quick {
+			list = append(list, entry{program: p, label: "tuned", settings: peer.Settings{AtOnce: true}, bytes: size})
+		}
+	}
+	for _, p := range b.named("UFTP", "udpcast") {
+		t := table{scene: s, name: name, from: s.Hosts[:1], to: s.Hosts[1:3]}
+		found, err := t.search(ctx, p, b.size(8<<20, 2<<20))
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		b.report.Searches = append(b.report.Searches, found)
+		if err != nil {
+			b.fail(name+", "+p.Name, err)
+			continue
+		}
+		list = append(list, entry{program: p, label: "tuned", settings: found.Best, bytes: size})
+	}
+	return list, nil
 }
 
 // rowSources shows what more senders bring. A program that knows one only takes

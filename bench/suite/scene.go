@@ -243,5 +243,8 @@ func carried(r *Run, c ground.Counters, j job) error {
 	}
 	total := float64(j.bytes) * float64(len(j.to))
 	r.Wire, r.SentWire = float64(in)/total, float64(out)/total
+	if j.against != nil {
+		r.Wire, r.Dropped = 0, 0 // the competitor's are among them
+	}
 	return nil
 }

@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/json"
 	"math"
+	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,6 +25,24 @@ func TestParse(t *testing.T) {
 	for _, bad := range [][]string{{"-rows", "wan,nothing"}, {"-rows", ""}, {"-rounds", "-1"}, {"-scale", "NaN"}, {"-programs", "cp"}, {"word"}} {
 		if _, err := parse(bad); err == nil {
 			t.Errorf("parse %q: no error", bad)
+		}
+	}
+}
+
+// TestPackages compares what the programs need with what "make bench-deps"
+// installs.
+func TestPackages(t *testing.T) {
+	text, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(strings.ReplaceAll(string(text), "\\\n", " "), "\nBENCH_PACKAGES = ")
+	list, _, _ = strings.Cut(list, "\n")
+	for _, p := range peer.All() {
+		for _, name := range p.Packages {
+			if !slices.Contains(strings.Fields(list), name) {
+				t.Errorf("make bench-deps does not install %s for %s", name, p.Name)
+			}
 		}
 	}
 }
@@ -149,7 +169,7 @@ func TestMarkdown(t *testing.T) {
 	r.finish()
 	text := r.markdown()
 	for _, want := range []string{
-		"## wan", "| gomover | default | 1 | 4.19 [4.19 to 4.19] | 1.00 x |", "| scp | window 5 MB | 1 | 1.05 | 4.00 x |", "| rsync | default |  | FAIL |",
+		"## wan", "| gomover | default | 1 | 4.19 [4.19 to 4.19] | 1.00 |", "| scp | window 5 MB | 1 | 1.05 | 4.00 |", "| rsync | default |  | FAIL |",
 		"- scp: slow", "best: window 5 MB", "| 1.00 [1.00 to 1.00] | 0.0 |", "3 streams: too slow or failed", "| wan | f | b | pass |", "| x | g |  | FAIL |", "- wan, rsync: broken",
 	} {
 		if !strings.Contains(text, want) {
@@ -267,7 +287,7 @@ func TestPlots(t *testing.T) {
 	if len(loss) != 2 || loss[1].Title != "RTT 100 ms" || !reflect.DeepEqual(loss[0].Categories, []string{"0%", "0.1%"}) || len(loss[0].Series) != 2 {
 		t.Errorf("throughput against loss: %+v", loss)
 	}
-	if s := loss[0].Series[1]; s.Name != "GridFTP, 8 streams, window 2 BDP" || !reflect.DeepEqual(s.X, []float64{0, 1}) {
+	if s := loss[0].Series[1]; s.Name != "GridFTP, tuned" || !reflect.DeepEqual(s.X, []float64{0, 1}) {
 		t.Errorf("a line: %+v", s)
 	}
 	if s := names["receivers"].chart.Panels[0].Series[0]; !reflect.DeepEqual(s.X, []float64{1, 4}) {

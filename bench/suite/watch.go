@@ -111,6 +111,7 @@ func (w *watcher) result(s *scene, j job, u ground.Usage) Run {
 		Receiver: End{CPUPerGB: s.cpuOf(u, j.to) / delivered, PeakBytes: w.received.bytes},
 	}
 	if f := w.flows; j.against != nil {
+		r.Receiver, r.Series = End{}, nil // the competitor's are among them
 		if span := f.until.Sub(f.from).Seconds(); f.begun && span > 0 {
 			own, other := float64(f.own-f.own0)/span, float64(f.other-f.other0)/span
 			r.Fairness = &Fairness{Jain: jain(own, other), Program: own, Competitor: other}
