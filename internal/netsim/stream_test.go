@@ -131,7 +131,9 @@ func TestStreamFollowsLoss(t *testing.T) {
 				}
 				a, b := connect(t, n)
 				took := transfer(t, a, b, 8<<20)
+				n.lock()
 				p := n.Node("h0").up.Params().Loss
+				n.unlock()
 				want := 1448 / 0.1 * math.Sqrt(1.5/p)
 				if rate := (8 << 20) / took.Seconds(); rate < want*0.6 || rate > want*1.5 {
 					t.Errorf("%.0f bytes per second, the model has %.0f; %+v", rate, want, a.Stats())
@@ -255,7 +257,10 @@ func TestDialFailures(t *testing.T) {
 		check("in the end", took, 40*time.Millisecond, err, nil)
 		time.Sleep(time.Minute)
 		for _, name := range []string{"h0", "h1"} {
-			if left := len(n.Node(name).streams); left > 1 { // one was never accepted
+			n.lock()
+			left := len(n.Node(name).streams)
+			n.unlock()
+			if left > 1 { // one was never accepted
 				t.Errorf("%s: %d streams are left", name, left)
 			}
 		}
