@@ -106,20 +106,23 @@ func (r *row) run(ctx context.Context, self string, programs []string) (ok bool,
 		if math.Abs(got.value-r.want) > r.bound() || math.Abs(got.value-first.value) > r.bound() {
 			ok = false
 		}
-		cell := fmt.Sprintf("%.4g %s", got.value, r.unit)
+		cell := strings.TrimSpace(fmt.Sprintf("%.5g %s", got.value, r.unit))
 		if got.note != "" {
 			cell += ", " + got.note
 		}
-		cells = append(cells, strings.TrimSpace(cell))
+		cells = append(cells, cell)
 	}
-	bound := fmt.Sprintf("%.3g %s", r.within, r.unit)
-	if r.relative {
+	bound := strings.TrimSpace(fmt.Sprintf("%.3g %s", r.within, r.unit))
+	switch {
+	case r.relative:
 		bound = fmt.Sprintf("%.3g%%", 100*r.within)
+	case r.within == 0:
+		bound = "exact"
 	}
 	if !ok {
 		bound = "**no: " + bound + "**"
 	}
-	fmt.Printf("| %s | %s | %s | %s |\n", r.what, r.set, strings.Join(cells, " | "), strings.TrimSpace(bound))
+	fmt.Printf("| %s | %s | %s | %s |\n", r.what, r.set, strings.Join(cells, " | "), bound)
 	return ok, nil
 }
 

@@ -117,7 +117,7 @@ func rtt(ctx context.Context, b *bed) (reading, error) {
 		return reading{}, err
 	}
 	slices.Sort(times)
-	return reading{value: times[len(times)/2], note: fmt.Sprintf("%.4g to %.4g", times[0], times[len(times)-1])}, nil
+	return reading{value: times[len(times)/2], note: fmt.Sprintf("%.5g to %.5g", times[0], times[len(times)-1])}, nil
 }
 
 // jitter gives the standard deviation of the round trip.
