@@ -135,7 +135,7 @@ func TestFluidShares(t *testing.T) {
 	x.Run(300 * time.Second)
 	unit := 300 * 1e6 / 8 * defaultMSS / 1500
 	for i, want := range []float64{40, 40, 10} {
-		near(t, fmt.Sprintf("flow %d: bytes", i), float64(flows[i].Stats().Delivered), want*unit, 0.12)
+		near(t, "bytes of flow "+flows[i].Name(), float64(flows[i].Stats().Delivered), want*unit, 0.12)
 	}
 }
 
