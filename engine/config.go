@@ -14,7 +14,6 @@ import (
 type Options struct {
 	JobID     string `json:"job"`        // names unfinished files
 	BlockSize int64  `json:"block"`      // bytes; 0: by the size of each file, see BlockSizeFor
-	Memory    int64  `json:"memory"`     // bytes of buffers at each end; 0: 128 MiB
 	StallMs   int64  `json:"stall"`      // nothing confirmed for so long: replace streams; 0: 30 s
 	NoInband  bool   `json:"no_inband"`  // never send data inside the link
 	NoStreams bool   `json:"no_streams"` // only ever send data inside the link

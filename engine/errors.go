@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/gomover/gomover/internal/framing"
 	"github.com/gomover/gomover/store"
 	"github.com/gomover/gomover/wire"
 )
@@ -80,7 +81,7 @@ func lost(err error) error {
 	if errors.As(err, &f) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	if errors.Is(err, wire.ErrMalformed) {
+	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, framing.ErrTooLong) {
 		return wire.Failf(wire.ClassProtocol, "the other end broke the protocol: %v", err)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) {

@@ -134,6 +134,7 @@ func (s *Source) Run(ctx context.Context) error {
 		s.fail(err)
 		s.tellFail(err)
 	} else {
+		s.warnOfStreams()
 		_ = s.link.Send([]byte{byte(wire.KindBye)}) // the sink leaves without it, later
 	}
 	cancel()

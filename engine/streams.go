@@ -56,6 +56,7 @@ type streamSet struct {
 	farErr   string
 	closed   bool
 	draining bool          // no new streams
+	warnings []events.Warn // of dead streams; said unless the run ends at once
 	note     chan struct{} // something changed; capacity 1, never closed
 }
 
@@ -328,20 +329,37 @@ func (s *Source) streamDead(ss *sendStream, err error) {
 	x := &s.streams
 	x.mu.Lock()
 	delete(x.m, ss.id)
-	n, closed := len(x.m), x.closed
+	n, quiet := len(x.m), x.closed || x.draining
 	x.mu.Unlock()
 	again := s.sched.lost(ss.id)
 	s.update(func(t *Totals) { t.Streams = n; t.Retrans += ss.st.Stats().Retrans })
-	if again > 0 && !closed && !ss.stopped.Load() {
+	if again > 0 && !quiet && !ss.stopped.Load() {
 		why := "the connection ended"
 		if errors.Is(err, transports.ErrDamaged) {
 			why = "damaged data"
 		} else if errors.Is(err, errStalled) {
 			why = err.Error()
 		}
-		s.emit(events.Warn{Code: "net.stream", Message: fmt.Sprintf("stream %d: %s; %d bytes are sent again", ss.id, why, again), Host: s.paths.Name})
+		x.mu.Lock()
+		x.warnings = append(x.warnings, events.Warn{Code: "net.stream", Host: s.paths.Name,
+			Message: fmt.Sprintf("stream %d: %s; %d bytes are sent again", ss.id, why, again)})
+		x.mu.Unlock()
 	}
 	x.poke()
+}
+
+// warnOfStreams says which streams have died. When a run ends, by whose will
+// ever, its streams may be gone before the message that says so is here; then
+// nothing is sent again, and nothing is said.
+func (s *Source) warnOfStreams() {
+	x := &s.streams
+	x.mu.Lock()
+	list := x.warnings
+	x.warnings = nil
+	x.mu.Unlock()
+	for _, w := range list {
+		s.emit(w)
+	}
 }
 
 // dial makes n streams from this end; they live as long as ctx.
@@ -466,6 +484,9 @@ func (s *Source) firstStream(ctx context.Context) bool {
 
 // noWay is reached when no connection gets through in any direction.
 func (s *Source) noWay(ctx context.Context, own, far string) bool {
+	if ctx.Err() != nil || s.over() {
+		return false
+	}
 	own, far = orElse(own, "timed out"), orElse(far, "timed out")
 	why := fmt.Sprintf("this end cannot reach %s (%s), %s cannot reach this end (%s)", s.paths.Name, own, s.paths.Name, far)
 	if s.paths.DialOnly {

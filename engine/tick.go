@@ -96,6 +96,7 @@ func peerOf(st transports.Stats) string {
 }
 
 func (s *Source) everySecond(now time.Time, span time.Duration, last mark) mark {
+	s.warnOfStreams()
 	r := wire.Report{Span: int64(now.Sub(s.start)), Disk: s.work.disk.Load(), Idle: s.work.idle.Load() + s.work.limited.Load(),
 		CPU: processCPU(), Cores: cores(), Sent: s.work.sent.Load()}
 	for _, ss := range s.streams.list() {

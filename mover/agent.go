@@ -89,7 +89,7 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, ear
 		return wire.Failf(wire.ClassProtocol, "the job is neither reading nor writing")
 	case st.JobID == "" || len(st.JobID) > 32 || strings.Trim(st.JobID, "abcdefghijklmnopqrstuvwxyz234567") != "":
 		return wire.Failf(wire.ClassProtocol, "the job's name %q is none", st.JobID)
-	case st.Engine.BlockSize < 0 || st.Engine.BlockSize > engine.MaxBlock || st.Engine.Memory < 0:
+	case st.Engine.BlockSize < 0 || st.Engine.BlockSize > engine.MaxBlock:
 		return wire.Failf(wire.ClassProtocol, "block size %d is out of range", st.Engine.BlockSize)
 	}
 	st.Engine.JobID = st.JobID

@@ -132,9 +132,14 @@ func stateDir(env Env, asked string) string {
 
 // printVersion prints the versions that matter to other programs.
 func printVersion(w io.Writer, asJSON bool) error {
-	if !asJSON {
-		_, err := fmt.Fprintf(w, "gomover %s (protocol %d, events %d, %s/%s)\n", version, wire.Version, 1, runtime.GOOS, runtime.GOARCH)
-		return err
+	var err error
+	if asJSON {
+		err = json.NewEncoder(w).Encode(map[string]any{"version": version, "protocol": wire.Version, "events": 1, "os": runtime.GOOS, "arch": runtime.GOARCH})
+	} else {
+		_, err = fmt.Fprintf(w, "gomover %s (protocol %d, events %d, %s/%s)\n", version, wire.Version, 1, runtime.GOOS, runtime.GOARCH)
 	}
-	return json.NewEncoder(w).Encode(map[string]any{"version": version, "protocol": wire.Version, "events": 1, "os": runtime.GOOS, "arch": runtime.GOARCH})
+	if err != nil { // a full disk or a closed pipe, no fault of this program
+		return &exitError{Code: exitDestination, Msg: "standard output: " + err.Error(), Err: err}
+	}
+	return nil
 }

@@ -187,6 +187,9 @@ func needsValue(shown string, p *option) error {
 // unknownOption refuses an option that is not in the table and names the nearest
 // that is.
 func unknownOption(shown string) error {
+	if strings.HasPrefix(shown, "--del") {
+		return usageError("unknown option " + shown + ": nothing at the destination is ever deleted")
+	}
 	return usageError("unknown option "+shown, nearestOption(shown))
 }
 

@@ -175,6 +175,8 @@ func TestMessages(t *testing.T) {
 		{"--no-streams f h:", 1, "unknown option --no-streams / hint: --streams"},
 		{"--no-recursiv f h:", 1, "unknown option --no-recursiv / hint: --no-recursive"},
 		{"--zzz f h:", 1, "unknown option --zzz"},
+		{"--delete f h:", 1, "unknown option --delete: nothing at the destination is ever deleted"},
+		{"--delete-after f h:", 1, "unknown option --delete-after: nothing at the destination is ever deleted"},
 		{"-y f h:", 1, "unknown option -y"},
 		{"-ry f h:", 1, "unknown option -y (in -ry)"},
 		{"f -h:x", 1, "unknown option -: (in -h:x)"},

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 	"testing"
 )
 
@@ -58,5 +60,18 @@ func TestWarning(t *testing.T) {
 	writeWarning(&out, "n04 gets no data", "try x")
 	if want := "gomover: warning: n04 gets no data\n  hint: try x\n"; out.String() != want {
 		t.Errorf("got %q; want %q", out.String(), want)
+	}
+}
+
+// TestVersionUnwritten blames the output that takes no more, not the program.
+func TestVersionUnwritten(t *testing.T) {
+	for _, asJSON := range []bool{false, true} {
+		r, w := io.Pipe()
+		r.Close()
+		err := printVersion(w, asJSON)
+		var e *exitError
+		if !errors.As(err, &e) || e.Code != exitDestination || !strings.HasPrefix(e.Msg, "standard output: ") {
+			t.Errorf("json %v: %v, want exit %d", asJSON, err, exitDestination)
+		}
 	}
 }

@@ -68,7 +68,7 @@ func newJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 		return nil, usageError(fmt.Sprintf("--block-size %d: must be a power of two from 64K to 16M", bs))
 	}
 	j.Engine = engine.Options{
-		BlockSize: o.Storage.BlockSize, Memory: o.Storage.Memory, StallMs: o.Safety.StallTimeout.Milliseconds(),
+		BlockSize: o.Storage.BlockSize, StallMs: o.Safety.StallTimeout.Milliseconds(),
 		CC: o.Net.Congestion, Rate: int64(o.Net.Limit), OnChange: o.Safety.OnChange,
 		Existing: o.Safety.Existing, Checksum: o.Safety.Checksum, SizeOnly: o.Safety.SizeOnly, Resume: o.Safety.Resume,
 		Fsync: string(o.Attr.Sync), Verify: o.Safety.Verify, NoSpaceCheck: o.Safety.NoSpaceCheck, Discard: o.Safety.DiscardPartial,
@@ -80,11 +80,11 @@ func newJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 	}
 	// One frame for each stream at each end is what the buffers come to.
 	bs := max(j.Engine.BlockSize, engine.DefaultBlock)
-	fit := int(max(1, j.Engine.Memory/bs))
-	if j.Engine.Memory > 0 && j.Engine.StreamsMin > fit {
-		return nil, usageError(fmt.Sprintf("--streams %d with blocks of %d bytes need more than --memory %d", j.Engine.StreamsMin, bs, j.Engine.Memory))
+	fit := int(max(1, o.Storage.Memory/bs))
+	if o.Storage.Memory > 0 && j.Engine.StreamsMin > fit {
+		return nil, usageError(fmt.Sprintf("--streams %d with blocks of %d bytes need more than --memory %d", j.Engine.StreamsMin, bs, o.Storage.Memory))
 	}
-	if j.Engine.Memory > 0 && (j.Engine.StreamsMax == 0 || j.Engine.StreamsMax > fit) {
+	if o.Storage.Memory > 0 && (j.Engine.StreamsMax == 0 || j.Engine.StreamsMax > fit) {
 		j.Engine.StreamsMax = min(fit, 256)
 	}
 	if len(j.Sources) > 1 && j.Engine.Expect != "" {

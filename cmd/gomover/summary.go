@@ -120,6 +120,9 @@ func (c *summaryCollector) tuneLocked(t time.Time, e events.Tune) {
 	}
 }
 
+// summaryThere is the reason for skipping that needs no telling.
+const summaryThere = "already there"
+
 // fileLocked counts a file that has ended, and gives what the list of failures
 // lacks: nothing while all are kept here, and all of them once they are not.
 func (c *summaryCollector) fileLocked(e events.File) []summaryFailure {
@@ -127,7 +130,7 @@ func (c *summaryCollector) fileLocked(e events.File) []summaryFailure {
 	case "skip":
 		reason := e.Error
 		if reason == "" {
-			reason = "already there"
+			reason = summaryThere
 		}
 		summaryCount(c.info.Skipped, reason)
 	case "fail":

@@ -33,6 +33,8 @@ func summaryLines(end events.JobEnd, info summaryInfo, o summaryOptions) []strin
 	lines = append(lines, summaryFailedLines(info, o)...)
 	if o.Kind == "full" {
 		lines = append(lines, summaryDetails(end, info, o)...)
+	} else {
+		lines = append(lines, summarySkipped(info, o)...)
 	}
 	if end.Resumable && end.ResumeCmd != "" {
 		lines = append(lines, "to continue: "+o.Style.name(end.ResumeCmd))
@@ -136,6 +138,18 @@ func summaryTime(ms int64) string {
 	}
 	i := strings.LastIndexAny(text, "0123456789") + 1
 	return text[:i] + " " + text[i:]
+}
+
+// summarySkipped says in short what of the source is not there: nobody shall
+// find out later. What was there already is in the headline.
+func summarySkipped(info summaryInfo, o summaryOptions) []string {
+	var lines []string
+	for _, kind := range summaryKinds(info.Skipped) {
+		if kind != summaryThere {
+			lines = append(lines, "  skipped: "+strconv.FormatInt(info.Skipped[kind], 10)+"  "+o.Style.name(kind))
+		}
+	}
+	return lines
 }
 
 // summaryFailedLines lists the failed files with their reasons. It is also what

@@ -50,6 +50,8 @@ func TestSummaryShort(t *testing.T) {
 		{"resumed", summaryOptions{}, change(func(e *events.JobEnd) { e.SentBytes, e.FilesSkipped, e.Ms = 780e6, 3, 350 }),
 			[]events.Event{events.JobStart{Resumed: true}},
 			[]string{"done  2.00 GB in 350 ms, 118 MB/s, 1 file, 3 already there, 780 MB sent, verified"}},
+		{"specials", summaryOptions{}, done, []events.Event{file, events.File{Action: "skip"}, events.File{Action: "skip", Error: "device, pipe or socket"}},
+			[]string{"done  2.00 GB in 18.2 s, 118 MB/s, 1 file, verified", "  skipped: 1  device, pipe or socket"}},
 		{"dry run", summaryOptions{}, change(func(e *events.JobEnd) { e.FilesSkipped = 2 }), []events.Event{events.JobStart{DryRun: true}},
 			[]string{"dry run  2.00 GB, 1 file to copy, 2 already there"}},
 		{"interrupted", summaryOptions{}, change(func(e *events.JobEnd) {

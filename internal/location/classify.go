@@ -110,6 +110,9 @@ func (r *reader) oneWord() *Error {
 	if dot := strings.LastIndexByte(l.Base(), '.'); dot > 0 {
 		copyName += l.Base()[dot:]
 	}
+	if l.Raw == "help" {
+		return refuse(l.Raw+": no destination given", command("--help"), command(l.Raw, "host:"))
+	}
 	return refuse(l.Raw+": no destination given", command(l.Raw, "host:"), command(l.Raw, copyName))
 }
 

@@ -149,6 +149,7 @@ var manualCases = []caseRow{
 
 // messageCases are the manual's examples of messages that concern words.
 var messageCases = []caseRow{
+	{words: "help", msg: "help: no destination given", hints: "gomover --help / gomover help host:"},
 	{words: "big.dat", msg: "big.dat: no destination given", hints: "gomover big.dat host: / gomover big.dat ./copy.dat"},
 	{words: "big.dat n1", msg: "n1: is neither an existing file nor written as a host", hints: "for the host, write n1: / for a new local file, write ./n1"},
 	{words: "f n1 h2:/d", msg: "some destinations have a colon and some do not (n1; h2:/d)", hints: "write every host with a colon: gomover f n1: h2:/d"},
