@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"time"
+
+	"github.com/gomover/gomover/bench/ground"
 )
 
 // Names of the emulated hosts.
@@ -17,19 +14,17 @@ const (
 	farHost  = "far"
 )
 
-// link describes both access links of an emulated path.
+// link describes an emulated path between two hosts.
 type link struct {
-	rate  string  // of each direction
-	queue string  // of each direction: one bandwidth-delay product
-	delay string  // of each of the four links that a round trip passes
-	loss  float64 // of each direction of the path
+	each ground.Link // each direction of both access links: a round trip passes four
+	loss float64     // of each direction of the path
 }
 
-// The paths of the table.
+// The paths of the table; queues hold one bandwidth-delay product.
 var (
-	wanLink   = link{rate: "1gbit", queue: "12.5MB", delay: "25ms"}
-	lossyLink = link{rate: "1gbit", queue: "12.5MB", delay: "25ms", loss: 0.001}
-	treeLink  = link{rate: "1gbit", queue: "6.25MB", delay: "12.5ms"}
+	wanLink   = link{each: ground.Link{Rate: "1gbit", Queue: "12.5MB", Delay: "25ms"}}
+	lossyLink = link{each: ground.Link{Rate: "1gbit", Queue: "12.5MB", Delay: "25ms"}, loss: 0.001}
+	treeLink  = link{each: ground.Link{Rate: "1gbit", Queue: "6.25MB", Delay: "12.5ms"}}
 )
 
 // payloadRate is what TCP can carry of 1 Gbit/s of packets of 1500 bytes.
@@ -37,96 +32,35 @@ var (
 const payloadRate = 0.965 * 1e9 / 8
 
 // topology is the emulator's description of the path.
-func (l link) topology() ([]byte, error) {
-	type settings map[string]any
-	var hosts []settings
+func (l link) topology() ground.Topology {
+	t := ground.Topology{Control: "cubic"}
 	for _, name := range []string{nearHost, farHost} {
-		h := settings{"name": name, "link": settings{"rate": l.rate, "queue": l.queue, "delay": l.delay}}
+		site := ground.Site{Name: name, Link: &l.each}
 		if l.loss > 0 {
-			h["down"] = settings{"loss": l.loss}
+			site.Down = &ground.Link{Loss: l.loss}
 		}
-		hosts = append(hosts, h)
+		t.Sites = append(t.Sites, site)
 	}
-	return json.MarshalIndent(settings{"cc": "cubic", "hosts": hosts}, "", "  ")
-}
-
-// linkStats is the part of the emulator's counters that is looked at.
-type linkStats struct {
-	Links []struct {
-		Name string `json:"name"`
-		Out  struct {
-			Bytes int64 `json:"bytes"`
-		} `json:"out"`
-		Drops map[string]int64 `json:"drops"`
-	} `json:"links"`
+	return t
 }
 
 // emulated brings up two hosts joined by an emulated link.
-func (b *bench) emulated(ctx context.Context, l link) (g *ground, err error) {
-	if exec.CommandContext(ctx, b.lab, "stats", "--json").Run() == nil {
-		return nil, fmt.Errorf("%s: a network is up already; end it with its user's consent: %s down", b.lab, b.lab)
-	}
-	g = &ground{host: farHost, dir: b.dir, home: filepath.Join(b.dir, "home"), binary: b.binary, quiet: b.quiet, sshPort: 22}
-	defer func() {
-		if err != nil {
-			g.close()
-		}
-	}()
-	if err := g.groups(b, true); err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(g.home, 0o700); err != nil {
-		return nil, err
-	}
-	g.closers = append(g.closers, func() { os.RemoveAll(g.home) })
-	text, err := l.topology()
-	if err != nil {
-		return nil, err
-	}
-	file := filepath.Join(b.dir, "topology.json")
-	if err := os.WriteFile(file, text, 0o644); err != nil {
-		return nil, err
-	}
-	// From here on the network may be half up.
-	g.closers = append(g.closers, keepAgents(), func() { quiet(context.Background(), nil, b.lab, "down") })
-	if err := quiet(ctx, g.emulator, b.lab, "up", file); err != nil {
-		return nil, err
-	}
-	if err := quiet(ctx, g.far, b.lab, "sshd", "--install-home", g.home); err != nil {
-		return nil, err
-	}
-	g.wrap = func(far bool, args []string) []string {
-		host := nearHost
-		if far {
-			host = farHost
-		}
-		return append([]string{b.lab, "exec", host, "--"}, args...)
-	}
-	return g, g.ready(ctx)
-}
-
-// keepAgents notes the agents that are kept in the user's cache and returns a
-// function that removes those that have come since.
-func keepAgents() func() {
+func (b *bench) emulated(ctx context.Context, l link) (*ends, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return func() {}
+		return nil, fmt.Errorf("looking for the agents kept in the user's cache: %w", err)
 	}
-	pattern := filepath.Join(cache, "gomover", "gomover-*")
-	had := map[string]bool{}
-	names, _ := filepath.Glob(pattern)
-	for _, name := range names {
-		had[name] = true
+	base, err := ground.Emulated(ctx, ground.Setup{Groups: b.groups, Program: b.lab, Dir: b.dir, Cache: cache}, l.topology())
+	if err != nil {
+		return nil, err
 	}
-	since := time.Now()
-	return func() {
-		names, _ := filepath.Glob(pattern)
-		for _, name := range names {
-			if info, err := os.Stat(name); err == nil && !had[name] && info.ModTime().After(since) {
-				os.Remove(name)
-			}
-		}
+	base.Quiet = b.quiet
+	g := &ends{Ground: base, near: base.Hosts[0], far: base.Hosts[1], dir: b.dir, binary: b.binary, sshPort: 22}
+	if err := g.ready(ctx); err != nil {
+		g.Close()
+		return nil, err
 	}
+	return g, nil
 }
 
 // load is what the path towards the far end has seen.
@@ -138,32 +72,17 @@ type load struct {
 // carried resets the emulator's counters and returns a function that checks that
 // at least n bytes have passed to the far end since, and that the emulator kept
 // up.
-func (b *bench) carried(ctx context.Context) (func(n int64) (load, error), error) {
-	if err := quiet(ctx, nil, b.lab, "stats", "--reset"); err != nil {
+func carried(ctx context.Context, g *ends) (func(n int64) (load, error), error) {
+	if err := g.Emulator.Reset(ctx); err != nil {
 		return nil, err
 	}
 	return func(n int64) (sum load, err error) {
-		text, err := exec.CommandContext(ctx, b.lab, "stats", "--json").Output()
+		c, err := g.Emulator.Counters(ctx)
 		if err != nil {
-			return sum, fmt.Errorf("reading the emulator's counters: %w", err)
+			return sum, err
 		}
-		var st linkStats
-		if err := json.Unmarshal(text, &st); err != nil {
-			return sum, fmt.Errorf("reading the emulator's counters: %w", err)
-		}
-		for _, l := range st.Links {
-			if l.Drops["overrun"] > 0 {
-				return sum, errors.New("the emulator could not keep up: the measurement is void")
-			}
-			if l.Name == farHost+".down" {
-				sum.bytes = l.Out.Bytes
-			}
-			if l.Name == farHost+".down" || l.Name == nearHost+".up" {
-				for _, n := range l.Drops {
-					sum.drops += n
-				}
-			}
-		}
+		down, up := c.Link(farHost+".down"), c.Link(nearHost+".up")
+		sum = load{bytes: down.Out.Bytes, drops: down.Dropped() + up.Dropped()}
 		if sum.bytes < n {
 			return sum, fmt.Errorf("the link carried %d bytes, less than the payload of %d: something went another way", sum.bytes, n)
 		}

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/gomover/gomover/bench/ground"
 )
 
 // Sizes and bars of the row kill.
@@ -51,7 +53,7 @@ func (v victim) String() string { return [...]string{"near end", "far end", "bot
 
 // trial is one run that is killed and its repetition.
 type trial struct {
-	g        *ground
+	g        *ends
 	args     []string
 	src      string
 	old      string // "" or what is under the final name before
@@ -76,9 +78,9 @@ func rowKill(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer g.close()
+	defer g.Close()
 	src, old := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "old")
-	if err := errors.Join(makeFile(src, b.size(killSize), 5), makeFile(old, killOldSize, 6)); err != nil {
+	if err := errors.Join(ground.MakeFile(src, b.size(killSize), 5), ground.MakeFile(old, killOldSize, 6)); err != nil {
 		return err
 	}
 	defer os.Remove(src)
@@ -86,7 +88,7 @@ func rowKill(ctx context.Context, b *bench) error {
 	// Half of the runs are as fast as they can be, half are held to some seconds.
 	paces := [][]string{nil, {"--bwlimit=" + strconv.FormatInt(b.size(killSize)/2_000_000, 10) + "MB"}}
 	var tally killTally
-	var logins, wholes [2]samples
+	var logins, wholes [2]ground.Samples
 	random := rand.New(rand.NewPCG(b.seed, 0))
 	for i := 0; tally.done < b.kills; i++ {
 		pace := tally.done % 2
@@ -100,7 +102,7 @@ func rowKill(ctx context.Context, b *bench) error {
 				return err
 			}
 		}
-		t.login, t.whole = duration(last(logins[pace]).median()), duration(last(wholes[pace]).median())
+		t.login, t.whole = duration(last(logins[pace]).Median()), duration(last(wholes[pace]).Median())
 		err := t.run(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -133,7 +135,7 @@ func momentOf(i int) moment {
 }
 
 // last are the newest few samples.
-func last(s samples) samples { return s[max(0, len(s)-5):] }
+func last(s ground.Samples) ground.Samples { return s[max(0, len(s)-5):] }
 
 func duration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
 
@@ -145,11 +147,11 @@ func (t *trial) place(ctx context.Context) error {
 	if t.old == "" {
 		return nil
 	}
-	return quiet(ctx, nil, "cp", "-p", t.old, t.dst)
+	return ground.Quiet(ctx, nil, "cp", "-p", t.old, t.dst)
 }
 
 // calibrate runs undisturbed and notes how long login and run take.
-func (t *trial) calibrate(ctx context.Context, logins, wholes *samples) error {
+func (t *trial) calibrate(ctx context.Context, logins, wholes *ground.Samples) error {
 	if err := t.place(ctx); err != nil {
 		return err
 	}
@@ -157,7 +159,7 @@ func (t *trial) calibrate(ctx context.Context, logins, wholes *samples) error {
 	if err != nil {
 		return err
 	}
-	for !r.ended() && len(t.g.far.movers()) == 0 {
+	for !r.ended() && len(movers(t.g.far)) == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	login := time.Since(r.began)
@@ -165,10 +167,10 @@ func (t *trial) calibrate(ctx context.Context, logins, wholes *samples) error {
 		return err
 	}
 	*logins, *wholes = append(*logins, login.Seconds()), append(*wholes, time.Since(r.began).Seconds())
-	if err := sameFile(t.src, t.dst); err != nil {
+	if err := ground.SameFile(t.src, t.dst); err != nil {
 		return err
 	}
-	return t.g.settle(ctx)
+	return t.g.Settle(ctx)
 }
 
 // run does one trial: kill, look, repeat, compare.
@@ -207,10 +209,10 @@ func (t *trial) run(ctx context.Context) error {
 		return t.wrong
 	}
 	look = func() error { return nil }
-	if err := sameFile(t.src, t.dst); err != nil {
+	if err := ground.SameFile(t.src, t.dst); err != nil {
 		return err
 	}
-	if err := t.g.settle(ctx); err != nil {
+	if err := t.g.Settle(ctx); err != nil {
 		return err
 	}
 	after, err := t.sent()
@@ -258,7 +260,7 @@ func (t *trial) killed(ctx context.Context, at ...time.Duration) error {
 			}
 			began = time.Now().Add(-t.login)
 		}
-		if err := wait(ctx, after-time.Since(began)); err != nil {
+		if err := ground.Wait(ctx, after-time.Since(began)); err != nil {
 			return err
 		}
 		pids := t.victims(dead)
@@ -267,7 +269,7 @@ func (t *trial) killed(ctx context.Context, at ...time.Duration) error {
 			if err == nil {
 				err = errTooLate
 			}
-			return errors.Join(err, t.g.settle(ctx))
+			return errors.Join(err, t.g.Settle(ctx))
 		}
 		for _, pid := range pids {
 			syscall.Kill(pid, syscall.SIGKILL)
@@ -283,10 +285,10 @@ func (t *trial) killed(ctx context.Context, at ...time.Duration) error {
 func (t *trial) victims(dead []int) []int {
 	var pids []int
 	if t.who != killFar {
-		pids = append(pids, t.g.near.movers()...)
+		pids = append(pids, movers(t.g.near)...)
 	}
 	if t.who != killNear {
-		pids = append(pids, t.g.far.movers()...)
+		pids = append(pids, movers(t.g.far)...)
 	}
 	return slices.DeleteFunc(pids, func(pid int) bool { return slices.Contains(dead, pid) })
 }
@@ -312,7 +314,7 @@ func (t *trial) start(ctx context.Context) (*running, error) {
 		r.err = cmd.Wait()
 		var exit *exec.ExitError
 		if errors.As(r.err, &exit) {
-			r.err = fmt.Errorf("%w: %s", r.err, tail(out.String()))
+			r.err = fmt.Errorf("%w: %s", r.err, ground.Tail(out.String()))
 		}
 	}()
 	return r, nil
@@ -382,9 +384,9 @@ func (t *trial) watchName() func() error {
 
 // judge compares what is under the final name with what may be.
 func (t *trial) judge() error {
-	err := sameFile(t.src, t.dst)
+	err := ground.SameFile(t.src, t.dst)
 	if err != nil && t.old != "" {
-		if sameFile(t.old, t.dst) == nil || sameFile(t.src, t.dst) == nil { // renamed meanwhile
+		if ground.SameFile(t.old, t.dst) == nil || ground.SameFile(t.src, t.dst) == nil { // renamed meanwhile
 			return nil
 		}
 	}

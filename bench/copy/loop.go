@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gomover/gomover/bench/ground"
 	"github.com/gomover/gomover/integrity"
 )
 
@@ -50,26 +51,26 @@ func rowLoop(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer g.close()
+	defer g.Close()
 	size := b.size(4 << 30)
 	src, dst := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "dst")
-	if err := makeFile(src, size, 3); err != nil {
+	if err := ground.MakeFile(src, size, 3); err != nil {
 		return err
 	}
 	defer os.Remove(src)
 	defer os.Remove(dst)
 	modes := []mode{{"--encrypt=off", []string{"--encrypt=off"}, false}, {"default", nil, true}}
-	cpu, speed, foreign := map[string]samples{}, map[string]samples{}, map[string]samples{}
-	part, detail := map[string]samples{}, map[string][]string{}
+	cpu, speed, foreign := map[string]ground.Samples{}, map[string]ground.Samples{}, map[string]ground.Samples{}
+	part, detail := map[string]ground.Samples{}, map[string][]string{}
 	streams := 1
-	touch := func() error { return g.touch(ctx, src, dst) }
+	touch := func() error { return ground.Touch(ctx, src, dst) }
 	for range b.rounds {
 		for _, m := range modes {
 			u, err := g.steady(ctx, touch, g.mover(append(m.args, src, g.target(dst))...)...)
 			if err != nil {
 				return err
 			}
-			if err := sameFile(src, dst); err != nil {
+			if err := ground.SameFile(src, dst); err != nil {
 				return err
 			}
 			os.Remove(dst)
@@ -92,7 +93,7 @@ func rowLoop(ctx context.Context, b *bench) error {
 }
 
 // parts measures what nobody can avoid, each alone. Unit: CPU seconds per GB.
-func (b *bench) parts(ctx context.Context, g *ground, part map[string]samples, size int64, streams int) error {
+func (b *bench) parts(ctx context.Context, g *ends, part map[string]ground.Samples, size int64, streams int) error {
 	src, dst := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "dst")
 	f, err := b.iperf(ctx, g, "127.0.0.1", "-P", strconv.Itoa(streams), "-n", strconv.FormatInt(size, 10))
 	if err != nil {
@@ -102,7 +103,7 @@ func (b *bench) parts(ctx context.Context, g *ground, part map[string]samples, s
 		return fmt.Errorf("iperf3 moved %d bytes instead of %d", f.bytes, size)
 	}
 	part["iperf3"] = append(part["iperf3"], f.cpu.Seconds()/(float64(f.bytes)/gigabyte))
-	u, err := g.steady(ctx, func() error { return g.touch(ctx, src, dst) }, "cp", src, dst)
+	u, err := g.steady(ctx, func() error { return ground.Touch(ctx, src, dst) }, "cp", src, dst)
 	if err != nil {
 		return err
 	}
@@ -124,28 +125,28 @@ func (b *bench) parts(ctx context.Context, g *ground, part map[string]samples, s
 }
 
 // reportLoop prints the two bars of one mode.
-func (b *bench) reportLoop(m mode, cpu, speed samples, part map[string]samples, streams int, notes []string) {
+func (b *bench) reportLoop(m mode, cpu, speed ground.Samples, part map[string]ground.Samples, streams int, notes []string) {
 	names := []string{"iperf3", "cp", "hash"}
 	if m.sealed {
 		names = append(names, "AEAD")
 	}
 	sum, text := 0.0, ""
 	for _, name := range names {
-		sum += part[name].median()
-		text += fmt.Sprintf(" + %s %s", name, part[name].text("%.3f", ""))
+		sum += part[name].Median()
+		text += fmt.Sprintf(" + %s %s", name, part[name].Text("%.3f", ""))
 	}
 	notes = append(notes,
 		fmt.Sprintf("unavoidable, CPU seconds per GB, %d streams: %s = %.3f", streams, text[len(" + "):], sum),
 		"hash: both ends, blocks of 256 KiB; AEAD: seal and open, frames of 256 KiB; cp and iperf3: whole programs, both ends")
-	value := cpu.median() / sum
+	value := cpu.Median() / sum
 	b.add(result{
-		Row: "loop, CPU, " + m.name, Figure: fmt.Sprintf("%s, %.2f x the unavoidable parts", cpu.text("%.3f", " CPU s/GB"), value),
+		Row: "loop, CPU, " + m.name, Figure: fmt.Sprintf("%s, %.2f x the unavoidable parts", cpu.Text("%.3f", " CPU s/GB"), value),
 		Bar: "<= 1.3 x", Value: value, Limit: cpuBar, Samples: cpu, Notes: notes, Pass: value <= cpuBar,
 	})
-	limit := throughputBar * float64(runtime.NumCPU()) / cpu.median()
+	limit := throughputBar * float64(runtime.NumCPU()) / cpu.Median()
 	b.add(result{
-		Row: "loop, throughput, " + m.name, Figure: speed.text("%.3f", " GB/s"), Bar: fmt.Sprintf(">= %.3f GB/s", limit),
-		Value: speed.median(), Limit: limit, Samples: speed, Pass: speed.median() >= limit,
+		Row: "loop, throughput, " + m.name, Figure: speed.Text("%.3f", " GB/s"), Bar: fmt.Sprintf(">= %.3f GB/s", limit),
+		Value: speed.Median(), Limit: limit, Samples: speed, Pass: speed.Median() >= limit,
 	})
 }
 
@@ -230,32 +231,32 @@ func rowPeers(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer g.close()
+	defer g.Close()
 	size := b.size(4 << 30)
 	src, dst := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "dst")
-	if err := makeFile(src, size, 4); err != nil {
+	if err := ground.MakeFile(src, size, 4); err != nil {
 		return err
 	}
 	defer os.Remove(src)
 	defer os.Remove(dst)
-	sftp := fmt.Sprintf(":sftp,host=127.0.0.1,port=%d,user=root,key_file=%s,disable_hashcheck=true:%s", loopbackPort, filepath.Join(g.home, ".ssh/id_ed25519"), dst)
+	sftp := fmt.Sprintf(":sftp,host=127.0.0.1,port=%d,user=root,key_file=%s,disable_hashcheck=true:%s", loopbackPort, filepath.Join(g.Home, ".ssh/id_ed25519"), dst)
 	order := []string{"gomover", "scp", "rsync", "rclone"}
 	commands := map[string][]string{
 		"gomover": g.mover(src, g.target(dst)),
-		"scp":     {"scp", "-q", "-F", g.config(), "-c", "aes128-gcm@openssh.com", src, g.target(dst)},
-		"rsync":   {"rsync", "-W", "--inplace", "-e", "ssh -F " + g.config() + " -c aes128-gcm@openssh.com", src, g.target(dst)},
+		"scp":     {"scp", "-q", "-F", g.Config(), "-c", "aes128-gcm@openssh.com", src, g.target(dst)},
+		"rsync":   {"rsync", "-W", "--inplace", "-e", "ssh -F " + g.Config() + " -c aes128-gcm@openssh.com", src, g.target(dst)},
 		"rclone":  {"rclone", "--config", "", "copyto", src, sftp},
 	}
-	times, cpu := map[string]samples{}, map[string]samples{}
-	var foreign samples
+	times, cpu := map[string]ground.Samples{}, map[string]ground.Samples{}
+	var foreign ground.Samples
 	for round := range b.rounds {
 		for _, name := range order {
-			u, err := g.steady(ctx, func() error { return g.touch(ctx, src, dst) }, commands[name]...)
+			u, err := g.steady(ctx, func() error { return ground.Touch(ctx, src, dst) }, commands[name]...)
 			if err != nil {
 				return err
 			}
 			if round == 0 {
-				if err := sameFile(src, dst); err != nil {
+				if err := ground.SameFile(src, dst); err != nil {
 					return err
 				}
 			}
@@ -270,13 +271,13 @@ func rowPeers(ctx context.Context, b *bench) error {
 	}
 	first := true
 	for _, name := range order[1:] {
-		first = first && times["gomover"].median() < times[name].median()
+		first = first && times["gomover"].Median() < times[name].Median()
 	}
 	place := "not first"
 	if first {
 		place = "first"
 	}
-	value := times["scp"].median() / times["gomover"].median()
+	value := times["scp"].Median() / times["gomover"].Median()
 	b.add(result{
 		Row: "peers", Figure: fmt.Sprintf("%s, %.2f x scp (%s)", place, value, seconds(order, times)), Bar: "first, and >= 1.5 x scp",
 		Value: value, Limit: 1.5, Samples: times["gomover"], Pass: first && value >= 1.5,

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gomover/gomover/bench/ground"
 )
 
 // row is one entry of the table: what it is called on the command line, what it
@@ -58,7 +60,7 @@ type bench struct {
 	settings
 	dir     string // in memory, removed at the end
 	binary  string
-	cgroups *cgroupRoot
+	groups  *ground.Groups
 	results []result
 	peaks   map[string][2]int64 // row name: VmHWM in bytes of the near and the far end
 }
@@ -182,10 +184,10 @@ func run(ctx context.Context, args []string) (err error) {
 	if err := b.build(ctx); err != nil {
 		return err
 	}
-	if b.cgroups, err = newCgroupRoot(b.dir); err != nil {
+	if b.groups, err = ground.NewGroups(b.dir); err != nil {
 		return err
 	}
-	defer b.cgroups.close()
+	defer b.groups.Close()
 	b.printHead()
 	for _, r := range rows {
 		if !s.selected[r.name] {
@@ -228,13 +230,7 @@ func (b *bench) build(ctx context.Context) error {
 		}
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.binary, "github.com/gomover/gomover/cmd/gomover")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("building the program: %w", err)
-	}
-	return nil
+	return ground.Build(ctx, "github.com/gomover/gomover/cmd/gomover", b.binary)
 }
 
 // size scales a size of the table; multiples of 4 KiB, at least one.
@@ -242,27 +238,6 @@ func (b *bench) size(n int64) int64 { return max(4096, int64(float64(n)*b.scale)
 
 // printHead says on what this runs: figures of different machines do not compare.
 func (b *bench) printHead() {
-	fmt.Printf("machine: %d processors, %s, Linux %s, %s\n", runtime.NumCPU(), cpuModel(), firstLine("/proc/sys/kernel/osrelease"), runtime.Version())
+	fmt.Printf("machine: %d processors, %s, Linux %s, %s\n", runtime.NumCPU(), ground.CPUModel(), ground.FirstLine("/proc/sys/kernel/osrelease"), runtime.Version())
 	fmt.Printf("sizes x %g, %d rounds, medians with the least and the greatest in brackets\n", b.scale, b.rounds)
-}
-
-// cpuModel reads the processor's name.
-func cpuModel() string {
-	data, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(data)) {
-		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return "unknown processor"
-}
-
-// firstLine is the first line of a file, or "unknown".
-func firstLine(path string) string {
-	data, err := os.ReadFile(path)
-	line, _, _ := strings.Cut(string(data), "\n")
-	if err != nil || line == "" {
-		return "unknown"
-	}
-	return line
 }

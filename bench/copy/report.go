@@ -2,9 +2,10 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/gomover/gomover/bench/ground"
 )
 
 // memoryBar is the most that one end may hold resident. Unit: bytes.
@@ -75,45 +76,21 @@ func (b *bench) peak(row string, u usage) {
 	b.peaks[row] = [2]int64{max(old[0], u.nearPeak), max(old[1], u.farPeak)}
 }
 
-// samples are the figures of one command over the rounds.
-type samples []float64
-
-// median is the middle one, or the mean of the middle two; 0 without any.
-func (s samples) median() float64 {
-	if len(s) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(s))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
-}
-
-// text prints the median with the least and the greatest, in the given unit.
-func (s samples) text(format, unit string) string {
-	if len(s) == 0 {
-		return "none"
-	}
-	if len(s) == 1 {
-		return fmt.Sprintf(format+"%s", s[0], unit)
-	}
-	return fmt.Sprintf(format+"%s ["+format+" to "+format+"]", s.median(), unit, slices.Min(s), slices.Max(s))
-}
-
 // noise says how many processors were busy with other things than the measured
 // ones, when that was enough to matter.
-func noise(label string, s samples) []string {
-	if s.median() < 0.1 {
+func noise(label string, s ground.Samples) []string {
+	if s.Median() < 0.1 {
 		return nil
 	}
-	return []string{fmt.Sprintf("%s: other programs kept %s processors busy meanwhile", label, s.text("%.2f", ""))}
+	return []string{fmt.Sprintf("%s: other programs kept %s processors busy meanwhile", label, s.Text("%.2f", ""))}
 }
 
 // seconds prints durations of peers in one line, in the order given.
-func seconds(order []string, times map[string]samples) string {
+func seconds(order []string, times map[string]ground.Samples) string {
 	var parts []string
 	for _, name := range order {
 		if len(times[name]) > 0 {
-			parts = append(parts, name+" "+times[name].text("%.2f", " s"))
+			parts = append(parts, name+" "+times[name].Text("%.2f", " s"))
 		}
 	}
 	return strings.Join(parts, "; ")

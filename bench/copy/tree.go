@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/gomover/gomover/bench/ground"
 )
 
 // Shape of the tree of small files.
@@ -21,7 +23,7 @@ func rowTree(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer g.close()
+	defer g.Close()
 	if err := b.tree(ctx, g, b.dir, "memory", false); err != nil {
 		return err
 	}
@@ -35,18 +37,18 @@ func rowTree(ctx context.Context, b *bench) error {
 
 // tree measures one place. With durable every command's time includes a sync of
 // the destination's file system.
-func (b *bench) tree(ctx context.Context, g *ground, dir, label string, durable bool) error {
+func (b *bench) tree(ctx context.Context, g *ends, dir, label string, durable bool) error {
 	files := max(10, int(treeFiles*b.scale))
 	directories := max(1, int(treeDirectories*b.scale))
 	src, dst := filepath.Join(dir, "tree"), filepath.Join(dir, "tree.copy")
-	if err := makeTree(src, directories, files, treeFileSize); err != nil {
+	if err := ground.MakeTree(src, directories, files, treeFileSize); err != nil {
 		return err
 	}
 	defer os.RemoveAll(src)
 	defer os.RemoveAll(dst)
 	order := []string{"gomover", "rsync", "tar"}
-	times := map[string]samples{}
-	var foreign samples
+	times := map[string]ground.Samples{}
+	var foreign ground.Samples
 	for round := range b.rounds {
 		for _, name := range order {
 			if err := os.RemoveAll(dst); err != nil {
@@ -55,10 +57,10 @@ func (b *bench) tree(ctx context.Context, g *ground, dir, label string, durable 
 			if err := os.Mkdir(dst, 0o755); err != nil {
 				return err
 			}
-			if err := quiet(ctx, nil, "sync", "-f", dst); err != nil {
+			if err := ground.Quiet(ctx, nil, "sync", "-f", dst); err != nil {
 				return err
 			}
-			check, err := b.carried(ctx)
+			check, err := carried(ctx, g)
 			if err != nil {
 				return err
 			}
@@ -70,7 +72,7 @@ func (b *bench) tree(ctx context.Context, g *ground, dir, label string, durable 
 				return err
 			}
 			if round == 0 {
-				if err := sameTree(src, dst); err != nil {
+				if err := ground.SameTree(src, dst); err != nil {
 					return fmt.Errorf("%s: %w", name, err)
 				}
 			}
@@ -81,8 +83,8 @@ func (b *bench) tree(ctx context.Context, g *ground, dir, label string, durable 
 			foreign = append(foreign, u.foreign)
 		}
 	}
-	mine := times["gomover"].median()
-	rsync, tar := mine/times["rsync"].median(), mine/times["tar"].median()
+	mine := times["gomover"].Median()
+	rsync, tar := mine/times["rsync"].Median(), mine/times["tar"].Median()
 	b.add(result{
 		Row:    "tree, " + label,
 		Figure: fmt.Sprintf("%.2f x rsync -a, %.2f x tar (%s)", rsync, tar, seconds(order, times)),
@@ -93,13 +95,13 @@ func (b *bench) tree(ctx context.Context, g *ground, dir, label string, durable 
 }
 
 // treeCommand is a command for a shell that copies the contents of src to dst.
-func treeCommand(g *ground, name, src, dst string) string {
-	ssh := "ssh -F " + g.config()
+func treeCommand(g *ends, name, src, dst string) string {
+	ssh := "ssh -F " + g.Config()
 	switch name {
 	case "rsync":
 		return fmt.Sprintf("rsync -a -e '%s' %s/ %s/", ssh, src, g.target(dst))
 	case "tar":
-		return fmt.Sprintf("tar c -C %s . | %s %s tar x -C %s", src, ssh, g.host, dst)
+		return fmt.Sprintf("tar c -C %s . | %s %s tar x -C %s", src, ssh, g.far.Name, dst)
 	}
 	return strings.Join(g.mover("-r", src+"/", g.target(dst+"/")), " ")
 }
@@ -118,10 +120,10 @@ func rowMemory(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer g.close()
+	defer g.Close()
 	files := max(10, int(1_000_000*b.scale))
 	src, dst := filepath.Join(b.dir, "empty"), filepath.Join(b.dir, "empty.copy")
-	if err := makeTree(src, max(1, files/1000), files, 0); err != nil {
+	if err := ground.MakeTree(src, max(1, files/1000), files, 0); err != nil {
 		return err
 	}
 	defer os.RemoveAll(src)
@@ -133,7 +135,7 @@ func rowMemory(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	if err := sameTree(src, dst); err != nil {
+	if err := ground.SameTree(src, dst); err != nil {
 		return err
 	}
 	b.peak("memory", u)

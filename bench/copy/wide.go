@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/gomover/gomover/bench/ground"
 )
 
 // roundTrip is that of the wide-area rows.
@@ -23,22 +25,22 @@ func (b *bench) wide(ctx context.Context, name string, l link, bar float64) erro
 	if err != nil {
 		return err
 	}
-	defer g.close()
+	defer g.Close()
 	size := b.size(2 << 30)
 	src, dst := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "dst")
-	if err := makeFile(src, size, 1); err != nil {
+	if err := ground.MakeFile(src, size, 1); err != nil {
 		return err
 	}
 	defer os.Remove(src)
-	var share, foreign samples
+	var share, foreign ground.Samples
 	var notes []string
 	for range b.rounds {
 		var check func(int64) (load, error)
 		u, err := g.steady(ctx, func() (err error) {
-			if err := g.touch(ctx, src, dst); err != nil {
+			if err := ground.Touch(ctx, src, dst); err != nil {
 				return err
 			}
-			check, err = b.carried(ctx)
+			check, err = carried(ctx, g)
 			return err
 		}, g.mover(src, g.target(dst))...)
 		if err != nil {
@@ -48,7 +50,7 @@ func (b *bench) wide(ctx context.Context, name string, l link, bar float64) erro
 		if err != nil {
 			return err
 		}
-		if err := sameFile(src, dst); err != nil {
+		if err := ground.SameFile(src, dst); err != nil {
 			return err
 		}
 		if err := os.Remove(dst); err != nil {
@@ -61,9 +63,9 @@ func (b *bench) wide(ctx context.Context, name string, l link, bar float64) erro
 			u.wall.Seconds(), u.streams, u.cpu.Seconds(), u.foreign, float64(carried.bytes)/float64(size), carried.drops))
 	}
 	b.add(result{
-		Row: name, Figure: share.text("%.1f", "% of the payload rate"), Bar: fmt.Sprintf(">= %.0f%%", 100*bar),
-		Value: share.median(), Limit: 100 * bar, Samples: share, Notes: append(notes, noise(name, foreign)...),
-		Pass: share.median() >= 100*bar,
+		Row: name, Figure: share.Text("%.1f", "% of the payload rate"), Bar: fmt.Sprintf(">= %.0f%%", 100*bar),
+		Value: share.Median(), Limit: 100 * bar, Samples: share, Notes: append(notes, noise(name, foreign)...),
+		Pass: share.Median() >= 100*bar,
 	})
 	if !b.peers {
 		return nil
@@ -75,7 +77,7 @@ func (b *bench) wide(ctx context.Context, name string, l link, bar float64) erro
 }
 
 // widePeers runs what others would use once each, over the same link.
-func (b *bench) widePeers(ctx context.Context, g *ground, name string, size int64) error {
+func (b *bench) widePeers(ctx context.Context, g *ends, name string, size int64) error {
 	src, dst := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "dst")
 	if err := os.Truncate(src, size); err != nil {
 		return err
@@ -85,15 +87,15 @@ func (b *bench) widePeers(ctx context.Context, g *ground, name string, size int6
 		args []string
 	}{
 		{"gomover", g.mover(src, g.target(dst))},
-		{"scp", []string{"scp", "-q", "-F", g.config(), "-c", "aes128-gcm@openssh.com", src, g.target(dst)}},
-		{"rsync", []string{"rsync", "-W", "--inplace", "-e", "ssh -F " + g.config() + " -c aes128-gcm@openssh.com", src, g.target(dst)}},
+		{"scp", []string{"scp", "-q", "-F", g.Config(), "-c", "aes128-gcm@openssh.com", src, g.target(dst)}},
+		{"rsync", []string{"rsync", "-W", "--inplace", "-e", "ssh -F " + g.Config() + " -c aes128-gcm@openssh.com", src, g.target(dst)}},
 	}
 	for _, p := range peers {
 		u, err := g.timed(ctx, p.args...)
 		if err != nil {
 			return err
 		}
-		if err := sameFile(src, dst); err != nil {
+		if err := ground.SameFile(src, dst); err != nil {
 			return err
 		}
 		os.Remove(dst)
@@ -124,7 +126,7 @@ type flow struct {
 
 // iperf runs iperf3 from the near to the far end. It is tried again when it ends
 // without a figure, as it does now and then on a busy machine.
-func (b *bench) iperf(ctx context.Context, g *ground, host string, args ...string) (f flow, err error) {
+func (b *bench) iperf(ctx context.Context, g *ends, host string, args ...string) (f flow, err error) {
 	for range 4 {
 		if f, err = b.iperfOnce(ctx, g, host, args...); ctx.Err() != nil || err == nil && f.bytes > 0 {
 			break
@@ -136,12 +138,12 @@ func (b *bench) iperf(ctx context.Context, g *ground, host string, args ...strin
 	return f, err
 }
 
-func (b *bench) iperfOnce(ctx context.Context, g *ground, host string, args ...string) (f flow, err error) {
-	if err := g.settle(ctx); err != nil {
+func (b *bench) iperfOnce(ctx context.Context, g *ends, host string, args ...string) (f flow, err error) {
+	if err := g.Settle(ctx); err != nil {
 		return f, err
 	}
 	server := g.command(ctx, true, "iperf3", "-s", "-1")
-	cpu := g.near.cpu() + g.far.cpu()
+	cpu := g.cpu()
 	if err := server.Start(); err != nil {
 		return f, fmt.Errorf("starting iperf3: %w", err)
 	}
@@ -153,12 +155,12 @@ func (b *bench) iperfOnce(ctx context.Context, g *ground, host string, args ...s
 		if out, err = g.command(ctx, false, append([]string{"iperf3", "-J", "-c", host}, args...)...).Output(); err == nil {
 			break
 		}
-		if err := wait(ctx, 50*time.Millisecond); err != nil {
+		if err := ground.Wait(ctx, 50*time.Millisecond); err != nil {
 			return f, err
 		}
 	}
 	if err != nil {
-		return f, fmt.Errorf("iperf3: %w: %s", err, tail(string(out)))
+		return f, fmt.Errorf("iperf3: %w: %s", err, ground.Tail(string(out)))
 	}
 	var report struct {
 		End struct {
@@ -176,10 +178,10 @@ func (b *bench) iperfOnce(ctx context.Context, g *ground, host string, args ...s
 	case <-time.After(time.Second):
 		server.Process.Kill()
 	}
-	if err := g.settle(ctx); err != nil {
+	if err := g.Settle(ctx); err != nil {
 		return f, err
 	}
-	return flow{report.End.Received.Bytes, report.End.Received.Rate / 8, g.near.cpu() + g.far.cpu() - cpu}, nil
+	return flow{report.End.Received.Bytes, report.End.Received.Rate / 8, g.cpu() - cpu}, nil
 }
 
 // rowSmall compares one tiny file with a login that does nothing.
@@ -188,18 +190,21 @@ func rowSmall(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer g.close()
-	const rounds = 10 // cheap enough for a good median
+	defer g.Close()
+	rounds := 10 // cheap enough for a good median
+	if b.scale < 1 {
+		rounds = 3
+	}
 	src := filepath.Join(b.dir, "small")
-	if err := makeFile(src, 1024, 2); err != nil {
+	if err := ground.MakeFile(src, 1024, 2); err != nil {
 		return err
 	}
 	defer os.Remove(src)
-	times := map[string]samples{}
-	var ratio samples
+	times := map[string]ground.Samples{}
+	var ratio ground.Samples
 	for i := range rounds {
 		dst := filepath.Join(b.dir, fmt.Sprintf("small.%d", i))
-		check, err := b.carried(ctx)
+		check, err := carried(ctx, g)
 		if err != nil {
 			return err
 		}
@@ -210,12 +215,12 @@ func rowSmall(ctx context.Context, b *bench) error {
 		if _, err := check(1024); err != nil {
 			return err
 		}
-		if err := sameFile(src, dst); err != nil {
+		if err := ground.SameFile(src, dst); err != nil {
 			return err
 		}
 		os.Remove(dst)
 		b.peak("small", u)
-		login, err := g.timed(ctx, "ssh", "-F", g.config(), g.host, "true")
+		login, err := g.timed(ctx, "ssh", "-F", g.Config(), g.far.Name, "true")
 		if err != nil {
 			return err
 		}
@@ -223,7 +228,7 @@ func rowSmall(ctx context.Context, b *bench) error {
 		times["ssh host true"] = append(times["ssh host true"], login.wall.Seconds())
 		ratio = append(ratio, (u.wall-3*roundTrip).Seconds()/login.wall.Seconds())
 	}
-	value := (times["gomover"].median() - 3*roundTrip.Seconds()) / times["ssh host true"].median()
+	value := (times["gomover"].Median() - 3*roundTrip.Seconds()) / times["ssh host true"].Median()
 	b.add(result{
 		Row: "small", Figure: fmt.Sprintf("%.2f x ssh host true, + 3 RTT (%s)", value, seconds([]string{"gomover", "ssh host true"}, times)),
 		Bar: "<= 1.3 x, + 3 RTT", Value: value, Limit: 1.3, Samples: ratio, Pass: value <= 1.3,

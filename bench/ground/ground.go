@@ -103,8 +103,11 @@ func (u Usage) TotalCPU() (sum time.Duration) {
 type Run struct {
 	Host *Host
 	Args []string
-	Look func()                      // called every 20 ms and once at the end; may be nil
-	Then func(context.Context) error // what else belongs to the command's time; may be nil
+	// Before is done at the last moment before the start, when the machine is as quiet
+	// as it gets; may be nil.
+	Before func(context.Context) error
+	Look   func()                      // called every 20 ms and once at the end; may be nil
+	Then   func(context.Context) error // what else belongs to the command's time; may be nil
 }
 
 // Timed runs a command and says what it took on every host, until the hosts have
@@ -116,6 +119,11 @@ func (g *Ground) Timed(ctx context.Context, r Run) (Usage, error) {
 	}
 	if err := g.hush(ctx); err != nil {
 		return Usage{}, err
+	}
+	if r.Before != nil {
+		if err := r.Before(ctx); err != nil {
+			return Usage{}, err
+		}
 	}
 	var out bytes.Buffer
 	cmd := g.Command(ctx, r.Host, r.Args...)
@@ -235,7 +243,7 @@ func (g *Ground) Rest(ctx context.Context) (func(), error) {
 	for i, h := range g.Hosts {
 		old[i] = h.idle
 	}
-	for same := 0; same < 10; {
+	for same := 0; same < 15; {
 		same++
 		for _, h := range g.Hosts {
 			if n := len(h.Group.PIDs()); n != h.idle {

@@ -163,10 +163,14 @@ func TestGroupSeesItsProcessesAndEndsThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.Close()
-	looks := 0
-	u, err := g.Timed(context.Background(), Run{Host: h, Args: []string{"sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo done"}, Look: func() { looks++ }})
+	looks, before, then := 0, 0, 0
+	u, err := g.Timed(context.Background(), Run{Host: h, Args: []string{"sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo done"}, Look: func() { looks++ },
+		Before: func(context.Context) error { before++; return nil }, Then: func(context.Context) error { then++; return nil }})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if before != 1 || then != 1 {
+		t.Errorf("%d times before and %d times after the command", before, then)
 	}
 	if u.TotalCPU() <= 0 || u.Wall <= 0 || u.Output != "done\n" || looks < 2 {
 		t.Errorf("usage %+v after %d looks", u, looks)
@@ -183,6 +187,9 @@ func TestGroupSeesItsProcessesAndEndsThem(t *testing.T) {
 	}
 	if pids := group.PIDs(); len(pids) != 1 || pids[0] != cmd.Process.Pid || HighWater(pids[0]) <= 0 {
 		t.Errorf("the group has the processes %v", pids)
+	}
+	if runs, others := group.Running("sl"), group.Running("cat"); len(runs) != 1 || len(others) != 0 {
+		t.Errorf("%v run sleep, %v run cat", runs, others)
 	}
 	group.KillExcept(map[int]bool{cmd.Process.Pid: true})
 	if len(group.PIDs()) != 1 {

@@ -106,7 +106,7 @@ func TestIperfSeconds(t *testing.T) {
 	for _, c := range []struct {
 		rate, size int64
 		want       int
-	}{{1e9, 1 << 20, 2}, {1e9, 512 << 20, 8}, {0, 1 << 30, 2}, {1e6, 1 << 30, 20}} {
+	}{{1e9, 1 << 20, 3}, {1e9, 512 << 20, 8}, {0, 1 << 30, 3}, {1e6, 1 << 30, 20}} {
 		if got := iperfSeconds(Transfer{RateBits: c.rate, Size: c.size}); got != c.want {
 			t.Errorf("%d bytes at %d bit/s: %d s, want %d", c.size, c.rate, got, c.want)
 		}

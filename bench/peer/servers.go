@@ -48,7 +48,7 @@ func iperfSeconds(t Transfer) int {
 	if rate == 0 {
 		rate = 10e9
 	}
-	const least, most = 2, 20
+	const least, most = 3, 20
 	return int(min(most, max(least, 2*float64(t.Size)*8/rate)))
 }
 

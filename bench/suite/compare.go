@@ -136,7 +136,7 @@ func (t table) words(e entry) (words []string) {
 // limit falls as better ones are found: what takes twice as long as the best so
 // far cannot win.
 func (t table) search(ctx context.Context, p peer.Program, bytes int64) (Search, error) {
-	found := Search{Row: t.name, Program: p.Name, Bytes: bytes}
+	found := Search{Row: t.name, Program: p.Name, Bytes: bytes, Tried: []Try{}}
 	tries := p.Candidates(t.b.grid(t.path))
 	switch {
 	case t.b.quick && len(tries) > 2:
@@ -217,7 +217,9 @@ func (t table) entries(ctx context.Context, programs []peer.Program, full, probe
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		t.b.report.Searches = append(t.b.report.Searches, found)
+		if len(found.Tried) > 0 {
+			t.b.report.Searches = append(t.b.report.Searches, found)
+		}
 		if err != nil {
 			t.b.fail(t.name+", "+p.Name, err)
 			continue

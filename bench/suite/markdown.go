@@ -48,7 +48,11 @@ func (r *Report) markdown() string {
 		r.searched(&s, name)
 	}
 	if len(r.Bars) > 0 {
-		s.WriteString("\n## Bars\n\n| Row | Figure | Bar | |\n| --- | --- | --- | --- |\n")
+		s.WriteString("\n## Bars\n\n")
+		if o.Quick || o.Scale != 1 {
+			s.WriteString("At a reduced size: a small file reaches no share of a link's rate, so nothing here is judged.\n\n")
+		}
+		s.WriteString("| Row | Figure | Bar | |\n| --- | --- | --- | --- |\n")
 		for _, b := range r.Bars {
 			fmt.Fprintf(&s, "| %s | %s | %s | %s |\n", b.Row, b.Figure, b.Bar, b.verdict())
 		}
@@ -154,9 +158,9 @@ func (m Measurement) cells(fair bool) []string {
 		fmt.Sprintf("%.3g", median(func(r Run) float64 { return float64(r.Bytes) / mib })),
 		figures(m, func(r Run) float64 { return r.Goodput * 8 / 1e6 }).Text("%.3g", ""),
 		fmt.Sprintf("%.2f", m.Advantage),
-		fmt.Sprintf("%.2f + %.2f", median(func(r Run) float64 { return r.Sender.CPUPerGB }), median(func(r Run) float64 { return r.Receiver.CPUPerGB })),
-		fmt.Sprintf("%.0f + %.0f", peak(func(r Run) End { return r.Sender }), peak(func(r Run) End { return r.Receiver })),
-		fmt.Sprintf("%.3f", median(func(r Run) float64 { return r.Wire })),
+		known("%.2f", median(func(r Run) float64 { return r.Sender.CPUPerGB }))+" + "+known("%.2f", median(func(r Run) float64 { return r.Receiver.CPUPerGB })),
+		known("%.0f", peak(func(r Run) End { return r.Sender }))+" + "+known("%.0f", peak(func(r Run) End { return r.Receiver })),
+		known("%.3f", median(func(r Run) float64 { return r.Wire })),
 		fmt.Sprintf("%.1f", median(func(r Run) float64 { return r.Foreign })))
 	if fair {
 		cells = append(cells,
@@ -164,6 +168,14 @@ func (m Measurement) cells(fair bool) []string {
 			fmt.Sprintf("%.1f", median(func(r Run) float64 { return r.Fairness.beside() })*8/1e6))
 	}
 	return cells
+}
+
+// known prints a figure; 0 is one that could not be told.
+func known(format string, v float64) string {
+	if v == 0 {
+		return "?"
+	}
+	return fmt.Sprintf(format, v)
 }
 
 // notes prints what must be known of a row's programs.

@@ -20,7 +20,6 @@ type scene struct {
 	dir   string
 	iface string
 	path  Path // as the links are set now
-	queue int64
 }
 
 // network brings a network up and copies one small file to each host but the
@@ -141,15 +140,21 @@ func (s *scene) run(ctx context.Context, j job) (r Run, err error) {
 	if err != nil {
 		return r, err
 	}
-	if err := s.Emulator.Reset(ctx); err != nil {
-		return r, err
+	var w *watcher
+	before := func(ctx context.Context) error {
+		if !j.tree {
+			if err := ground.Touch(ctx, j.source, filepath.Join(s.dir, "touched")); err != nil {
+				return err
+			}
+		}
+		w = s.watch(j)
+		return s.Emulator.Reset(ctx)
 	}
-	w := s.watch(j)
 	args := p.Client.Args
 	if len(p.Client.Env) > 0 {
 		args = append(append([]string{"env"}, p.Client.Env...), args...)
 	}
-	u, err := s.Timed(limited, ground.Run{Host: s.Host(p.Client.Host), Args: args, Look: w.look, Then: ends})
+	u, err := s.Timed(limited, ground.Run{Host: s.Host(p.Client.Host), Args: args, Before: before, Look: func() { w.look() }, Then: ends})
 	if err != nil {
 		if limited.Err() != nil && ctx.Err() == nil {
 			err = fmt.Errorf("%w: %v", errLimit, limit)
