@@ -179,13 +179,13 @@ func (t table) search(ctx context.Context, p peer.Program, bytes int64) (Search,
 func (s Search) text() string {
 	var parts []string
 	for _, try := range s.Tried {
-		figure := fmt.Sprintf("%.0f", try.Goodput*8/1e6)
+		figure := fmt.Sprintf("%.3g", try.Goodput*8/1e6)
 		if try.Goodput == 0 {
 			figure = "too slow or failed"
 		}
 		parts = append(parts, fmt.Sprintf("%s: %s", try.Settings, figure))
 	}
-	return fmt.Sprintf("search %s, %s, %d MiB, Mbit/s: %s; best: %s", s.Row, s.Program, s.Bytes>>20, strings.Join(parts, "; "), s.Best)
+	return fmt.Sprintf("search %s, %s, %.3g MiB, Mbit/s: %s; best: %s", s.Row, s.Program, float64(s.Bytes)/(1<<20), strings.Join(parts, "; "), s.Best)
 }
 
 // rateOf is the goodput of a setting in a search; 0 if it was not tried.
