@@ -171,7 +171,8 @@ func startEmulator(ctx context.Context, c Config, lock *os.File) error {
 		said, _ := os.ReadFile(logFile)
 		return fmt.Errorf("the emulator did not start: %s", strings.TrimSpace(string(said)))
 	}
-	return cmd.Process.Release()
+	go cmd.Wait() // a caller that outlives the lab keeps no dead process
+	return nil
 }
 
 // Serve is what the process that Up starts does, until it is killed or ctx ends.

@@ -91,7 +91,6 @@ func TestStreamTimes(t *testing.T) {
 		}
 		// Ten segments at first, then twice as many each round trip.
 		time.Sleep(time.Second) // until the last byte is acknowledged
-		start = time.Now()
 		if got, want := transfer(t, a, b, 30*1448), 150*time.Millisecond; got != want {
 			t.Errorf("30 segments took %v, want %v: a round trip and a way", got, want)
 		}

@@ -127,7 +127,7 @@ func (t *Topology) Set(words []string) ([]LinkID, error) {
 		}
 	}
 	if len(ids) == 0 || len(settings) == 0 {
-		return nil, errors.New("want LINK... KEY=VALUE...")
+		return nil, errors.New("want LINK... KEY=VALUE, with a link and an assignment at least")
 	}
 	// Whether a value fits does not depend on the link, so one trial is enough.
 	var trial Link
