@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,8 +47,14 @@ func (t table) compare(ctx context.Context, entries []entry) error {
 			Row: t.name, Program: e.program.Name, Label: e.label, Settings: e.settings, Note: e.program.Note,
 			Path: t.path, Bytes: e.bytes, Files: max(1, t.files), Runs: []Run{},
 		}
+		list[i].Command = t.words(e)
 		list[i].Path.Senders, list[i].Path.Receivers = len(t.from), len(t.to)
 	}
+	defer func() { // also when interrupted
+		t.b.report.Measurements = append(t.b.report.Measurements, slices.DeleteFunc(list, func(m Measurement) bool {
+			return m.Error == "" && len(m.Runs) == 0
+		})...)
+	}()
 	for range t.rounds {
 		for i, e := range entries {
 			if list[i].Error != "" {
@@ -68,10 +75,6 @@ func (t table) compare(ctx context.Context, entries []entry) error {
 				float64(r.Sender.PeakBytes)/(1<<20), float64(r.Receiver.PeakBytes)/(1<<20), r.Wire, fairnessText(r.Fairness))
 		}
 	}
-	for i := range list {
-		list[i].Command = t.words(entries[i])
-	}
-	t.b.report.Measurements = append(t.b.report.Measurements, list...)
 	return nil
 }
 
