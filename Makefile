@@ -18,9 +18,12 @@ COVERDIR = $(CURDIR)/bin/cover
 # The program is one static file, so that it runs wherever it is uploaded to.
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w"
 
-# The end-to-end tests start the real program hundreds of times; what is
-# concurrent in it is raced in the packages it is made of.
-SLOW = ./e2e/...
+# Tested without the race detector: the end-to-end tests start the real program
+# hundreds of times, and what is concurrent in it is raced in the packages it is
+# made of; charts are drawn by one goroutine, and more than ten times slower if raced.
+PACKAGES = $$($(GO) list ./... | grep $(1) -E '/(e2e|internal/chart)$$')
+RACED    = $(call PACKAGES,-v)
+SLOW     = $(call PACKAGES,)
 
 # What the tests need beside Go, as Debian and Ubuntu call it. gcc and the C
 # library's headers are for the race detector alone.
@@ -48,7 +51,7 @@ demo: build ## move files to a stand-in for a far host and back, with nothing bu
 
 test: test-deps lint ## run every test: raced where things are concurrent, all in random order, fuzz targets briefly
 	@rm -rf $(COVERDIR) && mkdir -p $(COVERDIR)
-	$(GO) test -race -cover -shuffle=on -timeout $(TESTTIMEOUT) $$($(GO) list ./... | grep -v '/e2e$$') -args -test.gocoverdir="$(COVERDIR)"
+	$(GO) test -race -cover -shuffle=on -timeout $(TESTTIMEOUT) $(RACED) -args -test.gocoverdir="$(COVERDIR)"
 	$(GO) test -count=1 -shuffle=on -timeout $(TESTTIMEOUT) $(SLOW)
 	@$(MAKE) --no-print-directory fuzz-short
 	@scripts/cover "$(COVERDIR)"
@@ -56,7 +59,7 @@ test: test-deps lint ## run every test: raced where things are concurrent, all i
 cover: test-deps ## print which share of each room is tested, with the end-to-end tests; writes coverage.html
 	@rm -rf $(COVERDIR) && mkdir -p $(COVERDIR)
 	$(GO) test -cover -covermode=atomic -timeout $(TESTTIMEOUT) $$($(GO) list ./... | grep -v '/e2e$$') -args -test.gocoverdir="$(COVERDIR)"
-	GOCOVERDIR="$(COVERDIR)" $(GO) test -count=1 -timeout $(TESTTIMEOUT) $(SLOW)
+	GOCOVERDIR="$(COVERDIR)" $(GO) test -count=1 -timeout $(TESTTIMEOUT) ./e2e
 	@scripts/cover "$(COVERDIR)"
 
 test-short: lint ## run the tests that take less than a minute
