@@ -28,6 +28,7 @@ type window struct {
 	timeouts       int     // since the last acknowledgement
 	mss            int
 	rtt            time.Duration // smoothed
+	gentle         bool          // slow start ends early by HyStart++
 	hystart        hystart
 }
 
@@ -67,10 +68,12 @@ func (w *window) slowStart(s *Stats, a *Ack, packets float64) float64 {
 	if w.cwnd >= w.ssthresh {
 		return packets
 	}
-	divisor := w.hystart.round(s, a)
-	if divisor == 0 {
-		w.ssthresh = w.cwnd
-		return packets
+	divisor := 1.0
+	if w.gentle {
+		if divisor = w.hystart.round(s, a); divisor == 0 {
+			w.ssthresh = w.cwnd
+			return packets
+		}
 	}
 	grow := min(packets/divisor, w.ssthresh-w.cwnd)
 	w.cwnd += grow

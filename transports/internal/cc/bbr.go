@@ -1,0 +1,268 @@
+package cc
+
+import "time"
+
+// Constants of BBR. Sources: draft-cardwell-iccrg-bbr-congestion-control-00
+// (gains, cycle, filters) and -02 (the gentler probing of the RTT).
+const (
+	bbrStartupGain  = 2.885 // 2/ln 2: doubles the rate every round trip
+	bbrCwndGain     = 2.0
+	bbrProbeGain    = 1.25
+	bbrYieldGain    = 0.75
+	bbrProbeRTTGain = 0.5
+	bbrCycle        = 8 // phases of a min RTT each: probe, yield, and cruise
+	bbrRateRounds   = 10
+	bbrFullGrowth   = 1.25
+	bbrFullRounds   = 3
+	bbrMinRTTAge    = 10 * time.Second
+	bbrProbeRTTTime = 200 * time.Millisecond
+	bbrMinWindow    = 4 // packets
+	bbrPaceMargin   = 0.99
+)
+
+// Constants of the answer to losses; ours. Losses below the first share are
+// taken for noise of the path and change nothing; version 2 of BBR has 2%, which
+// is too near the 1% that is to be borne.
+const (
+	bbrNoise       = 0.05 // share of a round trip's packets
+	bbrCongested   = 0.10 // share that shrinks the window
+	bbrStartupGaps = 6    // gaps in a round trip that end startup, with bbrNoise
+	bbrGainStep    = 0.25 // of the window's gain, down
+	bbrGainRepair  = 0.02 // up, in each round trip without
+	bbrMinCwndGain = 1.25
+)
+
+// bbrState is where a BBR stands.
+//
+//	startup --rate no longer grows, or losses--> drain --queue empty--> probeRate
+//	   ^                                                                  |   ^
+//	   +----- path not yet full ------ probeRTT <---- min RTT is old -----+   |
+//	                                      |------- path was full -------------+
+type bbrState uint8
+
+const (
+	bbrStartup bbrState = iota
+	bbrDrain
+	bbrProbeRate
+	bbrProbeRTT
+)
+
+// String names the state.
+func (b bbrState) String() string {
+	return [...]string{"startup", "drain", "probe rate", "probe RTT"}[b%4]
+}
+
+// BBR sends by a model of the path: the highest rate of delivery of the last
+// round trips, and the lowest RTT of the last seconds. Single losses do not slow
+// it, so it keeps its rate where losses are random. It lives on Ack.Delivery.
+//
+// Sources: Cardwell and others, "BBR: congestion-based congestion control", ACM
+// Queue 2016, and the drafts named at its constants. Of version 2 it has the
+// probing of the RTT with half a window and the end of startup by losses.
+// Losses of more than a tenth make its window smaller by steps, down to 1.25
+// times what the path holds (ours), so that several flows do not overrun a short
+// queue for good.
+type BBR struct {
+	Ignore
+	state bbrState
+	model bbrModel
+	noise bbrLosses
+
+	mss   float64
+	limit float64 // packets; the peer's
+	cwnd  float64 // packets
+	saved float64 // window before it was taken away
+	guess float64 // bytes per second, until a rate is known
+
+	fullRate  float64 // highest rate so far in startup
+	fullCount int     // round trips in which it did not grow
+	full      bool
+	phase     int
+	phaseAt   time.Duration
+	probeEnd  time.Duration // when probing the RTT may end; 0 while the path empties
+	random    random
+}
+
+var _ Controller = (*BBR)(nil)
+
+// NewBBR makes a BBR.
+func NewBBR() *BBR { return &BBR{} }
+
+// Init begins.
+func (b *BBR) Init(s *Stats) {
+	*b = BBR{cwnd: initialWindow, random: random{s.Seed}}
+	b.model.roundEnd = s.Delivered
+	b.noise = bbrLosses{gain: bbrCwndGain, sent: s.Sent + s.Resent, lost: s.Lost}
+	b.learn(s)
+	rtt := max(s.RTT, time.Millisecond)
+	b.guess = initialWindow * b.mss / rtt.Seconds()
+}
+
+func (b *BBR) learn(s *Stats) {
+	b.mss, b.limit = float64(max(s.MSS, 1)), windowLimit(s)
+	b.cwnd = clamp(b.cwnd, min(bbrMinWindow, b.limit), b.limit)
+}
+
+// OnAck updates the model and moves on.
+func (b *BBR) OnAck(s *Stats, a *Ack) {
+	if a.Packets <= 0 {
+		return
+	}
+	round := b.model.learn(s, a)
+	if round {
+		b.noise.round(s)
+	}
+	switch b.state {
+	case bbrStartup:
+		if b.checkFull(a, round); b.full {
+			b.state = bbrDrain
+		}
+	case bbrDrain:
+		if float64(s.InFlight) <= b.bdp() {
+			b.probeRate(s.Now)
+		}
+	case bbrProbeRate:
+		b.advance(s)
+	case bbrProbeRTT:
+	}
+	b.checkRTT(s, a)
+	b.setWindow(a)
+	b.learn(s)
+}
+
+// bdp is what the path holds without queues, in packets; 0 while unknown.
+func (b *BBR) bdp() float64 { return b.model.rate() * b.model.minRTT.Seconds() / b.mss }
+
+// checkFull ends startup when the rate did not grow by a quarter in three round
+// trips, or when packets are lost in numbers.
+func (b *BBR) checkFull(a *Ack, round bool) {
+	if !round || a.Delivery.AppLimited {
+		return
+	}
+	if b.noise.share > bbrNoise && b.noise.before >= bbrStartupGaps {
+		b.full = true
+		return
+	}
+	if r := b.model.rate(); r >= b.fullRate*bbrFullGrowth {
+		b.fullRate, b.fullCount = r, 0
+		return
+	}
+	b.fullCount++
+	b.full = b.fullCount >= bbrFullRounds
+}
+
+// probeRate begins the cycle of gains at a random phase other than that which
+// yields, so that flows which share a link do not probe together.
+func (b *BBR) probeRate(now time.Duration) {
+	b.state, b.phaseAt = bbrProbeRate, now
+	if b.phase = int(b.random.float() * (bbrCycle - 1)); b.phase >= 1 {
+		b.phase++
+	}
+}
+
+// advance goes to the next phase of the cycle: after a min RTT; when probing,
+// not before that much is on the way, or lost; when yielding, as soon as the
+// queue is empty.
+func (b *BBR) advance(s *Stats) {
+	passed := s.Now-b.phaseAt > b.model.minRTT
+	switch b.phase {
+	case 0:
+		passed = passed && (b.noise.gaps > 0 || float64(s.InFlight) >= bbrProbeGain*b.bdp() || s.AppLimited)
+	case 1:
+		passed = passed || float64(s.InFlight) <= b.bdp()
+	}
+	if passed {
+		b.phase, b.phaseAt = (b.phase+1)%bbrCycle, s.Now
+	}
+}
+
+// checkRTT probes for the min RTT with half of what the path holds when it was
+// not seen for long.
+func (b *BBR) checkRTT(s *Stats, a *Ack) {
+	old := b.model.learnRTT(s.Now, a.RTT)
+	if old && b.state != bbrProbeRTT {
+		b.state, b.probeEnd = bbrProbeRTT, 0
+		b.saved = b.cwnd
+	}
+	if b.state != bbrProbeRTT {
+		return
+	}
+	switch {
+	case b.probeEnd == 0 && float64(s.InFlight) <= b.probeWindow():
+		b.probeEnd = s.Now + max(bbrProbeRTTTime, b.model.minRTT)
+	case b.probeEnd > 0 && s.Now > b.probeEnd:
+		b.model.minRTTAt = s.Now
+		b.cwnd = max(b.cwnd, b.saved)
+		if b.full {
+			b.probeRate(s.Now)
+		} else {
+			b.state = bbrStartup
+		}
+	}
+}
+
+// probeWindow is the window while the RTT is probed.
+func (b *BBR) probeWindow() float64 { return max(bbrProbeRTTGain*b.bdp(), bbrMinWindow) }
+
+// setWindow grows the window by what was delivered, up to the target.
+func (b *BBR) setWindow(a *Ack) {
+	delivered := float64(a.Packets)
+	bdp := b.bdp()
+	if b.state == bbrProbeRTT {
+		b.cwnd = min(b.cwnd, b.probeWindow())
+		return
+	}
+	if bdp <= 0 {
+		b.cwnd += delivered
+		return
+	}
+	gain := bbrStartupGain
+	if b.state == bbrProbeRate {
+		gain = b.noise.gain
+	}
+	target := gain*bdp + b.model.lumps()/b.mss + 3
+	switch {
+	case b.full:
+		b.cwnd = min(b.cwnd+delivered, target)
+	case b.cwnd < target:
+		b.cwnd += delivered
+	}
+}
+
+// OnLoss counts, for the share of losses.
+func (b *BBR) OnLoss(s *Stats, l *Loss) {
+	b.noise.gaps = min(b.noise.gaps+len(l.Ranges), 1<<20)
+	b.learn(s)
+}
+
+// OnTimeout sends little until the path answers; the model stays.
+func (b *BBR) OnTimeout(s *Stats) {
+	if b.state != bbrProbeRTT {
+		b.saved = max(b.saved, b.cwnd)
+	}
+	b.cwnd = bbrMinWindow
+	b.learn(s)
+}
+
+// Control gives pace and window.
+func (b *BBR) Control() Control {
+	r := b.model.rate()
+	if r <= 0 {
+		r = b.guess
+	}
+	return Control{Rate: paceOf(r * b.paceGain()), Window: b.cwnd}
+}
+
+func (b *BBR) paceGain() float64 {
+	switch {
+	case b.state == bbrStartup:
+		return bbrStartupGain
+	case b.state == bbrDrain:
+		return 1 / bbrStartupGain
+	case b.state == bbrProbeRate && b.phase == 0:
+		return bbrProbeGain
+	case b.state == bbrProbeRate && b.phase == 1:
+		return bbrYieldGain
+	}
+	return bbrPaceMargin
+}
