@@ -18,10 +18,8 @@ const (
 	// what it carries. Ours: Linux charges the memory of its buffer, which
 	// depends on the driver; this is on the small side.
 	bookkeeping = 512
-	// maxDatagram is the most that one call sends (RFC 768 less headers), and
-	// maxSegments into how many datagrams that may be cut (UDP_MAX_SEGMENTS).
+	// maxDatagram is the most that one datagram carries (RFC 768 less headers).
 	maxDatagram = 65507
-	maxSegments = 128
 )
 
 // PacketConn is a datagram socket of a [Network]. Datagrams longer than the
@@ -122,6 +120,9 @@ func (c *PacketConn) Stats() PacketStats {
 	defer c.h.n.unlock()
 	return c.stats
 }
+
+// Dropped counts the datagrams that found a full receive buffer.
+func (c *PacketConn) Dropped() int64 { return c.Stats().Dropped }
 
 // fail is the error of an operation.
 func (c *PacketConn) fail(op string, to netip.AddrPort, err error) error {
@@ -379,11 +380,11 @@ func (c *PacketConn) send(d *netx.Datagram) error {
 	switch {
 	case !to.IsValid():
 		return syscall.EDESTADDRREQ
-	case to.Port() == 0 || len(d.B) > maxSegments*segment:
+	case to.Port() == 0:
 		return syscall.EINVAL
 	case to.Addr().Is4() && !c.local.v4 && !c.local.Addr().IsMulticast(), to.Addr().Is6() && !c.local.v6:
 		return syscall.EAFNOSUPPORT
-	case len(d.B) > maxDatagram || segment+header > c.h.n.topo.MTU && host != c.h:
+	case segment > maxDatagram || segment+header > c.h.n.topo.MTU && host != c.h:
 		return syscall.EMSGSIZE
 	case host == nil && !group:
 		return syscall.EHOSTUNREACH

@@ -156,8 +156,9 @@ func TestSegmentsAndBatches(t *testing.T) {
 			want error
 		}{
 			"too long":      {netx.Datagram{B: make([]byte, 1473), Peer: at(n, "h1", 2000)}, syscall.EMSGSIZE},
-			"far too long":  {netx.Datagram{B: make([]byte, 65508), Segment: 1000, Peer: at(n, "h1", 2000)}, syscall.EMSGSIZE},
-			"many segments": {netx.Datagram{B: make([]byte, 129), Segment: 1, Peer: at(n, "h1", 2000)}, syscall.EINVAL},
+			"long segments": {netx.Datagram{B: make([]byte, 4000), Segment: 1473, Peer: at(n, "h1", 2000)}, syscall.EMSGSIZE},
+			"far too long":  {netx.Datagram{B: make([]byte, 65508), Peer: at(n, "h0", 2000)}, syscall.EMSGSIZE},
+			"a long train":  {netx.Datagram{B: make([]byte, 100_000), Segment: 1000, Peer: at(n, "h1", 2000)}, nil},
 			"nobody":        {netx.Datagram{B: payload}, syscall.EDESTADDRREQ},
 			"no host":       {netx.Datagram{B: payload, Peer: netip.MustParseAddrPort("192.0.2.1:1")}, syscall.EHOSTUNREACH},
 		} {

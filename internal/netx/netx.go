@@ -12,9 +12,11 @@ import (
 type Network interface {
 	// Listen waits for connections; network and addr as in net.Listen.
 	Listen(ctx context.Context, network, addr string) (net.Listener, error)
-	// Dial connects; network and addr as in net.Dial.
+	// Dial connects; network and addr as in net.Dial. What it returns for "udp"
+	// is a [BatchConn] and a [GroupConn], too.
 	Dial(ctx context.Context, network, addr string) (net.Conn, error)
-	// ListenPacket opens a datagram socket.
+	// ListenPacket opens a datagram socket: a [BatchConn] and a [GroupConn], if
+	// network is "udp", "udp4" or "udp6".
 	ListenPacket(ctx context.Context, network, addr string) (net.PacketConn, error)
 }
 
@@ -33,12 +35,26 @@ func (s *System) Listen(ctx context.Context, network, addr string) (net.Listener
 	return s.Config.Listen(ctx, network, addr)
 }
 
-// Dial implements Network.
+// Dial implements Network. For "udp" it returns a [*UDPConn].
 func (s *System) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	return s.Dialer.DialContext(ctx, network, addr)
+	c, err := s.Dialer.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	if c, ok := c.(*net.UDPConn); ok {
+		return newUDPConn(network, c)
+	}
+	return c, nil
 }
 
-// ListenPacket implements Network.
+// ListenPacket implements Network. For "udp" it returns a [*UDPConn].
 func (s *System) ListenPacket(ctx context.Context, network, addr string) (net.PacketConn, error) {
-	return s.Config.ListenPacket(ctx, network, addr)
+	c, err := s.Config.ListenPacket(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	if c, ok := c.(*net.UDPConn); ok {
+		return newUDPConn(network, c)
+	}
+	return c, nil
 }

@@ -11,8 +11,8 @@ type Datagram struct {
 	B    []byte         // sending: what is sent; receiving: room for it
 	N    int            // receiving: bytes that came; what did not fit into B is gone
 	Peer netip.AddrPort // sending: to whom, zero on a connected socket; receiving: from whom
-	// Segment, when sending, cuts B into datagrams of so many bytes each, the
-	// last may be shorter, as UDP_SEGMENT does on Linux; 0 sends B as one. When
+	// Segment, when sending, cuts B, which may be of any length, into datagrams
+	// of so many bytes each, the last may be shorter; 0 sends B as one. When
 	// receiving, it tells that B holds several such datagrams of one peer.
 	Segment int
 	At      time.Time // receiving: when it came, or zero where that is not known
@@ -25,7 +25,8 @@ type BatchConn interface {
 	// len(ds). It returns how many entries it filled, at least 1 without an error.
 	ReadBatch(ds []Datagram) (int, error)
 	// WriteBatch sends ds in order. It returns how many entries it has sent;
-	// these are all unless there is an error. ds is not kept.
+	// these are all unless there is an error, and then some datagrams of the
+	// next one may have been sent, too. ds is not kept.
 	WriteBatch(ds []Datagram) (int, error)
 }
 
