@@ -46,7 +46,10 @@ func (e *endpoint) Dial(ctx context.Context, far transports.Offer, label uint32)
 
 	won, failed := e.race(ctx, addrs, known, label)
 	if won == nil {
-		if ctx.Err() != nil {
+		switch {
+		case e.life.Err() != nil: // ctx may not have been told yet
+			return nil, fmt.Errorf("dialling stream %d: %w", label, net.ErrClosed)
+		case ctx.Err() != nil:
 			return nil, fmt.Errorf("dialling stream %d: %w", label, context.Cause(ctx))
 		}
 		return nil, &DialError{Attempts: failed}
