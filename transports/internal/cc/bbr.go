@@ -24,11 +24,12 @@ const (
 // taken for noise of the path and change nothing; version 2 of BBR has 2%, which
 // is too near the 1% that is to be borne.
 const (
-	bbrNoise       = 0.05 // share of a round trip's packets
+	bbrNoise       = 0.05 // share of the packets sent
 	bbrCongested   = 0.10 // share that shrinks the window
 	bbrStartupGaps = 6    // gaps in a round trip that end startup, with bbrNoise
-	bbrGainStep    = 0.25 // of the window's gain, down
-	bbrGainRepair  = 0.02 // up, in each round trip without
+	bbrLookRounds  = bbrCycle
+	bbrLookPackets = 256
+	bbrGainStep    = 0.25 // of the window's gain
 	bbrMinCwndGain = 1.25
 )
 

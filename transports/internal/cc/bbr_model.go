@@ -73,9 +73,12 @@ func highestOf(l []float64) float64 {
 // bbrLosses is what a BBR makes of losses.
 type bbrLosses struct {
 	gaps, before int     // lost ranges in this round trip, and in the one before
-	sent, lost   int64   // at the end of the round trip
+	sent, lost   int64   // at the end of the last round trip
 	share        float64 // lost in the last round trip
 	gain         float64 // of the window
+
+	rounds             int // of the longer look
+	manySent, manyLost int64
 }
 
 // round ends a round trip.
@@ -87,9 +90,20 @@ func (b *bbrLosses) round(s *Stats) {
 		return
 	}
 	b.share = min(1, float64(lost)/float64(sent))
-	if b.share > bbrCongested {
-		b.gain = max(bbrMinCwndGain, b.gain-bbrGainStep)
-	} else if b.share < bbrNoise {
-		b.gain = min(bbrCwndGain, b.gain+bbrGainRepair)
+	b.rounds, b.manySent, b.manyLost = b.rounds+1, b.manySent+sent, b.manyLost+lost
+	if b.rounds >= bbrLookRounds && b.manySent >= bbrLookPackets {
+		b.judge()
 	}
+}
+
+// judge moves the gain of the window. A look covers all phases of a cycle and
+// enough packets, so that a slow flow is not taken for a congested one by chance.
+func (b *bbrLosses) judge() {
+	share := float64(b.manyLost) / float64(b.manySent)
+	if share > bbrCongested {
+		b.gain = max(bbrMinCwndGain, b.gain-bbrGainStep)
+	} else if share < bbrNoise {
+		b.gain = min(bbrCwndGain, b.gain+bbrGainStep)
+	}
+	b.rounds, b.manySent, b.manyLost = 0, 0, 0
 }

@@ -155,7 +155,10 @@ func (c *LEDBAT) move(s *Stats, packets float64) {
 	}
 	c.round = s.Sent
 	if delay > target {
-		step := max(c.gain()-c.cwnd*(delay/target-1), -c.cwnd/2)
+		// Not more than what waits in queues: the draft's step alone would empty
+		// the path where the target is much less than the base RTT (ours).
+		queued := c.cwnd * delay / (delay + c.base().Seconds())
+		step := max(c.gain()-c.cwnd*(delay/target-1), -c.cwnd/2, -queued)
 		c.cwnd = max(c.cwnd+step, lowWindow)
 		c.ssthresh = min(c.ssthresh, c.cwnd)
 	}
