@@ -42,6 +42,7 @@ const (
 const (
 	downTimeout = 30 * time.Second      // for all processes of a lab to be gone
 	lockPoll    = 10 * time.Millisecond // between two tries to get a lock
+	maxSaid     = 64 << 10              // bytes of the log that go into an error
 )
 
 var (
@@ -137,7 +138,7 @@ func addHost(ctx context.Context, t *topology.Topology, i int) error {
 
 // startEmulator starts the emulator's process and waits until the lab is up.
 func startEmulator(ctx context.Context, c Config, lock *os.File) error {
-	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
 	if err != nil {
 		return fmt.Errorf("making the emulator's log: %w", err)
 	}
@@ -168,15 +169,17 @@ func startEmulator(ctx context.Context, c Config, lock *os.File) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("starting the emulator: %w", context.Cause(ctx))
 		}
-		said, _ := os.ReadFile(logFile)
+		// Through the descriptor: the emulator may have removed the name already.
+		said, _ := io.ReadAll(io.NewSectionReader(log, 0, maxSaid))
 		return fmt.Errorf("the emulator did not start: %s", strings.TrimSpace(string(said)))
 	}
 	go cmd.Wait() // a caller that outlives the lab keeps no dead process
 	return nil
 }
 
-// Serve is what the process that Up starts does, until it is killed or ctx ends.
-// words are what Up has added to its command line.
+// Serve is what the process that Up starts does, until it is killed or ctx ends; at
+// the end of ctx it removes the lab, as Down does. words are what Up has added to
+// its command line.
 func Serve(ctx context.Context, words []string) error {
 	for _, fd := range []int{readyFD, lockFD} {
 		// No process that is started from here may keep the lab locked.
@@ -185,25 +188,25 @@ func Serve(ctx context.Context, words []string) error {
 		}
 	}
 	ready := os.NewFile(readyFD, "ready")
-	emulate := func(ctx context.Context) error {
-		return Emulate(ctx, func() error {
-			if _, err := ready.Write([]byte{1}); err != nil {
-				return fmt.Errorf("saying that the lab is up: %w", err)
-			}
-			return ready.Close()
-		})
-	}
-	if !slices.Contains(words, tiedWord) {
-		return emulate(ctx)
-	}
-	unix.CloseOnExec(lifeFD)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() { // ends with the process at the latest
-		io.Copy(io.Discard, os.NewFile(lifeFD, "life"))
-		cancel()
-	}()
-	err := emulate(ctx)
+	tied := slices.Contains(words, tiedWord)
+	if tied {
+		unix.CloseOnExec(lifeFD)
+		go func() { // ends with the process at the latest
+			io.Copy(io.Discard, os.NewFile(lifeFD, "life"))
+			cancel()
+		}()
+	}
+	err := Emulate(ctx, func() error {
+		if _, err := ready.Write([]byte{1}); err != nil {
+			return fmt.Errorf("saying that the lab is up: %w", err)
+		}
+		return ready.Close()
+	})
+	if !tied && ctx.Err() == nil {
+		return err // the log, which says why, stays until Down
+	}
 	return errors.Join(err, clean(), removeLock())
 }
 
@@ -225,10 +228,7 @@ func Down(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, downTimeout)
 	defer cancel()
-	if err := killEmulator(ctx); err != nil {
-		return err
-	}
-	lock, err := waitLock(ctx)
+	lock, err := takeOver(ctx)
 	if err != nil {
 		return err
 	}
@@ -296,11 +296,15 @@ func tryLock() (*os.File, error) {
 	}
 }
 
-// waitLock takes the lock as soon as it is free.
-func waitLock(ctx context.Context) (*os.File, error) {
+// takeOver kills the emulator and takes the lock, as soon as there is the one and
+// the other is free: a lab that is just coming up has no emulator yet that answers.
+func takeOver(ctx context.Context) (*os.File, error) {
 	tick := time.NewTicker(lockPoll)
 	defer tick.Stop()
 	for {
+		if err := killEmulator(ctx); err != nil {
+			return nil, err
+		}
 		lock, err := tryLock()
 		if !errors.Is(err, ErrUp) {
 			return lock, err

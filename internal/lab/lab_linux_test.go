@@ -29,7 +29,9 @@ const patience = 10 * time.Second
 func TestLab(t *testing.T) {
 	p := labtest.Build(t)
 	t.Run("without root", func(t *testing.T) { testWithoutRoot(t, p) })
-	t.Run("failed up", testFailedUp)
+	t.Run("failed up", func(t *testing.T) { testFailedUp(t, p) })
+	t.Run("down while it starts", func(t *testing.T) { testDownMeanwhile(t, p) })
+	t.Run("asked to end", func(t *testing.T) { testAskedToEnd(t, p) })
 	t.Run("packets", func(t *testing.T) { testPackets(t, p) })
 	t.Run("multicast", func(t *testing.T) { testMulticast(t, p) })
 	t.Run("hosts", func(t *testing.T) { testHosts(t, p) })
@@ -53,7 +55,7 @@ func testWithoutRoot(t *testing.T, p labtest.Program) {
 }
 
 // testFailedUp has the emulator fail to start, and the caller lose patience.
-func testFailedUp(t *testing.T) {
+func testFailedUp(t *testing.T, p labtest.Program) {
 	text := []byte(`{"hosts": [{"name": "h0"}, {"name": "h1"}]}`)
 	err := lab.Up(t.Context(), lab.Config{Topology: text, Emulator: []string{"/bin/false"}})
 	if err == nil || errors.Is(err, lab.ErrUp) {
@@ -73,6 +75,22 @@ func testFailedUp(t *testing.T) {
 	nothingLeft(t)
 	if err := lab.Down(t.Context()); !errors.Is(err, lab.ErrNotUp) {
 		t.Errorf("down without a lab: %v", err)
+	}
+
+	// What the emulator says is passed on, also when it cleans up itself.
+	life, held, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	defer life.Close()
+	text = []byte(`{"cc": "nosuch", "hosts": [{"name": "h0"}]}`)
+	for _, life := range []*os.File{nil, life} {
+		err := lab.Up(t.Context(), lab.Config{Topology: text, Emulator: []string{p.Path, "emulate"}, Life: life})
+		if err == nil || !strings.Contains(err.Error(), "tcp_congestion_control") {
+			t.Errorf("a congestion control that is not there, tied %t: %v", life != nil, err)
+		}
+		nothingLeft(t)
 	}
 }
 
