@@ -1,0 +1,323 @@
+package udt
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/gomover/gomover/transports/internal/cc"
+)
+
+// onAck takes an acknowledgement. Source: draft, section 6.1 and 7.2; the
+// library's rules for windows, except that light ones release the buffer, too,
+// and that none may name what was never sent.
+func (c *core) onAck(now time.Duration, a ack) error {
+	x := &c.send
+	c.count.RecvAcks++
+	to := c.isn.add(x.acked).near(x.acked, a.next)
+	if to > x.next {
+		return fmt.Errorf("%w: an ACK of what was not sent", errPacket)
+	}
+	if a.form != ackLight {
+		c.answer(now, a.sub, to <= x.acked)
+	}
+	if to < x.acked {
+		return nil // overtaken by another
+	}
+	if a.form != ackLight {
+		c.reported(a, to > x.acked)
+	}
+	c.advance(now, to)
+	if a.form != ackLight {
+		c.regard(now, int64(min(a.free, maxWindow)))
+	}
+	return nil
+}
+
+// regard learns how many packets the peer has room for. It never says less
+// than 2, so that it is asked; it may well have none, so this is done at
+// intervals, and what was refused goes out again when there is room.
+func (c *core) regard(now time.Duration, free int64) {
+	x := &c.send
+	x.limit = x.acked + free
+	switch {
+	case free <= 2 && x.acked == x.next:
+		x.closedFor = min(max(2*x.closedFor, 5*synInterval), aliveInterval/2)
+		x.holdUntil, x.closed = now+x.closedFor, true
+	case free > 2 && x.closed:
+		x.holdUntil, x.closed, x.closedFor = now, false, 0
+		if n := x.next - x.acked; n > 0 && n <= 2 {
+			c.lose(now, x.acked, x.next-1, 0)
+			x.losses = x.losses[:0]
+		}
+		x.progress, x.probes = now, 0
+	}
+}
+
+// answer acknowledges an acknowledgement: not all of them, but those that come
+// again, since their sender waits, and the first ones, which tell it the RTT.
+func (c *core) answer(now time.Duration, sub uint32, again bool) {
+	x := &c.send
+	if x.answered >= probeEvery && now-x.lastAck2 < synInterval && !again {
+		return
+	}
+	x.answered++
+	x.lastAck2 = now
+	c.reply(appendEmpty(nil, kindAck2, sub, c.peerID))
+}
+
+// reported learns what the peer has measured.
+func (c *core) reported(a ack, fresh bool) {
+	x := &c.send
+	if !fresh {
+		return
+	}
+	if rtt := time.Duration(a.rtt) * time.Microsecond; rtt > 0 && rtt < time.Minute {
+		c.rtt.add(rtt)
+	}
+	if a.form != ackFull {
+		return
+	}
+	smooth := func(old *float64, v uint32) {
+		if v > 0 && v < 1<<31 {
+			*old = (7**old + float64(v)) / 8
+		}
+	}
+	smooth(&x.speed, a.speed)
+	smooth(&x.capacity, a.capacity)
+	x.reports++
+}
+
+// advance moves the front of what is not acknowledged.
+func (c *core) advance(now time.Duration, to int64) {
+	x := &c.send
+	told := cc.Ack{Duplicate: to == x.acked}
+	if !told.Duplicate {
+		var sample time.Duration
+		for pos := x.acked; pos < to; pos++ {
+			s := x.get(pos)
+			if s.times == 1 {
+				sample = now - s.at
+			}
+			c.deliver(now, s, &told)
+		}
+		c.sampleRTT(sample)
+		told.RTT = max(sample, 0)
+		x.lost.Remove(x.acked, to)
+		x.acked, x.known = to, max(x.known, to)
+		x.release(to)
+		x.progress, x.probes = now, 0
+	}
+	told.Delivery = x.sampler.Sample(x.minRTT)
+	c.fill(now)
+	c.control.OnAck(&c.stats, &told)
+	c.learn()
+}
+
+func (c *core) sampleRTT(sample time.Duration) {
+	x := &c.send
+	if sample <= 0 {
+		return
+	}
+	x.rtt.measure(sample)
+	if x.minRTT == 0 || sample < x.minRTT {
+		x.minRTT = sample
+	}
+}
+
+// deliver notes that a packet is known to have arrived.
+func (c *core) deliver(now time.Duration, s *sent, told *cc.Ack) {
+	x := &c.send
+	if s.out {
+		s.out = false
+		x.inFlight--
+	}
+	if s.counted || s.times == 0 {
+		return
+	}
+	s.counted = true
+	told.Packets++
+	x.sampler.Deliver(now, s.mark, s.n+headerLen+udpAllowance)
+}
+
+// onNak takes a loss list. Source: draft, section 6.1. What lies between the
+// losses has arrived; that is taken for an estimate only, since a list may be
+// missing.
+func (c *core) onNak(now time.Duration, l []seqRange) error {
+	x := &c.send
+	c.count.RecvNaks++
+	here := c.isn.add(x.acked)
+	for _, r := range l {
+		if here.near(x.acked, r.last) >= x.next {
+			return fmt.Errorf("%w: a loss list with what was not sent", errPacket)
+		}
+	}
+	x.losses = x.losses[:0]
+	var told cc.Ack
+	for _, r := range l {
+		first, last := max(here.near(x.acked, r.first), x.acked), here.near(x.acked, r.last)
+		if last < first {
+			continue // acknowledged in the meantime
+		}
+		for pos := max(x.known, x.acked); pos < first; pos++ {
+			c.deliver(now, x.get(pos), &told)
+		}
+		c.lose(now, first, last, x.minRTT)
+		if behind := last + 1; behind < x.next && behind >= x.known {
+			c.deliver(now, x.get(behind), &told)
+		}
+		x.known = max(x.known, min(last+2, x.next))
+	}
+	if told.Packets > 0 {
+		told.Delivery = x.sampler.Sample(x.minRTT)
+		c.fill(now)
+		c.control.OnAck(&c.stats, &told)
+	}
+	c.tellLosses(now)
+	c.learn()
+	return nil
+}
+
+// lose takes packets for lost, except those that were sent less than guard ago
+// for the second time: a report about their first time is older.
+func (c *core) lose(now time.Duration, first, last int64, guard time.Duration) {
+	x := &c.send
+	if x.lost.Contains(first, last+1) {
+		return
+	}
+	for pos := first; pos <= last; pos++ {
+		s := x.get(pos)
+		if s.times > 1 && now-s.at < guard {
+			continue
+		}
+		if s.out {
+			s.out = false
+			x.inFlight--
+		}
+		if x.lost.Add(pos, pos+1) == 0 {
+			continue
+		}
+		c.count.Lost++
+		if k := len(x.losses) - 1; k >= 0 && x.losses[k].Last == pos-1 {
+			x.losses[k].Last = pos
+		} else {
+			x.losses = append(x.losses, cc.Range{First: pos, Last: pos})
+		}
+	}
+}
+
+// tellLosses tells the congestion control of the losses found, and lets the
+// first repetition go out at once.
+func (c *core) tellLosses(now time.Duration) {
+	x := &c.send
+	if len(x.losses) == 0 {
+		return
+	}
+	l := cc.Loss{Ranges: x.losses}
+	for _, r := range x.losses {
+		l.Packets += int(r.Len())
+	}
+	c.fill(now)
+	c.control.OnLoss(&c.stats, &l)
+	x.paceAt = min(x.paceAt, now)
+	x.losses = x.losses[:0]
+}
+
+// resendTimeout is after what time a packet that was sent again is taken for
+// lost again: receivers of the library report a packet once only.
+func (x *sender) resendTimeout() time.Duration {
+	return max(x.rtt.patience(), 2*synInterval) + synInterval
+}
+
+// checkResent looks for repetitions that were lost, too.
+func (c *core) checkResent(now time.Duration) {
+	x := &c.send
+	found := false
+	for len(x.resents) > 0 && x.resents[0].at+x.resendTimeout() <= now {
+		r := x.resents[0]
+		x.resents = x.resents[1:]
+		if r.pos < x.acked {
+			continue
+		}
+		if s := x.get(r.pos); s.at == r.at && !s.counted {
+			c.lose(now, r.pos, r.pos, 0)
+			found = true
+		}
+	}
+	if found {
+		c.tellLosses(now)
+		c.learn()
+	}
+}
+
+// probeAt is when the tail of what was sent is to be looked after, since
+// nothing has moved. The first time the peer is only asked to look at its
+// timers; then the last packet is sent again, so that the peer sees what it
+// misses before it; then the first one, too, ever more rarely.
+func (x *sender) probeAt() time.Duration {
+	if x.acked == x.next || x.lost.Len() > 0 {
+		return never
+	}
+	last := max(x.progress, x.lastSent)
+	switch x.probes {
+	case 0:
+		return last + x.rtt.rtt + synInterval + pokeDelay
+	default:
+		d := x.rtt.patience() + 2*synInterval
+		return last + max(d, min(d<<min(x.probes-1, 6), aliveInterval))
+	}
+}
+
+func (c *core) probe(now time.Duration, out *outbox) {
+	x := &c.send
+	if now < x.probeAt() {
+		return
+	}
+	x.probes++
+	c.count.Probes++
+	if x.probes == 1 {
+		x.progress = now
+		out.push(appendEmpty(out.room(), kindKeepAlive, 0, c.peerID), c.peer)
+		return
+	}
+	x.probing = true
+	c.emit(now, x.next-1, x.next-1, out)
+	if x.probes > 2 && x.next-1 > x.acked {
+		c.emit(now, x.acked, x.acked, out)
+	}
+	x.probing = false
+}
+
+// onTimeout is what silence means while packets are on the way.
+func (c *core) onTimeout(now time.Duration) {
+	x := &c.send
+	c.count.Timeouts++
+	c.lose(now, x.acked, x.acked, 0)
+	x.losses = x.losses[:0]
+	c.fill(now)
+	c.control.OnTimeout(&c.stats)
+	c.learn()
+	x.paceAt = now
+}
+
+// sendDeadline is when collectSender has something to do.
+func (c *core) sendDeadline() time.Duration {
+	x := &c.send
+	if x.more {
+		return 0
+	}
+	d := x.probeAt()
+	if len(x.resents) > 0 {
+		d = min(d, x.resents[0].at+x.resendTimeout())
+	}
+	pace := x.paceAt
+	if c.ctl.Rate == 0 {
+		pace = 0
+	}
+	if x.lost.Len() > 0 {
+		return min(d, pace)
+	}
+	if at := max(pace, x.holdUntil); c.window(at) > 0 {
+		d = min(d, at)
+	}
+	return d
+}
