@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,9 @@ type Step struct {
 	At    time.Duration // after the start
 	Words []string      // a command and its words: set, partition, heal or stats
 }
+
+// stepCommands are the commands of a schedule.
+var stepCommands = []string{"set", "partition", "heal", "stats"}
 
 // ParseSchedule reads lines of a time and a command, such as
 //
@@ -35,9 +39,11 @@ func ParseSchedule(r io.Reader) ([]Step, error) {
 		at, err := units.ParseDuration(words[0])
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("line %d: %w", n, err)
+			return nil, fmt.Errorf("line %d: %.40q is not a time such as 2.5s", n, words[0])
 		case len(words) == 1:
 			return nil, fmt.Errorf("line %d: a command is missing", n)
+		case !slices.Contains(stepCommands, words[1]):
+			return nil, fmt.Errorf("line %d: %.40q is none of %s", n, words[1], strings.Join(stepCommands, ", "))
 		case len(steps) > 0 && at < steps[len(steps)-1].At:
 			return nil, fmt.Errorf("line %d: %s is before the line above", n, words[0])
 		}

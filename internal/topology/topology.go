@@ -90,16 +90,15 @@ func (t *Topology) Validate() error {
 	if err := t.validateNetwork(); err != nil {
 		return err
 	}
-	seen := make(map[string]bool, len(t.Hosts))
+	seen := make(map[string]string, 2*len(t.Hosts))
 	for i := range t.Hosts {
 		h := &t.Hosts[i]
 		if err := checkName(h.Name); err != nil {
 			return fmt.Errorf("hosts[%d].name: %w", i, err)
 		}
-		if seen[h.Name] {
-			return fmt.Errorf("hosts[%d].name: there are two hosts %q", i, h.Name)
+		if err := claimNames(seen, h.Name); err != nil {
+			return fmt.Errorf("hosts[%d].name: %w", i, err)
 		}
-		seen[h.Name] = true
 		if h.NIC < 0 || h.NIC > maxRate {
 			return fmt.Errorf("hosts[%d].nic: %d bytes per second is not within 0 and %d", i, h.NIC, maxRate)
 		}
@@ -152,17 +151,37 @@ func (t *Topology) validatePaths() error {
 	return nil
 }
 
+// claimNames notes both names of a host, its own and that of its address of IP
+// version 6, as taken by it. Resolvers do not tell upper from lower case (RFC 4343).
+func claimNames(taken map[string]string, host string) error {
+	for _, name := range []string{host, host + "-v6"} {
+		key := strings.ToLower(name)
+		switch other, is := taken[key]; {
+		case is && other == host:
+			return fmt.Errorf("there are two hosts %q", host)
+		case is:
+			return fmt.Errorf("%q is a name of host %q already", name, other)
+		}
+		taken[key] = host
+	}
+	return nil
+}
+
 // checkName refuses what cannot be a host's name: letters, digits and hyphens
-// with a letter in front, and not "all", which stands for every host.
+// with a letter in front; not "all", which stands for every host, and not
+// "localhost", which is every host to itself.
 func checkName(name string) error {
-	if name == "" {
-		return errors.New("is missing")
-	}
-	if name == "all" {
-		return errors.New(`"all" stands for every host`)
-	}
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	if len(name) > maxHostName || strings.Trim(name, letters+"0123456789-") != "" || !strings.Contains(letters, name[:1]) {
+	switch {
+	case name == "":
+		return errors.New("is missing")
+	case name == "all":
+		return errors.New(`"all" stands for every host`)
+	case strings.EqualFold(name, "localhost"):
+		return fmt.Errorf("%q is what every host calls itself", name)
+	case len(name) > maxHostName:
+		return fmt.Errorf("%d characters are more than %d", len(name), maxHostName)
+	case strings.Trim(name, letters+"0123456789-") != "" || !strings.Contains(letters, name[:1]):
 		return fmt.Errorf("%q is not a letter followed by letters, digits and hyphens", clip(name))
 	}
 	return nil
