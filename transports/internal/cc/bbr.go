@@ -20,17 +20,17 @@ const (
 	bbrPaceMargin   = 0.99
 )
 
-// Constants of the answer to losses; ours. Losses below the first share are
-// taken for noise of the path and change nothing; version 2 of BBR has 2%, which
-// is too near the 1% that is to be borne.
+// Constants of the answer to losses; ours. Version 2 of BBR takes 2% of losses
+// for congestion, which is too near the 1% of noise that is to be borne. So they
+// count in numbers only when startup overruns a queue, or while a queue stands
+// although each flow empties its own share of it in every cycle.
 const (
-	bbrNoise       = 0.05 // share of the packets sent
-	bbrCongested   = 0.10 // share that shrinks the window
-	bbrStartupGaps = 6    // gaps in a round trip that end startup, with bbrNoise
+	bbrNoise       = 0.05 // share of a round trip's packets that ends startup
+	bbrStartupGaps = 6    // gaps in it, at least
+	bbrCongested   = 0.02 // share of the packets of a look
 	bbrLookRounds  = bbrCycle
-	bbrLookPackets = 256
-	bbrGainStep    = 0.25 // of the window's gain
-	bbrMinCwndGain = 1.25
+	bbrStanding    = 1.25 // lowest RTT of a look to the min RTT
+	bbrSmallGain   = 1.5  // of the window then
 )
 
 // bbrState is where a BBR stands.
@@ -60,9 +60,12 @@ func (b bbrState) String() string {
 // Sources: Cardwell and others, "BBR: congestion-based congestion control", ACM
 // Queue 2016, and the drafts named at its constants. Of version 2 it has the
 // probing of the RTT with half a window and the end of startup by losses.
-// Losses of more than a tenth make its window smaller by steps, down to 1.25
-// times what the path holds (ours), so that several flows do not overrun a short
-// queue for good.
+// Losses beside a queue that stands make its window smaller (ours), so that
+// several flows do not overrun a short queue for good.
+//
+// Known weaknesses are those of version 1: of flows with different RTTs the one
+// with the longer RTT gets most; beside flows that fill the queue before it
+// starts it takes the filled queue for the path, and more than its share.
 type BBR struct {
 	Ignore
 	state bbrState
@@ -110,8 +113,11 @@ func (b *BBR) OnAck(s *Stats, a *Ack) {
 		return
 	}
 	round := b.model.learn(s, a)
+	if a.RTT > 0 {
+		b.noise.low = least(b.noise.low, a.RTT)
+	}
 	if round {
-		b.noise.round(s)
+		b.noise.round(s, b.model.minRTT)
 	}
 	switch b.state {
 	case bbrStartup:

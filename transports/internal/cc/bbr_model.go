@@ -77,12 +77,14 @@ type bbrLosses struct {
 	share        float64 // lost in the last round trip
 	gain         float64 // of the window
 
-	rounds             int // of the longer look
+	// Of a longer look.
+	rounds             int
 	manySent, manyLost int64
+	low                time.Duration // lowest RTT
 }
 
 // round ends a round trip.
-func (b *bbrLosses) round(s *Stats) {
+func (b *bbrLosses) round(s *Stats, minRTT time.Duration) {
 	sent, lost := s.Sent+s.Resent-b.sent, s.Lost-b.lost
 	b.sent, b.lost = s.Sent+s.Resent, s.Lost
 	b.before, b.gaps = b.gaps, 0
@@ -91,19 +93,20 @@ func (b *bbrLosses) round(s *Stats) {
 	}
 	b.share = min(1, float64(lost)/float64(sent))
 	b.rounds, b.manySent, b.manyLost = b.rounds+1, b.manySent+sent, b.manyLost+lost
-	if b.rounds >= bbrLookRounds && b.manySent >= bbrLookPackets {
-		b.judge()
+	if b.rounds >= bbrLookRounds {
+		b.judge(minRTT)
 	}
 }
 
-// judge moves the gain of the window. A look covers all phases of a cycle and
-// enough packets, so that a slow flow is not taken for a congested one by chance.
-func (b *bbrLosses) judge() {
-	share := float64(b.manyLost) / float64(b.manySent)
-	if share > bbrCongested {
-		b.gain = max(bbrMinCwndGain, b.gain-bbrGainStep)
-	} else if share < bbrNoise {
-		b.gain = min(bbrCwndGain, b.gain+bbrGainStep)
+// judge sets the gain of the window after a look, which covers all phases of a
+// cycle. A flow alone empties the queue once in a cycle; a queue that stands is
+// of several flows, and all of them see it.
+func (b *bbrLosses) judge(minRTT time.Duration) {
+	stands := float64(b.low) > bbrStanding*float64(minRTT)
+	if stands && float64(b.manyLost) > bbrCongested*float64(b.manySent) {
+		b.gain = bbrSmallGain
+	} else {
+		b.gain = bbrCwndGain
 	}
-	b.rounds, b.manySent, b.manyLost = 0, 0, 0
+	b.rounds, b.manySent, b.manyLost, b.low = 0, 0, 0, 0
 }

@@ -19,11 +19,13 @@ const (
 
 // Ours: 60 ms are more than many queues hold, and then it would yield as little
 // as Reno. The target is a share of the base RTT too, since queues are made in
-// proportion to it, and of the longest queue seen when packets were lost.
+// proportion to it, and of the longest queue seen when packets were lost. It is
+// not less than what an acknowledgement can be late by itself, or a window of two
+// packets would never grow again.
 const (
 	ledbatBaseShare  = 4
 	ledbatQueueShare = 4
-	ledbatMinTarget  = 2 * time.Millisecond
+	ledbatMinTarget  = synInterval + 2*time.Millisecond
 )
 
 // LEDBAT is a scavenger: it takes what others leave. It aims at a short delay in

@@ -27,6 +27,8 @@ const (
 	nativeReports = 4
 	// nativeSpare bounds the window, as a multiple of what the path holds.
 	nativeSpare = 2.0
+	// nativeQueue is the queue of others in which it may stand nevertheless.
+	nativeQueue = 100 * time.Millisecond
 	// nativeHeadroom is the capacity that is assumed beyond the highest rate of
 	// delivery when the peer reports none.
 	nativeHeadroom = 1.25
@@ -70,9 +72,6 @@ type Native struct {
 	nakCount      int64
 	decreaseCount int
 	decreaseEvery int64
-	epochLost     int64   // packets
-	epochFlight   float64 // packets in flight when it began
-	epochCuts     int
 	random        random
 	path          path
 }
@@ -205,11 +204,10 @@ func (n *Native) OnLoss(s *Stats, l *Loss) {
 		}
 	}
 	n.lossSeen = true
-	n.epochLost += int64(l.Packets)
 	if l.First() > n.lastDecrease {
-		n.epoch(s, l)
+		n.epoch(s)
 	} else if n.decreaseCount++; n.decreaseCount <= nativeDecreases {
-		if n.nakCount++; n.nakCount%n.decreaseEvery == 0 && n.heavy() {
+		if n.nakCount++; n.nakCount%n.decreaseEvery == 0 {
 			n.decrease()
 			n.lastDecrease = s.Sent - 1
 		}
@@ -234,29 +232,13 @@ func (n *Native) leave(s *Stats) {
 }
 
 // epoch begins an epoch of congestion.
-func (n *Native) epoch(s *Stats, l *Loss) {
+func (n *Native) epoch(s *Stats) {
 	n.decreaseFrom = n.period
 	n.decrease()
 	n.avgNAK = math.Ceil(0.875*n.avgNAK + 0.125*float64(n.nakCount))
 	n.nakCount, n.decreaseCount = 1, 1
-	n.epochLost, n.epochFlight, n.epochCuts = int64(l.Packets), float64(s.InFlight+l.Packets), 1
 	n.lastDecrease = s.Sent - 1
 	n.decreaseEvery = max(1, int64(math.Ceil(n.avgNAK*n.random.float())))
-}
-
-// heavy tells whether an epoch's losses ask for more than the decreases so far.
-// They were all sent before the first decrease could show, so that the library's
-// further ones answer one mistake several times, and the path runs empty.
-func (n *Native) heavy() bool {
-	if n.stock {
-		return true
-	}
-	due := 1 - math.Pow(1/nativeDecrease, float64(n.epochCuts))
-	if float64(n.epochLost) <= due*n.epochFlight {
-		return false
-	}
-	n.epochCuts++
-	return true
 }
 
 func (n *Native) decrease() {
@@ -309,7 +291,8 @@ func (n *Native) bound(s *Stats, cwnd float64) float64 {
 		rtt = s.RTT
 	}
 	if r := n.rate(s); r > 0 {
-		cwnd = min(cwnd, nativeSpare*r*(rtt+synInterval).Seconds()+nativeWindow)
+		held := max(nativeSpare*(rtt+synInterval).Seconds(), (rtt + nativeQueue).Seconds())
+		cwnd = min(cwnd, r*held+nativeWindow)
 	}
 	return clamp(cwnd, nativeWindow, max(nativeWindow, n.maxWindow))
 }
