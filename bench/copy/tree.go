@@ -40,20 +40,21 @@ func rowTree(ctx context.Context, b *bench) error {
 func (b *bench) tree(ctx context.Context, g *ends, dir, label string, durable bool) error {
 	files := max(10, int(treeFiles*b.scale))
 	directories := max(1, int(treeDirectories*b.scale))
-	src, dst := filepath.Join(dir, "tree"), filepath.Join(dir, "tree.copy")
+	src := filepath.Join(dir, "tree")
 	if err := ground.MakeTree(src, directories, files, treeFileSize); err != nil {
 		return err
 	}
 	defer os.RemoveAll(src)
-	defer os.RemoveAll(dst)
 	order := []string{"gomover", "rsync", "tar"}
 	times := map[string]ground.Samples{}
 	var foreign ground.Samples
 	for round := range b.rounds {
 		for _, name := range order {
-			if err := os.RemoveAll(dst); err != nil {
-				return err
-			}
+			// All copies stay until the end: a file system that has just deleted a
+			// hundred thousand files is slow to make others. ext4 looks for an inode
+			// that was not freed in the last minutes one by one.
+			dst := filepath.Join(dir, fmt.Sprintf("tree.%s%d", name, round))
+			defer os.RemoveAll(dst)
 			if err := os.Mkdir(dst, 0o755); err != nil {
 				return err
 			}
