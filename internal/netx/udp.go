@@ -39,8 +39,6 @@ type UDPConn struct {
 	remote  netip.AddrPort // of a dialled socket
 	v6      bool           // the socket's family; a v6 socket may send IPv4, too
 
-	// unbatched is set where the system has no calls for batches.
-	unbatched  atomic.Bool
 	coalescing atomic.Bool
 	sent       atomic.Int64
 	received   atomic.Int64

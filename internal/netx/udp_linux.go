@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -193,6 +192,3 @@ type mmsghdr struct {
 	hdr unix.Msghdr
 	n   uint32 // bytes that the call has moved
 }
-
-// wouldBlock tells that the call is to be made again when the socket is ready.
-func wouldBlock(e syscall.Errno) bool { return e == unix.EAGAIN }

@@ -14,7 +14,6 @@ type fastPath struct{}
 func (u *UDPConn) init() error {
 	a, ok := u.conn.LocalAddr().(*net.UDPAddr)
 	u.v6 = ok && a.IP.To4() == nil
-	u.unbatched.Store(true)
 	return nil
 }
 

@@ -22,9 +22,10 @@ type receiver struct {
 	pieces   [batchMax]unix.Iovec
 	want     int // messages
 
-	read  func(fd uintptr) bool // = call
-	n     int                   // what call returned
-	errno syscall.Errno
+	read   func(fd uintptr) bool // = call
+	n      int                   // how many messages call has received
+	errno  syscall.Errno
+	single bool // there is no recvmmsg, as in some sandboxes
 
 	drops uint32 // the kernel's last count, which wraps
 	zone  string // the last one that was looked up, and its number
@@ -52,9 +53,6 @@ func (u *UDPConn) ReadBatch(ds []Datagram) (int, error) {
 	if len(ds) == 0 {
 		return 0, nil
 	}
-	if u.unbatched.Load() {
-		return u.readOne(ds)
-	}
 	r := &u.fast.in
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -64,15 +62,13 @@ func (u *UDPConn) ReadBatch(ds []Datagram) (int, error) {
 			r.forget()
 			return 0, u.fail("read", netip.AddrPort{}, err)
 		}
-		if r.errno != unix.EINTR {
+		if r.errno == unix.ENOSYS && !r.single {
+			r.single = true
+		} else if r.errno != unix.EINTR {
 			break
 		}
 	}
 	r.forget()
-	if r.errno == unix.ENOSYS {
-		u.unbatched.Store(true)
-		return u.readOne(ds)
-	}
 	if r.errno != 0 {
 		return 0, u.fail("read", netip.AddrPort{}, os.NewSyscallError("recvmmsg", r.errno))
 	}
@@ -98,9 +94,14 @@ func (r *receiver) prepare(ds []Datagram) {
 
 // call receives; false waits until there is something.
 func (r *receiver) call(fd uintptr) bool {
-	n, _, e := syscall.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.messages[0])), uintptr(r.want), 0, 0, 0)
-	r.n, r.errno = int(n), e
-	return !wouldBlock(e)
+	if r.single {
+		n, _, e := syscall.Syscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&r.messages[0].hdr)), 0)
+		r.messages[0].n, r.n, r.errno = uint32(n), 1, e
+	} else {
+		n, _, e := syscall.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.messages[0])), uintptr(r.want), 0, 0, 0)
+		r.n, r.errno = int(n), e
+	}
+	return r.errno != unix.EAGAIN
 }
 
 // forget lets go of the program's memory.

@@ -32,9 +32,10 @@ type sender struct {
 	used     int // messages
 	taken    int // pieces
 
-	write func(fd uintptr) bool // = call
-	n     int                   // what call returned
-	errno syscall.Errno
+	write  func(fd uintptr) bool // = call
+	n      int                   // how many messages call has sent
+	errno  syscall.Errno
+	single bool // there is no sendmmsg, as in some sandboxes
 
 	zone  string // the last one that was looked up, and its number
 	index uint32
@@ -69,9 +70,6 @@ func (s *sender) init() {
 // WriteBatch implements BatchConn. What the system refuses to send as a train is
 // sent as single datagrams; see UDPStats.SegmentationRefused.
 func (u *UDPConn) WriteBatch(ds []Datagram) (int, error) {
-	if u.unbatched.Load() {
-		return u.writeEach(ds)
-	}
 	s := &u.fast.out
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,10 +100,8 @@ func (u *UDPConn) WriteBatch(ds []Datagram) (int, error) {
 		}
 		switch train := s.messages[0].hdr.Control != nil; {
 		case s.errno == unix.EINTR:
-		case s.errno == unix.ENOSYS:
-			u.unbatched.Store(true)
-			n, err := u.writeEach(ds[at.entry:]) // no call was made before
-			return at.entry + n, err
+		case s.errno == unix.ENOSYS && !s.single:
+			s.single = true
 		case s.errno == unix.EIO && train:
 			// The device cannot: it has no checksums, or encrypts.
 			u.refuseSegmentation("sendmmsg", s.errno)
@@ -122,9 +118,14 @@ func (u *UDPConn) WriteBatch(ds []Datagram) (int, error) {
 
 // call sends the messages; false waits until the socket takes more.
 func (s *sender) call(fd uintptr) bool {
-	n, _, e := syscall.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&s.messages[0])), uintptr(s.used), 0, 0, 0)
-	s.n, s.errno = int(n), e
-	return !wouldBlock(e)
+	if s.single {
+		_, _, s.errno = syscall.Syscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&s.messages[0].hdr)), 0)
+		s.n = 1
+	} else {
+		n, _, e := syscall.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&s.messages[0])), uintptr(s.used), 0, 0, 0)
+		s.n, s.errno = int(n), e
+	}
+	return s.errno != unix.EAGAIN
 }
 
 // forget lets go of the program's memory.

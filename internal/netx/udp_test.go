@@ -68,7 +68,7 @@ func room(n, size int) []Datagram {
 }
 
 // receive reads n datagrams, those of trains one by one.
-func receive(t testing.TB, u *UDPConn, n int, from uint16) [][]byte {
+func receive(t testing.TB, u BatchConn, n int, from uint16) [][]byte {
 	t.Helper()
 	var got [][]byte
 	for ds := room(8, CoalescedSize); len(got) < n; {
@@ -151,31 +151,39 @@ func TestBatches(t *testing.T) {
 					} else {
 						a = listen(t, tt.network, tt.addr)
 					}
-					setWay(t, way, a, b)
-					batches(t, a, b, to, dialled)
+					if err := b.SetReadBuffer(4 << 20); err != nil {
+						t.Log(err)
+					}
+					switch way {
+					case "plain":
+						batches(t, plain{a}, plain{b}, to, dialled)
+					case "coalesced":
+						if err := b.SetReceiveCoalescing(true); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+							t.Fatal(err)
+						}
+						fallthrough
+					default:
+						batches(t, a, b, to, dialled)
+					}
 				})
 			}
 		}
 	}
 }
 
-func setWay(t *testing.T, way string, a, b *UDPConn) {
-	t.Helper()
-	if err := b.SetReadBuffer(4 << 20); err != nil {
-		t.Log(err)
-	}
-	switch way {
-	case "plain":
-		a.unbatched.Store(true)
-		b.unbatched.Store(true)
-	case "coalesced":
-		if err := b.SetReceiveCoalescing(true); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			t.Fatal(err)
-		}
-	}
+// plain is a socket on a system that has nothing for batches.
+type plain struct{ *UDPConn }
+
+func (p plain) ReadBatch(ds []Datagram) (int, error)  { return p.readOne(ds) }
+func (p plain) WriteBatch(ds []Datagram) (int, error) { return p.writeEach(ds) }
+
+// counted is a socket of either kind.
+type counted interface {
+	BatchConn
+	Stats() UDPStats
 }
 
-func batches(t *testing.T, a, b *UDPConn, to netip.AddrPort, dialled bool) {
+func batches(t *testing.T, a, b counted, to netip.AddrPort, dialled bool) {
 	r := rand.New(rand.NewPCG(1, 2))
 	from := uint16(a.LocalAddr().(*net.UDPAddr).Port)
 	var count int64
