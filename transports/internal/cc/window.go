@@ -24,7 +24,7 @@ type window struct {
 	Ignore
 	cwnd, ssthresh float64 // packets
 	limit          float64 // packets; the peer's
-	recover        int64   // losses of packets before this position are cut for already
+	cutUntil       int64   // losses of packets before this position are cut for already
 	timeouts       int     // since the last acknowledgement
 	mss            int
 	rtt            time.Duration // smoothed
@@ -34,7 +34,7 @@ type window struct {
 
 func (w *window) Init(s *Stats) {
 	w.cwnd, w.ssthresh = initialWindow, noThreshold
-	w.recover, w.timeouts = 0, 0
+	w.cutUntil, w.timeouts = 0, 0
 	w.hystart.restart(s)
 	w.learn(s)
 }
@@ -56,7 +56,7 @@ func (w *window) growth(s *Stats, a *Ack) float64 {
 	}
 	w.timeouts = 0
 	used := float64(max(0, s.InFlight)) + float64(a.Packets)
-	if s.Acked < w.recover || s.AppLimited || 2*used < w.cwnd {
+	if s.Acked < w.cutUntil || s.AppLimited || 2*used < w.cwnd {
 		return 0
 	}
 	return float64(a.Packets)
@@ -83,10 +83,10 @@ func (w *window) slowStart(s *Stats, a *Ack, packets float64) float64 {
 // fresh tells whether a loss asks for a cut of its own, and notes that it has
 // had it.
 func (w *window) fresh(s *Stats, l *Loss) bool {
-	if len(l.Ranges) == 0 || l.Last() < w.recover {
+	if len(l.Ranges) == 0 || l.Last() < w.cutUntil {
 		return false
 	}
-	w.recover = max(s.Sent, l.Last()+1)
+	w.cutUntil = max(s.Sent, l.Last()+1)
 	return true
 }
 
@@ -104,7 +104,7 @@ func (w *window) collapse(s *Stats, share float64) {
 	}
 	w.timeouts = min(w.timeouts+1, 1<<20)
 	w.cwnd = lowWindow
-	w.recover = s.Sent
+	w.cutUntil = s.Sent
 	w.hystart.restart(s)
 }
 

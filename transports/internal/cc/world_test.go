@@ -92,6 +92,7 @@ type outgoing struct {
 	sent  time.Duration
 	tx    int64 // number of its last sending
 	state byte
+	seen  bool // arrived, perhaps behind a gap
 }
 
 const (
@@ -121,7 +122,11 @@ type sender struct {
 	pacer   *netsim.Timer
 	rto     *netsim.Timer
 	backoff int
+	settled int64      // with inOrder: packets before it are delivered
 	rate    units.Rate // of the application; 0 is no limit
+	// inOrder: only what arrived in order counts as delivered, as with the
+	// acknowledgements of UDT; what is behind a gap is in flight.
+	inOrder bool
 	started time.Duration
 
 	// The receiver.
@@ -304,15 +309,13 @@ func (s *sender) hear(now time.Duration, g netsim.Datagram) {
 		if p.tx == tx {
 			a.RTT = now - p.sent
 		}
-		if p.state == arrived {
-			continue
+		p.seen = true
+		if !s.inOrder {
+			s.deliver(now, p, &a)
 		}
-		if p.state == flying {
-			s.stats.InFlight--
-		}
-		p.state = arrived
-		s.sampler.Deliver(now, p.mark, packetSize)
-		a.Packets++
+	}
+	for ; s.inOrder && s.settled < s.stats.Acked; s.settled++ {
+		s.deliver(now, &s.packets[s.settled], &a)
 	}
 	a.Duplicate = a.Packets == 0
 	s.measure(a.RTT)
@@ -328,6 +331,19 @@ func (s *sender) hear(now time.Duration, g netsim.Datagram) {
 	s.arm(now)
 	s.detect(top)
 	s.transmit()
+}
+
+// deliver counts a packet as delivered.
+func (s *sender) deliver(now time.Duration, p *outgoing, a *Ack) {
+	switch p.state {
+	case arrived:
+		return
+	case flying:
+		s.stats.InFlight--
+	}
+	p.state = arrived
+	s.sampler.Deliver(now, p.mark, packetSize)
+	a.Packets++
 }
 
 func (s *sender) measure(rtt time.Duration) {
@@ -350,7 +366,7 @@ func (s *sender) detect(top int64) {
 	for ; n < len(s.flight) && s.flight[n].tx+reorderTolerance <= top; n++ {
 		e := s.flight[n]
 		p := &s.packets[e.pos]
-		if p.tx != e.tx || p.state != flying {
+		if p.tx != e.tx || p.state != flying || p.seen {
 			continue
 		}
 		p.state = lost
