@@ -208,7 +208,7 @@ func TestRareAcknowledgements(t *testing.T) {
 
 // The acknowledgements of UDT tell only of what arrived in order: at 1% of loss
 // and a long RTT there is always a gap, so that twice as much seems to be in
-// flight, and the window binds before the rate does. A transport that learns from
+// flight, and samples of the rate are late and low. A transport that learns from
 // the loss reports what has arrived behind gaps does better (TestRandomLoss).
 func TestInOrderAcknowledgements(t *testing.T) {
 	d := newDumbbell(t, lossy())
