@@ -28,7 +28,7 @@ SLOW     = $(call PACKAGES,)
 # What the tests need beside Go, as Debian and Ubuntu call it. gcc and the C
 # library's headers are for the race detector alone.
 TEST_PACKAGES = openssh-server openssh-client zsh fish tcsh busybox netcat-openbsd \
-	util-linux passwd openssl nftables iproute2 gcc libc6-dev
+	util-linux passwd openssl nftables iproute2 gcc libc6-dev libudt-dev g++
 BENCH_PACKAGES = openssh-server openssh-client rsync rclone iperf3 tar util-linux iproute2 \
 	globus-gass-copy-progs globus-gridftp-server-progs aria2 nginx-light xrootd-client \
 	xrootd-server uftp udpcast libudt-dev g++

@@ -1,0 +1,360 @@
+package udt
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/gomover/gomover/internal/netx"
+)
+
+// batches is how many batches of datagrams there are: one is being read while
+// another is being looked at.
+const batches = 3
+
+// batch is what one call reads.
+type batch struct {
+	ds []netx.Datagram
+	n  int
+}
+
+func newBatch(entries, size int) *batch {
+	b := &batch{ds: make([]netx.Datagram, entries)}
+	room := make([]byte, entries*size)
+	for i := range b.ds {
+		b.ds[i].B = room[i*size : (i+1)*size : (i+1)*size]
+	}
+	return b
+}
+
+// read hands what comes to the loop, until the socket is closed.
+func (e *Endpoint) read() {
+	defer e.timer.Wake()
+	defer close(e.full)
+	for b := range e.empty {
+		n, err := e.socket.ReadBatch(b.ds)
+		if n <= 0 && (errors.Is(err, net.ErrClosed) || e.isClosed()) {
+			return
+		}
+		b.n = max(n, 0) // other errors are of datagrams that could not be delivered
+		e.full <- b
+		e.timer.Wake()
+	}
+}
+
+func (e *Endpoint) isClosed() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closed && len(e.conns) == 0
+}
+
+// turn is what the loop knows of the connections.
+type turn struct {
+	e     *Endpoint
+	now   time.Duration
+	out   outbox
+	due   dueHeap
+	dirty []*Conn
+	last  *Conn // of the packet before; its lock is held
+}
+
+// loop owns the packets and timers of all connections. Each turn takes what has
+// come, then sends what is due; the order matters, since what is sent lies in
+// the buffers that acknowledgements release.
+func (e *Endpoint) loop() {
+	defer close(e.done)
+	t := &turn{e: e}
+	for {
+		t.now = e.now()
+		t.takeBatches()
+		t.takeWoken()
+		for len(t.due) > 0 && t.due[0].due <= t.now {
+			t.mark(t.due[0])
+			heap.Pop(&t.due)
+		}
+		t.collect()
+		if t.over() {
+			break
+		}
+		wait := time.Hour
+		if len(t.due) > 0 {
+			wait = t.due[0].due - e.now()
+		}
+		if wait > 0 {
+			e.timer.Wait(wait)
+		}
+	}
+	_ = e.socket.Close() // nothing was written that it could have lost
+	close(e.empty)
+	for range e.full { // until the reader has ended
+	}
+	e.timer.Close()
+}
+
+// over tells that the endpoint is closed and all is said.
+func (t *turn) over() bool {
+	t.e.mu.Lock()
+	defer t.e.mu.Unlock()
+	if t.e.lone && t.e.listener == nil && len(t.e.conns) == 0 {
+		t.e.closed = true
+	}
+	return t.e.closed && len(t.e.conns) == 0
+}
+
+// takeBatches takes what was read so far.
+func (t *turn) takeBatches() {
+	for range batches {
+		select {
+		case b, ok := <-t.e.full:
+			if !ok {
+				return
+			}
+			for i := range b.ds[:b.n] {
+				t.split(&b.ds[i])
+			}
+			t.unlock()
+			t.e.empty <- b
+		default:
+			return
+		}
+	}
+}
+
+func (t *turn) unlock() {
+	if t.last != nil {
+		t.last.mu.Unlock()
+		t.last = nil
+	}
+}
+
+// split takes the datagrams of an entry one by one.
+func (t *turn) split(d *netx.Datagram) {
+	b := d.B[:d.N]
+	for d.Segment > 0 && len(b) > d.Segment {
+		t.datagram(d.Peer, b[:d.Segment])
+		b = b[d.Segment:]
+	}
+	t.datagram(d.Peer, b)
+}
+
+// datagram hands a packet to its connection. One for an ID that does not exist,
+// or of somebody else than the connection's peer, is dropped without a word.
+func (t *turn) datagram(from netip.AddrPort, b []byte) {
+	h, body, err := parseHeader(b)
+	if err != nil {
+		return
+	}
+	if t.last == nil || t.last.core.id != h.id {
+		t.unlock()
+		if h.id == 0 {
+			t.stranger(from, h, body)
+			return
+		}
+		t.e.mu.Lock()
+		c := t.e.conns[h.id]
+		t.e.mu.Unlock()
+		if c == nil {
+			return
+		}
+		c.mu.Lock()
+		t.last = c
+		t.mark(c)
+	}
+	if t.last.core.peer == from {
+		t.last.core.receive(t.now, h, body)
+	}
+}
+
+// mark has a connection collected in this turn.
+func (t *turn) mark(c *Conn) {
+	if !c.dirty {
+		c.dirty = true
+		t.dirty = append(t.dirty, c)
+	}
+}
+
+// stranger takes a packet to no ID: of a rendezvous, or for the listener.
+func (t *turn) stranger(from netip.AddrPort, h header, body []byte) {
+	e := t.e
+	e.mu.Lock()
+	meeting, l := e.meeting[from], e.listener
+	e.mu.Unlock()
+	// Clients of a listener bring a cookie or ask for one.
+	if meeting != nil && (l == nil || len(body) >= handshakeLen && binary.BigEndian.Uint32(body[28:]) == 0 &&
+		request(int32(binary.BigEndian.Uint32(body[20:]))) != reqClient) {
+		meeting.mu.Lock()
+		meeting.core.receive(t.now, h, body)
+		meeting.mu.Unlock()
+		t.mark(meeting)
+		return
+	}
+	if l == nil {
+		return
+	}
+	hs, ok := e.greet.greet(t.now, from, h, body, &t.out)
+	if ok {
+		t.admit(l, from, &hs)
+	}
+}
+
+// admit makes the connection that a client has a right to, once.
+func (t *turn) admit(l *Listener, from netip.AddrPort, hs *handshake) {
+	e := t.e
+	key := childKey{from, hs.id, hs.isn}
+	e.mu.Lock()
+	c := e.children[key]
+	e.mu.Unlock()
+	if c != nil {
+		c.mu.Lock()
+		alive := c.core.state == connected || c.core.state == closing
+		if alive {
+			c.core.repeatAccept()
+		}
+		c.mu.Unlock()
+		t.mark(c)
+		if alive {
+			return
+		}
+	}
+	if len(l.arrived) == cap(l.arrived) {
+		e.greet.refuse(t.now, from, hs, &t.out)
+		return
+	}
+	c, err := e.newConn(from, hs.isn)
+	if err != nil {
+		return // the name of the control was checked
+	}
+	e.mu.Lock()
+	err = e.addLocked(c)
+	if err == nil {
+		e.children[key] = c
+		c.key = key
+	}
+	e.mu.Unlock()
+	if err != nil {
+		return
+	}
+	c.mu.Lock()
+	ok := c.core.accept(t.now, hs)
+	c.mu.Unlock()
+	if !ok {
+		t.forget(c)
+		return
+	}
+	t.mark(c)
+	l.arrived <- c // there is room, and only this goroutine adds
+	select {
+	case <-l.closed: // perhaps too late for being ended by it
+		c.mu.Lock()
+		c.core.close(t.now, -1)
+		c.mu.Unlock()
+	default:
+	}
+}
+
+// takeWoken takes the connections that users have done something with.
+func (t *turn) takeWoken() {
+	t.e.mu.Lock()
+	for i, c := range t.e.woken {
+		c.woken = false
+		t.mark(c)
+		t.e.woken[i] = nil
+	}
+	t.e.woken = t.e.woken[:0]
+	t.e.mu.Unlock()
+}
+
+// collect sends what the connections have to send, and tells their users what
+// has changed.
+func (t *turn) collect() {
+	t.now = t.e.now()
+	for i, c := range t.dirty {
+		c.mu.Lock()
+		c.core.collect(t.now, &t.out)
+		c.notify()
+		due, gone := c.core.deadline(), c.core.gone()
+		c.mu.Unlock()
+		c.dirty = false
+		t.dirty[i] = nil
+		t.schedule(c, due, gone)
+		if t.out.packets >= turnPackets {
+			t.flush()
+		}
+	}
+	t.dirty = t.dirty[:0]
+	t.flush()
+}
+
+// flush sends. A datagram that the system refuses is lost like others.
+func (t *turn) flush() {
+	for ds := t.out.ds; len(ds) > 0; {
+		n, err := t.e.socket.WriteBatch(ds)
+		if err == nil {
+			break
+		}
+		ds = ds[min(max(n, 0)+1, len(ds)):]
+	}
+	t.out.reset()
+}
+
+// schedule notes when a connection is to be collected again.
+func (t *turn) schedule(c *Conn, due time.Duration, gone bool) {
+	switch {
+	case gone:
+		if c.heap >= 0 {
+			heap.Remove(&t.due, c.heap)
+		}
+		t.forget(c)
+	case c.heap >= 0:
+		c.due = due
+		heap.Fix(&t.due, c.heap)
+	default:
+		c.due = due
+		heap.Push(&t.due, c)
+	}
+}
+
+// forget ends the reachability of a connection.
+func (t *turn) forget(c *Conn) {
+	e := t.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.conns[c.core.id] == c {
+		delete(e.conns, c.core.id)
+	}
+	if e.children[c.key] == c {
+		delete(e.children, c.key)
+	}
+	if e.meeting[c.core.peer] == c {
+		delete(e.meeting, c.core.peer)
+	}
+}
+
+// dueHeap orders connections by when they are to be collected.
+type dueHeap []*Conn
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].due < h[j].due }
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].heap, h[j].heap = i, j
+}
+
+// Push implements heap.Interface.
+func (h *dueHeap) Push(x any) {
+	c := x.(*Conn)
+	c.heap = len(*h)
+	*h = append(*h, c)
+}
+
+// Pop implements heap.Interface.
+func (h *dueHeap) Pop() any {
+	c := (*h)[len(*h)-1]
+	(*h)[len(*h)-1] = nil
+	*h = (*h)[:len(*h)-1]
+	c.heap = -1
+	return c
+}
