@@ -26,7 +26,8 @@ RACED    = $(call PACKAGES,-v)
 SLOW     = $(call PACKAGES,)
 
 # What the tests need beside Go, as Debian and Ubuntu call it. gcc and the C
-# library's headers are for the race detector alone.
+# library's headers are for the race detector, libudt and g++ for what transports/udt
+# talks to.
 TEST_PACKAGES = openssh-server openssh-client zsh fish tcsh busybox netcat-openbsd \
 	util-linux passwd openssl nftables iproute2 gcc libc6-dev libudt-dev g++
 BENCH_PACKAGES = openssh-server openssh-client rsync rclone iperf3 tar util-linux iproute2 \

@@ -63,9 +63,10 @@ func (c *core) collectConnecting(now time.Duration, out *outbox) {
 	}
 	if k.repeats >= 3 && k.req == reqConclude && !k.rendezvous {
 		// A listener of the library is silent about a cookie that has become
-		// too old since it gave it.
-		k.request(now, reqClient)
-		k.cookie = 0
+		// too old since it gave it: ask for another one, too.
+		again := c.own()
+		again.req, again.cookie = reqClient, 0
+		out.push(again.append(out.room(), 0), c.peer)
 	}
 	hs := c.own()
 	to := k.peerID // 0 is a listener, or a peer whose ID is not known yet
