@@ -172,9 +172,6 @@ func (r *receiver) discard() {
 	r.ready = nil
 }
 
-// readable tells whether read would give something.
-func (r *receiver) readable() bool { return r.base < r.next }
-
 // read gives bytes of the stream that have arrived in order. It gives 0 if there
 // are none.
 func (c *core) read(b []byte) (n int) {

@@ -76,15 +76,6 @@ func newSender(now time.Duration, payload int, window, room int64) sender {
 	}
 }
 
-// writable is how many bytes write takes now.
-func (x *sender) writable(payload int) int {
-	n := int(x.room-(x.end-x.acked)) * payload
-	if s := x.tail(); s != nil {
-		n += payload - s.n
-	}
-	return max(n, 0)
-}
-
 // tail is the last packet if bytes can still be added to it.
 func (x *sender) tail() *sent {
 	if x.end == x.next {

@@ -56,12 +56,11 @@ type msgWord uint32
 // Which part of its message a packet is, and whether the message is to be
 // delivered in order.
 const (
-	partFirst   msgWord = 1 << 31
-	partLast    msgWord = 1 << 30
-	partOnly            = partFirst | partLast
-	msgInOrder  msgWord = 1 << 29
-	msgNoMask   msgWord = 1<<29 - 1
-	msgPartMask         = partOnly
+	partFirst  msgWord = 1 << 31
+	partLast   msgWord = 1 << 30
+	partOnly           = partFirst | partLast
+	msgInOrder msgWord = 1 << 29
+	msgNoMask  msgWord = 1<<29 - 1
 )
 
 func (w msgWord) number() msgNo { return msgNo(w & msgNoMask) }

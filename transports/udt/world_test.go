@@ -50,7 +50,6 @@ type end struct {
 	filter func(h header, b []byte) bool
 	sent   func(now time.Duration, h header, b []byte)
 	accept func(*core)
-	maxOut int
 }
 
 func (s *sim) listen(h *netsim.Host, cfg Config) *end {
