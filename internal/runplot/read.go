@@ -3,7 +3,7 @@
 // what went wrong marked in it.
 //
 // It reads once, line by line, and keeps summaries of fixed size, so events of any
-// length need a few megabytes. What it draws with is package chart's business.
+// length need some tens of megabytes. What it draws with is package chart's business.
 //
 // Start reading at [Read] and [Run.Chart].
 package runplot
