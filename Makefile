@@ -21,9 +21,11 @@ BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w"
 # Tested without the race detector: the end-to-end tests start the real program
 # hundreds of times, and what is concurrent in it is raced in the packages it is
 # made of; charts are drawn by one goroutine, and more than ten times slower if raced.
-PACKAGES = $$($(GO) list ./... | grep $(1) -E '/(e2e|internal/chart)$$')
-RACED    = $(call PACKAGES,-v)
-SLOW     = $(call PACKAGES,)
+PACKAGES = $$($(GO) list ./... | grep $(1) -E '/($(2))$$')
+RACED    = $(call PACKAGES,-v,e2e|internal/chart|internal/netsim)
+SLOW     = $(call PACKAGES,,e2e|internal/chart)
+# Raced, but not covered: counting what runs makes simulations six times slower.
+SIMULATED = ./internal/netsim
 
 # What the tests need beside Go, as Debian and Ubuntu call it. gcc and the C
 # library's headers are for the race detector, libudt and g++ for what transports/udt
@@ -53,6 +55,7 @@ demo: build ## move files to a stand-in for a far host and back, with nothing bu
 test: test-deps lint ## run every test: raced where things are concurrent, all in random order, fuzz targets briefly
 	@rm -rf $(COVERDIR) && mkdir -p $(COVERDIR)
 	$(GO) test -race -cover -shuffle=on -timeout $(TESTTIMEOUT) $(RACED) -args -test.gocoverdir="$(COVERDIR)"
+	$(GO) test -race -shuffle=on -timeout $(TESTTIMEOUT) $(SIMULATED)
 	$(GO) test -count=1 -shuffle=on -timeout $(TESTTIMEOUT) $(SLOW)
 	@$(MAKE) --no-print-directory fuzz-short
 	@scripts/cover "$(COVERDIR)"
