@@ -355,7 +355,7 @@ func (s *sched) landLocked(fl *flight) int64 {
 	return n
 }
 
-// settleLocked closes f when nobody will read it again for now.
+// settleLocked closes f when nobody reads it at present or is due to.
 func (s *sched) settleLocked(f *srcFile) {
 	if f.file != nil && f.readers == 0 && f.waiting == 0 && (f.gone || len(f.extents) == 0) {
 		f.file.Close()
