@@ -170,7 +170,7 @@ func (h *Node) newStream(network string, local, remote netip.AddrPort, peer *Nod
 	c.write.init(h.n)
 	c.out.room, c.in.room = streamBuffer, streamBuffer
 	c.out.cwnd, c.out.ssthresh = initialSegments*float64(c.mss()), math.MaxFloat64
-	c.clock.deadline, c.clock.began = never, h.n.now
+	c.clock.deadline, c.clock.alarm, c.clock.began = never, never, h.n.now
 	h.streams[streamKey{local, remote}] = c
 	return c
 }

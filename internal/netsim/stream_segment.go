@@ -146,9 +146,11 @@ func (c *Conn) opened() {
 	c.send()
 }
 
-// receiveData takes a segment that carries data, the end, or both.
+// receiveData takes a segment that carries data, the end, or both. Data for a
+// closed end resets the stream (RFC 9293, section 3.6.1) if it is new: what was
+// read before and comes again only needs its acknowledgement.
 func (c *Conn) receiveData(s *segmentHead) {
-	if c.closed && len(s.data) > 0 {
+	if c.closed && s.seq+int64(len(s.data)) > c.in.next {
 		c.sendReset()
 		c.end(net.ErrClosed)
 		return

@@ -262,7 +262,7 @@ type streamClock struct {
 	began               time.Duration // when the first packet was sent
 	backoff             int           // timeouts in a row
 	deadline            time.Duration // when something is sent again, or never
-	pending             bool          // the agenda has an entry for this clock
+	alarm               time.Duration // when the agenda has an entry for this clock, or never
 }
 
 func (k *streamClock) sample(rtt time.Duration) {
@@ -287,24 +287,32 @@ func (k *streamClock) timeout() time.Duration {
 // startClock sets the deadline from now on.
 func (c *Conn) startClock() {
 	c.clock.deadline = c.h.n.now + c.clock.timeout()
-	if !c.clock.pending {
-		c.clock.pending = true
-		c.h.n.agenda.push(c.clock.deadline, (*streamAlarm)(c))
+	if c.clock.alarm == never || c.clock.alarm > c.clock.deadline {
+		c.setAlarm()
 	}
 }
 
+// setAlarm makes an entry in the agenda for the deadline.
+func (c *Conn) setAlarm() {
+	c.clock.alarm = c.clock.deadline
+	c.h.n.agenda.push(c.clock.alarm, (*streamAlarm)(c))
+}
+
 // streamAlarm is the event of a stream's clock. Deadlines move with every
-// acknowledgement; the entry in the agenda follows when it is reached.
+// acknowledgement; an entry in the agenda that is too early makes a new one when
+// it is reached, and one that an earlier one has replaced does nothing.
 type streamAlarm Conn
 
 func (a *streamAlarm) happen() {
 	c := (*Conn)(a)
-	c.clock.pending = false
+	if c.clock.alarm != c.h.n.now {
+		return
+	}
+	c.clock.alarm = never
 	switch {
 	case c.clock.deadline == never:
 	case c.clock.deadline > c.h.n.now:
-		c.clock.pending = true
-		c.h.n.agenda.push(c.clock.deadline, a)
+		c.setAlarm()
 	default:
 		c.expire()
 	}

@@ -334,6 +334,23 @@ func TestStreamBreaks(t *testing.T) {
 				t.Errorf("writing again: %v", err)
 			}
 		},
+		"not when something comes again that was read": func(t *testing.T) {
+			n, a, b := start(t)
+			answer := noise(2, 100*1448)
+			n.Set("h1.up", "delay=500ms") // the RTO is 200 ms
+			a.Write(make([]byte, 5*1448))
+			if _, err := io.ReadFull(b, make([]byte, 5*1448)); err != nil {
+				t.Error(err)
+			}
+			b.Write(answer)
+			b.Close()
+			if got, err := io.ReadAll(a); err != nil || !bytes.Equal(got, answer) {
+				t.Errorf("got %d of %d bytes, %v", len(got), len(answer), err)
+			}
+			if s := a.Stats(); s.Timeouts == 0 {
+				t.Errorf("nothing was sent again: %+v", s)
+			}
+		},
 		"lingers not": func(t *testing.T) {
 			_, a, b := start(t)
 			a.SetLinger(0)
