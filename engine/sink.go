@@ -41,7 +41,8 @@ type Sink struct {
 	prefixes []string // of each root: what its names begin with
 	rootKind []store.Kind
 	files    map[uint64]*sinkFile
-	sums     map[uint64]*sumWait // waiting for a hash of the source
+	large    map[uint64]*sinkFile // of files, those with a journal: few where files are many
+	sums     map[uint64]*sumWait  // waiting for a hash of the source
 	nextID   uint64
 	retries  int  // entries promised to come again
 	checking bool // a batch of entries is being looked at
@@ -56,6 +57,7 @@ type Sink struct {
 	dialGoal int             // streams which the source asked for last
 	dialing  bool            // someone makes them
 	doneQ    wire.Done
+	lately   endedFiles
 	ended    error
 	stop     func()
 	endSeen  bool
@@ -100,7 +102,7 @@ const maxListed = 2 * maxOutstanding
 func NewSink(o Options, p Paths, l Link, t Target, rec events.Recorder) *Sink {
 	s := &Sink{opts: o, paths: p, target: t, link: l, emitter: emitter{rec}, inband: newInband(l), start: time.Now(),
 		manifests: make(chan checkItem, 8), kick: make(chan struct{}, 1),
-		files: make(map[uint64]*sinkFile), sums: make(map[uint64]*sumWait), streams: make(map[uint32]*recvStream),
+		files: make(map[uint64]*sinkFile), large: make(map[uint64]*sinkFile), sums: make(map[uint64]*sumWait), streams: make(map[uint32]*recvStream),
 		names: make(map[string]bool), nextDial: 2, dirAt: make(map[uint64]int32), dirSeed: maphash.MakeSeed()}
 	s.commits.init(s)
 	return s

@@ -30,6 +30,7 @@ type sinkFile struct {
 	began     time.Time
 	expect    string // hex of the hash that a small file must have
 	kept      int64  // bytes written in this run; guarded by Sink.mu
+	relisted  bool   // ends here, and comes again all the same; guarded by Sink.mu
 
 	mu        sync.Mutex // guards what follows
 	w         store.WriteFile
@@ -321,8 +322,16 @@ func (s *Sink) endFile(f *sinkFile, class wire.Class, text string) {
 	s.mu.Lock()
 	s.forgetLocked(f)
 	s.doneQ = append(s.doneQ, wire.FileDone{ID: f.id, Class: class, Sum: f.sum, Text: text})
+	e := endedFile{id: f.id, size: f.e.Size, stored: f.had + f.kept, ok: class == wire.ClassNone}
+	again := f.relisted
+	if !again {
+		s.lately.add(e)
+	}
 	s.mu.Unlock()
 	s.report1(f, class, text)
+	if again {
+		s.uncount(e)
+	}
 	s.wake()
 }
 
@@ -332,6 +341,7 @@ func (s *Sink) forgetLocked(f *sinkFile) {
 		return
 	}
 	delete(s.files, f.id)
+	delete(s.large, f.id)
 	delete(s.names, f.name)
 	s.need -= f.e.Size - f.had - f.kept
 }
@@ -347,8 +357,11 @@ func (s *Sink) gone(m *wire.Gone) error {
 	if !known {
 		return wire.Failf(wire.ClassProtocol, "the other end gave up a file which it had not listed")
 	}
-	if f == nil {
-		return nil // ended here already, the source will hear
+	if f == nil { // ended here already, the source will hear
+		if m.Retry {
+			s.relist(m.ID)
+		}
+		return nil
 	}
 	f.mu.Lock()
 	busy := f.finishing || f.over
@@ -357,6 +370,9 @@ func (s *Sink) gone(m *wire.Gone) error {
 	writers := len(f.writing)
 	f.mu.Unlock()
 	if busy {
+		if m.Retry {
+			s.relist(m.ID)
+		}
 		return nil
 	}
 	s.mu.Lock()
