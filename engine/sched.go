@@ -30,10 +30,11 @@ type srcFile struct {
 	opening sync.Mutex // held while the file is being opened, by one for all
 
 	// Guarded by sched.mu from here on.
-	extents   [][2]int64 // blocks still to be handed out, ascending
-	unread    int64      // blocks not yet read to the end, or to be read again
-	waiting   int64      // blocks handed out or lost, not confirmed
-	readers   int        // senders that use file now
+	todo      blockList // still to be handed out
+	todoBytes int64     // payload of todo
+	unread    int64     // blocks not yet read to the end, or to be read again
+	waiting   int64     // blocks handed out or lost, not confirmed
+	readers   int       // senders that use file now
 	file      store.ReadFile
 	gone      bool  // given up; nothing more is sent
 	tries     int   // damaged frames so far
@@ -62,7 +63,7 @@ type flight struct {
 }
 
 // sched decides what goes next and knows what is on its way. Each wanted block
-// is in exactly one place: still in its file's extents, in retry, in one
+// is in exactly one place: still in its file's todo, in retry, in one
 // flight, or confirmed.
 type sched struct {
 	packRoom int64 // bytes of a pack
@@ -97,13 +98,17 @@ func newSched(packRoom, window int64) *sched {
 func (s *sched) want(f *srcFile, extents [][2]int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f.extents = extents
 	for _, e := range extents {
-		f.unread += e[1] - e[0]
-		s.wanted += s.span(f, e)
+		f.todoBytes += s.span(f, e)
 	}
+	if f.entry.Size <= smallFile {
+		f.todoBytes = f.entry.Size // sent whole, however much of it is wanted
+	}
+	f.todo = newBlockList(extents, f.blocks())
+	f.unread += f.todo.left
+	s.wanted += f.todoBytes
 	s.queue = append(s.queue, f)
-	if f.entry.Size > smallFile && (len(extents) > 1 || extents[0][1]-extents[0][0] > 1) {
+	if f.entry.Size > smallFile && f.todo.left > 1 {
 		s.cond.Broadcast() // work for several
 		return
 	}
@@ -191,12 +196,11 @@ func (s *sched) drawLocked() (slice, bool) {
 		if f.entry.Size <= smallFile {
 			return s.drawPackLocked(), true
 		}
-		e := &f.extents[0]
-		sl := slice{file: f, block: e[0], bytes: s.span(f, [2]int64{e[0], e[0] + 1})}
-		if e[0]++; e[0] == e[1] {
-			if f.extents = f.extents[1:]; len(f.extents) == 0 {
-				s.queue = s.queue[1:]
-			}
+		b := f.todo.take()
+		sl := slice{file: f, block: b, bytes: s.span(f, [2]int64{b, b + 1})}
+		f.todoBytes -= sl.bytes
+		if f.todo.left == 0 {
+			s.queue = s.queue[1:]
 		}
 		f.waiting++
 		f.readers++
@@ -208,14 +212,8 @@ func (s *sched) drawLocked() (slice, bool) {
 
 // dropLocked forgets what of f, which is given up, has not been handed out.
 func (s *sched) dropLocked(f *srcFile) {
-	if f.entry.Size <= smallFile {
-		s.wanted -= f.entry.Size // whole, however its blocks are counted
-	} else {
-		for _, e := range f.extents {
-			s.wanted -= s.span(f, e)
-		}
-	}
-	f.extents = nil
+	s.wanted -= f.todoBytes
+	f.todo, f.todoBytes = blockList{}, 0
 }
 
 // drawPackLocked takes small files from the head of the queue, as many as fit
@@ -233,7 +231,7 @@ func (s *sched) drawPackLocked() slice {
 		if f.entry.Size > smallFile || len(sl.pack) == packFiles || (len(sl.pack) > 0 && room < f.entry.Size+wire.PackItemLen) {
 			break
 		}
-		f.extents = nil
+		f.todo, f.todoBytes = blockList{}, 0
 		f.waiting++
 		room -= f.entry.Size + wire.PackItemLen
 		sl.bytes += f.entry.Size
@@ -357,7 +355,7 @@ func (s *sched) landLocked(fl *flight) int64 {
 
 // settleLocked closes f when nobody reads it at present or is due to.
 func (s *sched) settleLocked(f *srcFile) {
-	if f.file != nil && f.readers == 0 && f.waiting == 0 && (f.gone || len(f.extents) == 0) {
+	if f.file != nil && f.readers == 0 && f.waiting == 0 && (f.gone || f.todo.left == 0) {
 		f.file.Close()
 		f.file = nil
 		delete(s.open, f)
@@ -421,7 +419,7 @@ func (s *sched) againLocked(sl slice) bool {
 		f.tries++
 		ok = ok && f.tries <= maxTries
 		f.waiting--
-		f.extents = [][2]int64{{0, 1}}
+		f.todo, f.todoBytes = newBlockList([][2]int64{{0, 1}}, 1), f.entry.Size
 		s.queue = append([]*srcFile{f}, s.queue...)
 	}
 	s.wanted += sl.bytes
@@ -456,7 +454,7 @@ func (s *sched) lost(id uint32) (bytes int64) {
 		}
 		for _, f := range fl.pack {
 			f.waiting--
-			f.extents = [][2]int64{{0, 1}}
+			f.todo, f.todoBytes = newBlockList([][2]int64{{0, 1}}, 1), f.entry.Size
 			s.queue = append([]*srcFile{f}, s.queue...)
 		}
 	}

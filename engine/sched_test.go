@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/gomover/gomover/store"
@@ -269,12 +270,15 @@ func (m *schedModel) check() {
 		wanted += sl.bytes
 	}
 	for _, f := range s.queue {
-		for _, e := range f.extents {
-			if f.entry.Size <= smallFile {
-				wanted += f.entry.Size
-				break
-			}
-			wanted += s.span(f, e)
+		left := f.todo
+		left.extents, left.set = slices.Clone(left.extents), slices.Clone(left.set)
+		if left.left > 0 && f.entry.Size <= smallFile {
+			wanted += f.entry.Size
+			continue
+		}
+		for left.left > 0 {
+			b := left.take()
+			wanted += s.span(f, [2]int64{b, b + 1})
 		}
 	}
 	if unconf != s.unconf || wanted != s.wanted {
