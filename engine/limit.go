@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,9 +13,18 @@ type limiter struct {
 	mu   sync.Mutex
 	rate int64     // bytes per second; 0: none
 	next time.Time // when the next byte may go
+
+	over chan struct{} // closed by end
+	once sync.Once
 }
 
-func newLimiter(rate int64) *limiter { return &limiter{rate: rate} }
+func newLimiter(rate int64) *limiter { return &limiter{rate: rate, over: make(chan struct{})} }
+
+// errNoMore is what those get who wait when a limiter ends.
+var errNoMore = errors.New("nothing is sent any more")
+
+// end makes those who wait, and will wait, go with an error.
+func (l *limiter) end() { l.once.Do(func() { close(l.over) }) }
 
 // wait blocks until n more bytes may go.
 func (l *limiter) wait(ctx context.Context, n int) error {
@@ -40,6 +50,8 @@ func (l *limiter) wait(ctx context.Context, n int) error {
 	select {
 	case <-t.C:
 		return nil
+	case <-l.over:
+		return errNoMore
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -55,6 +55,7 @@ func (s *Source) send(ctx context.Context, ss *sendStream) {
 		if s.opts.Rate > 0 {
 			start = time.Now()
 			if s.limit.wait(ctx, len(f.Body())) != nil {
+				s.sched.unsent(ss.id) // the run ends, and does not wait for it
 				break
 			}
 			s.work.limited.Add(int64(time.Since(start)))

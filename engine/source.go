@@ -184,12 +184,13 @@ func (s *Source) farOffer() transports.Offer {
 }
 
 // Drain stops sending and waits until what is under way is confirmed, d at
-// most.
+// most. What waits for the limit of the rate has not been sent, and is not.
 func (s *Source) Drain(d time.Duration) {
 	s.streams.mu.Lock()
 	s.streams.draining = true
 	s.streams.mu.Unlock()
 	s.sched.fail(errors.New("draining"))
+	s.limit.end()
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if _, underway := s.sched.load(); underway == 0 || s.over() {
 			return
