@@ -2,6 +2,7 @@ package netsim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gomover/gomover/internal/units"
@@ -17,7 +18,7 @@ type FlowConfig struct {
 	// both are 0, 1448 and 52, TCP over IPv4 with timestamps at an MTU of 1500.
 	MSS, Header int
 	// Window limits what is sent beyond what was acknowledged, in bytes, as the
-	// smaller of the buffers at both ends does; 0 is no limit.
+	// smaller of the buffers at both ends does; 0 is DefaultWindow.
 	Window int64
 	// Rate is at most what the program writes, in bytes per second; 0 is no
 	// limit. What could not be sent at once waits in memory.
@@ -34,6 +35,12 @@ type FlowConfig struct {
 	// Done, if not nil, is called when the last byte was acknowledged.
 	Done func()
 }
+
+// DefaultWindow is the window of a flow whose FlowConfig names none. Without
+// one, a flow over links that have no rate would double its window for ever.
+// Unit: bytes. Source: Linux, the last figure of net.ipv4.tcp_wmem, which is less
+// than that of tcp_rmem.
+const DefaultWindow = 4 << 20
 
 // Defaults of a FlowConfig, in bytes.
 const (
@@ -60,7 +67,14 @@ func (c *FlowConfig) setDefaults() {
 	if c.MSS == 0 {
 		c.MSS, c.Header = defaultMSS, defaultHeader
 	}
+	c.setWindow(c.Window)
 	c.AckEvery = max(c.AckEvery, 1)
+}
+
+func (c *FlowConfig) setWindow(bytes int64) {
+	if c.Window = bytes; bytes <= 0 {
+		c.Window = DefaultWindow
+	}
 }
 
 // FlowStats tell what a flow has done since its start. Bytes are the program's,
@@ -123,10 +137,14 @@ type Flow struct {
 
 // AddFlow adds a flow between two hosts of the world.
 //
-// Errors: those of FlowConfig.Validate.
+// Errors: those of FlowConfig.Validate; a flow without end or rate over links
+// that take no time, which would be busy for ever at one instant.
 func (w *World) AddFlow(from, to *Host, c FlowConfig) (*Flow, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("adding a flow: %w", err)
+	}
+	if c.Bytes == 0 && c.Rate == 0 && instant(from.route(to)) && instant(to.route(from)) {
+		return nil, fmt.Errorf("adding flow %s: it has neither end nor rate, and its links no delay and no rate", c.Name)
 	}
 	c.setDefaults()
 	f := &Flow{w: w, config: c, name: c.Name, from: from, to: to, out: from.route(to), back: to.route(from), total: -1}
@@ -145,6 +163,11 @@ func (w *World) AddFlow(from, to *Host, c FlowConfig) (*Flow, error) {
 		f.sampler.Reset(max(c.Start, w.now) + c.Sample)
 	}
 	return f, nil
+}
+
+// instant tells whether packets pass all links of a route at once.
+func instant(route []*Hop) bool {
+	return !slices.ContainsFunc(route, func(h *Hop) bool { return h.link.params.Rate > 0 || h.link.params.Delay > 0 })
 }
 
 // Name gives the flow's name.
@@ -187,9 +210,9 @@ func (f *Flow) SetRate(r units.Rate) {
 	f.transmit()
 }
 
-// SetWindow changes the limit of the buffers, in bytes; 0 is no limit.
+// SetWindow changes the limit of the buffers, in bytes; 0 is DefaultWindow.
 func (f *Flow) SetWindow(bytes int64) {
-	f.config.Window = bytes
+	f.config.setWindow(bytes)
 	f.transmit()
 }
 

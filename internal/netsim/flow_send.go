@@ -116,7 +116,7 @@ func (f *Flow) nextSegment() (seq int64, again bool) {
 	case s.next == f.total:
 		s.appLimited = s.delivered + s.inflight
 		return -1, false
-	case f.config.Window > 0 && (s.next+1-s.una)*int64(f.config.MSS) > f.config.Window && s.next > s.una:
+	case (s.next+1-s.una)*int64(f.config.MSS) > f.config.Window && s.next > s.una:
 		s.appLimited = s.delivered + s.inflight
 		return -1, false
 	case f.config.Rate > 0:

@@ -114,6 +114,31 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestDefaultWindow: without a rate on the way the buffers are what bounds a flow.
+func TestDefaultWindow(t *testing.T) {
+	const rtt = 100 * time.Millisecond
+	for _, c := range []Control{Reno, CUBIC, BBR} {
+		w, a, b := pair(t, 1, rtt, Params{})
+		f := mustFlow(t, a, b, FlowConfig{Name: "f", Control: c})
+		near(t, fmt.Sprint("goodput of ", c), goodput(w, f, 2*time.Second, 3*time.Second), DefaultWindow/rtt.Seconds(), 0.05)
+		x := NewFluid(w)
+		l := mustFluid(t, x, a, b, FlowConfig{Name: "f", Control: c})
+		x.Run(3 * time.Second)
+		if got := l.Stats().Inflight; got > DefaultWindow {
+			t.Errorf("a fluid of %v has %d bytes on the way, want %d at most", c, got, DefaultWindow)
+		}
+	}
+	w := NewWorld(1)
+	a, b := mustHost(t, w, "a", Params{}, Params{}), mustHost(t, w, "b", Params{}, Params{})
+	if _, err := w.AddFlow(a, b, FlowConfig{Name: "f"}); err == nil {
+		t.Error("a flow without end was added to links that take no time")
+	}
+	f := mustFlow(t, a, b, FlowConfig{Name: "f", Bytes: 1e6})
+	if w.Run(0); f.Stats().Delivered != 1e6 {
+		t.Errorf("delivered %d at once, want all", f.Stats().Delivered)
+	}
+}
+
 func TestFairness(t *testing.T) {
 	const seed, from, to = 5, 60 * time.Second, 60*time.Second + 240*time.Second/raceFactor
 	for _, c := range []Control{Reno, CUBIC, BBR} {

@@ -224,17 +224,17 @@ func (f *FluidFlow) setRate(dt float64) {
 		f.rate = min(f.rate, pace)
 	}
 	mss := float64(f.config.MSS)
-	f.limit(float64(f.config.Window)/mss/rtt, f.config.Window > 0)
+	f.limit(float64(f.config.Window) / mss / rtt)
 	if f.config.Rate > 0 {
 		f.program += float64(f.config.Rate) / mss * dt
-		f.limit(f.program/dt, true)
+		f.limit(f.program / dt)
 		f.program -= f.rate * dt
 	}
 }
 
 // limit lowers the rate to what the program or its buffers allow.
-func (f *FluidFlow) limit(segments float64, set bool) {
-	if set && f.rate > segments {
+func (f *FluidFlow) limit(segments float64) {
+	if f.rate > segments {
 		f.rate, f.appLimited = segments, true
 	}
 }
@@ -405,8 +405,8 @@ func (f *FluidFlow) Stop() { f.done = true }
 // SetRate changes what the program writes, as Flow.SetRate does.
 func (f *FluidFlow) SetRate(r units.Rate) { f.config.Rate, f.program = r, 0 }
 
-// SetWindow changes the limit of the buffers, in bytes; 0 is no limit.
-func (f *FluidFlow) SetWindow(bytes int64) { f.config.Window = bytes }
+// SetWindow changes the limit of the buffers, as Flow.SetWindow does.
+func (f *FluidFlow) SetWindow(bytes int64) { f.config.setWindow(bytes) }
 
 // Samples gives the samples so far. The slice is the flow's.
 func (f *FluidFlow) Samples() []Sample { return f.samples }
