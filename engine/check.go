@@ -468,6 +468,9 @@ func (s *Sink) want(v wire.EntryVerdict, e *wire.Entry, name string) (wire.Entry
 	wanted = true
 	s.mu.Lock()
 	s.files[v.ID] = f
+	if !f.small && e.Size >= journalMin {
+		s.large[v.ID] = f
+	}
 	s.need += e.Size - f.had
 	s.mu.Unlock()
 	if found && f.left == 0 {

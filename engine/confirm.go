@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/gomover/gomover/store"
@@ -74,14 +76,8 @@ func (s *Sink) confirmNow() error {
 			r.told = n
 		}
 	}
-	var dirty []*sinkFile
-	for _, f := range s.files {
-		if !f.small && f.e.Size >= journalMin {
-			dirty = append(dirty, f)
-		}
-	}
 	s.mu.Unlock()
-	for _, f := range dirty {
+	for _, f := range s.journaled() {
 		if err := f.flush(); err != nil {
 			if err := s.fileError(f, err); err != nil {
 				return err
@@ -234,15 +230,10 @@ func (s *Sink) marks(ctx context.Context) {
 }
 
 // journaled lists the files that have a journal.
-func (s *Sink) journaled() (l []*sinkFile) {
+func (s *Sink) journaled() []*sinkFile {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range s.files {
-		if !f.small && f.e.Size >= journalMin {
-			l = append(l, f)
-		}
-	}
-	return l
+	return slices.Collect(maps.Values(s.large))
 }
 
 // closeFiles ends what is unfinished: journals are closed, cleanly if the disk
@@ -250,7 +241,7 @@ func (s *Sink) journaled() (l []*sinkFile) {
 func (s *Sink) closeFiles(cause error) {
 	s.mu.Lock()
 	left := s.files
-	s.files = make(map[uint64]*sinkFile)
+	s.files, s.large = make(map[uint64]*sinkFile), make(map[uint64]*sinkFile)
 	d := s.dest
 	s.mu.Unlock()
 	// Two seconds after its connection an end must be gone; a slow disk gets
