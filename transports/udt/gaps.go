@@ -48,8 +48,23 @@ func (g *gapList) remove(pos int64) (was gap, ok bool) {
 
 // removeRange takes all packets from first to last out.
 func (g *gapList) removeRange(first, last int64) {
-	for i := g.find(first); i < len(g.l) && g.l[i].first <= last; i = g.find(first) {
-		g.cut(i, max(first, g.l[i].first), min(last, g.l[i].last))
+	i := g.find(first)
+	if i < len(g.l) && g.l[i].first < first {
+		within := last < g.l[i].last
+		g.cut(i, first, min(last, g.l[i].last))
+		if within {
+			return
+		}
+		i++
+	}
+	j := i
+	for j < len(g.l) && g.l[j].last <= last {
+		g.packets -= g.l[j].last - g.l[j].first + 1
+		j++
+	}
+	g.l = append(g.l[:i], g.l[j:]...)
+	if i < len(g.l) && g.l[i].first <= last {
+		g.cut(i, g.l[i].first, last)
 	}
 }
 

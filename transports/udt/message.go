@@ -81,10 +81,7 @@ func (c *core) onDrop(now time.Duration, d drop) error {
 	if !c.cfg.Messages || last >= r.base+r.size+recvReserve || last-first > r.size {
 		return fmt.Errorf("%w: a drop request for %d to %d", errPacket, first, last)
 	}
-	if m := r.get(last); last > first && m != nil && m.have && m.msg.number() != d.msg {
-		last--
-	} else if m := r.get(last - 1); last > first && last > r.base && m != nil && m.have &&
-		m.msg.last() && m.msg.number() == d.msg {
+	if last > first && r.oneTooMany(last, d.msg) {
 		last--
 	}
 	if last < r.next {
@@ -97,7 +94,7 @@ func (c *core) onDrop(now time.Duration, d drop) error {
 		return nil // what lies between will be reported
 	}
 	for pos := max(first, r.base); pos <= last; pos++ {
-		if m := r.get(pos); m != nil && m.have && m.msg.number() == d.msg {
+		if m := r.held(pos); m != nil && m.msg.number() == d.msg {
 			m.taken = true
 		}
 	}
@@ -110,14 +107,34 @@ func (c *core) onDrop(now time.Duration, d drop) error {
 	return nil
 }
 
+// oneTooMany tells whether a message that is said to end with last ends before.
+func (r *receiver) oneTooMany(last int64, number msgNo) bool {
+	if m := r.held(last); m != nil {
+		return m.msg.number() != number
+	}
+	m := r.held(last - 1)
+	return m != nil && m.msg.last() && m.msg.number() == number
+}
+
+// held gives a packet that has come and was not read, else nil. pos may be any.
+func (r *receiver) held(pos int64) *arrived {
+	if pos < r.base {
+		return nil
+	}
+	if m := r.get(pos); m != nil && m.have {
+		return m
+	}
+	return nil
+}
+
 // findMessages looks for messages that can be read now that a packet has come:
 // one that is whole beyond a gap and need not be in order, and all those that
 // have come to be in order.
 func (c *core) findMessages(pos int64) {
 	r := &c.recv
 	if pos >= r.next {
-		if m := r.get(pos); m != nil && m.have && !m.msg.inOrder() {
-			c.takeWhole(pos)
+		if m := r.held(pos); m != nil && !m.taken && !m.msg.inOrder() {
+			r.takeWhole(pos, m.msg.number())
 		}
 		return
 	}
@@ -150,31 +167,28 @@ func (c *core) findMessages(pos int64) {
 }
 
 // takeWhole takes the message of a packet if all of it is there.
-func (c *core) takeWhole(pos int64) {
-	r := &c.recv
-	number := r.get(pos).msg.number()
+func (r *receiver) takeWhole(pos int64, number msgNo) {
 	part := func(p int64) *arrived {
-		m := r.get(p)
-		if m == nil || !m.have || m.taken || m.msg.number() != number {
+		m := r.held(p)
+		if m == nil || m.taken || m.msg.number() != number {
 			return nil
 		}
 		return m
 	}
 	last := pos
-	for m := part(last); !m.msg.last(); {
-		last++
-		if m = part(last); m == nil || last > r.high {
+	for ; ; last++ {
+		if m := part(last); m == nil {
 			return
+		} else if m.msg.last() {
+			break
 		}
 	}
 	first := pos
-	for m := part(first); !m.msg.first(); {
-		first--
-		if first < r.base {
+	for ; ; first-- {
+		if m := part(first); m == nil {
 			return
-		}
-		if m = part(first); m == nil {
-			return
+		} else if m.msg.first() {
+			break
 		}
 	}
 	r.take(span{first, last})
