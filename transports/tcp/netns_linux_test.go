@@ -17,6 +17,7 @@ import (
 
 	"github.com/gomover/gomover/internal/netx"
 	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/transports/internal/sealed"
 	"github.com/gomover/gomover/transports/transporttest"
 )
 
@@ -147,18 +148,20 @@ func hosts(t testing.TB) (near, far *space) {
 }
 
 // endIn is New inside a space.
-func endIn(t testing.TB, s *space, p transports.Params) *endpoint {
+func endIn(t testing.TB, s *space, p transports.Params) *endpoint { return wary(t, s, p, 0) }
+
+// wary is an end inside a space that gives streams up after a time of silence.
+func wary(t testing.TB, s *space, p transports.Params, silence time.Duration) *endpoint {
 	t.Helper()
-	var e transports.Endpoint
+	var e *endpoint
 	var err error
-	s.do(func() { e, err = New(t.Context(), p) })
+	s.do(func() { e, err = newEndpoint(t.Context(), p, sealed.Config{Silence: silence}) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close() })
-	ep := e.(*endpoint)
-	ep.net = &spaceNet{s, ep.net}
-	return ep
+	e.net = &spaceNet{s, e.net}
+	return e
 }
 
 func spaceParams(host string) transports.Params {
@@ -223,7 +226,7 @@ func TestSecondAddress(t *testing.T) {
 	}
 	defer d.Close()
 	if took := time.Since(start); took > 700*time.Millisecond {
-		t.Errorf("took %v, want little more than %v", took, stagger)
+		t.Errorf("took %v, want little more than 100 ms", took)
 	}
 	if st := d.Stats(); st.Local.Addr() != p.Bind || st.Remote != good {
 		t.Errorf("stream from %v to %v, want from %v to %v", st.Local, st.Remote, p.Bind, good)
@@ -236,8 +239,8 @@ func TestSilence(t *testing.T) {
 	t.Parallel()
 	ns, fs := hosts(t)
 	far := endIn(t, fs, spaceParams("10.9.0.2"))
-	near := endIn(t, ns, spaceParams("10.9.0.1"))
-	near.silent = 1500 * time.Millisecond
+	const silent = 1500 * time.Millisecond
+	near := wary(t, ns, spaceParams("10.9.0.1"), silent)
 	d, a := connected(t, near, far, 1)
 	exchange(t, d, a, "still alive")
 	go func() {
@@ -268,7 +271,7 @@ func TestSilence(t *testing.T) {
 	if !errors.Is(err, syscall.ETIMEDOUT) || !strings.Contains(err.Error(), "no answer from 10.9.0.2") {
 		t.Errorf("error %v", err)
 	}
-	if took := time.Since(start); took > 4*near.silent {
+	if took := time.Since(start); took > 4*silent {
 		t.Errorf("noticed after %v", took)
 	}
 }
@@ -279,8 +282,8 @@ func TestShutWindow(t *testing.T) {
 	t.Parallel()
 	ns, fs := hosts(t)
 	far := endIn(t, fs, spaceParams("10.9.0.2"))
-	near := endIn(t, ns, spaceParams("10.9.0.1"))
-	near.silent = 600 * time.Millisecond
+	const silent = 600 * time.Millisecond
+	near := wary(t, ns, spaceParams("10.9.0.1"), silent)
 	d, a := connected(t, near, far, 1)
 	const frames = 200
 	fail := make(chan error, 1)
@@ -298,7 +301,7 @@ func TestShutWindow(t *testing.T) {
 	select {
 	case err := <-fail:
 		t.Fatalf("while nothing was taken: %v", err)
-	case <-time.After(5 * near.silent):
+	case <-time.After(5 * silent):
 	}
 	f := transports.NewFrame(transporttest.MaxBody)
 	for i := range frames {
@@ -309,7 +312,7 @@ func TestShutWindow(t *testing.T) {
 	if err := <-fail; err != nil {
 		t.Fatal(err)
 	}
-	if st := d.Stats(); st.SendBlocked < 4*near.silent || st.RwndLimited == 0 {
+	if st := d.Stats(); st.SendBlocked < 4*silent || st.RwndLimited == 0 {
 		t.Errorf("stats of a sender that had to wait: %+v", st)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/transports/internal/sealed"
 )
 
 // plain is a wire over any net.Conn: a simulated one, or a system without a
@@ -17,7 +18,7 @@ type plain struct {
 	recv atomic.Int64 // nanoseconds
 }
 
-var _ wire = (*plain)(nil)
+var _ sealed.Wire = (*plain)(nil)
 
 // busy is how long a call may take without counting as waiting: copying is not.
 const busy = 200 * time.Microsecond
@@ -28,13 +29,15 @@ func note(total *atomic.Int64, since time.Time) {
 	}
 }
 
-func (p *plain) write(b []byte) error {
+// Write implements sealed.Wire.
+func (p *plain) Write(b []byte) error {
 	defer note(&p.send, time.Now())
 	_, err := p.conn.Write(b)
 	return err
 }
 
-func (p *plain) read(b []byte, need int) (int, error) {
+// Read implements sealed.Wire.
+func (p *plain) Read(b []byte, need int) (int, error) {
 	defer note(&p.recv, time.Now())
 	n, err := io.ReadAtLeast(p.conn, b, need)
 	if err == io.ErrUnexpectedEOF {
@@ -43,16 +46,19 @@ func (p *plain) read(b []byte, need int) (int, error) {
 	return n, err
 }
 
-func (p *plain) blocked() (send, recv time.Duration) {
+// Blocked implements sealed.Wire.
+func (p *plain) Blocked() (send, recv time.Duration) {
 	return time.Duration(p.send.Load()), time.Duration(p.recv.Load())
 }
 
-func (p *plain) info(*transports.Stats) bool { return false }
+// Info implements sealed.Wire: nothing is known.
+func (p *plain) Info(*transports.Stats) bool { return false }
 
-func (p *plain) quiet() time.Duration { return 0 }
+// Quiet implements sealed.Wire.
+func (p *plain) Quiet() time.Duration { return 0 }
 
-// retune sets the buffers if the connection has any; pacing is not known here.
-func (p *plain) retune(s transports.Settings) error {
+// Retune implements sealed.Wire. It sets the buffers if the connection has any; pacing is not known here.
+func (p *plain) Retune(s transports.Settings) error {
 	c, ok := p.conn.(*net.TCPConn)
 	if !ok || s.Window == 0 {
 		return nil

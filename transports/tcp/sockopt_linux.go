@@ -10,8 +10,6 @@ import (
 	"github.com/gomover/gomover/internal/units"
 )
 
-const windows = false
-
 // mostUnsent bounds what waits in the kernel without having been sent: it is
 // lost with its stream, and stuck behind it when the stream is slow. What is on
 // its way is not bounded by it.

@@ -9,12 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/transports/internal/sealed"
 )
 
 // option reads a socket option of a stream.
 func option(t *testing.T, s transports.Stream, level, opt int) int {
 	t.Helper()
-	rc, err := s.(*stream).conn.(syscall.Conn).SyscallConn()
+	rc, err := s.(*sealed.Stream).Conn().(syscall.Conn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}

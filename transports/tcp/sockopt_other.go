@@ -4,13 +4,11 @@ package tcp
 
 import (
 	"net"
-	"runtime"
 	"syscall"
 
 	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/transports/internal/sealed"
 )
-
-const windows = runtime.GOOS == "windows"
 
 // control has no options to set before connecting here.
 func (e *endpoint) control(string, string, syscall.RawConn) error { return nil }
@@ -20,9 +18,9 @@ func (e *endpoint) control(string, string, syscall.RawConn) error { return nil }
 func Permitted(cc string) bool { return false }
 
 // newWire returns the portable wire; window bytes of buffers if not 0.
-func newWire(conn net.Conn, window int) wire {
+func newWire(conn net.Conn, window int) sealed.Wire {
 	p := &plain{conn: conn}
 	// Buffers only make the stream faster, so a refusal is no reason to stop.
-	_ = p.retune(transports.Settings{Window: window})
+	_ = p.Retune(transports.Settings{Window: window})
 	return p
 }

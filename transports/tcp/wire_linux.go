@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/transports/internal/sealed"
 )
 
 // raw is a wire that calls the system itself, so that it can tell waiting from
@@ -44,10 +45,10 @@ type reading struct {
 	lowat int // SO_RCVLOWAT as it stands
 }
 
-var _ wire = (*raw)(nil)
+var _ sealed.Wire = (*raw)(nil)
 
 // newWire returns a raw wire for the system's own connections.
-func newWire(conn net.Conn, _ int) wire {
+func newWire(conn net.Conn, _ int) sealed.Wire {
 	c, ok := conn.(*net.TCPConn)
 	if !ok {
 		return &plain{conn: conn}
@@ -92,7 +93,8 @@ func (w *raw) makeRoom() {
 	})
 }
 
-func (w *raw) write(b []byte) error {
+// Write implements sealed.Wire.
+func (w *raw) Write(b []byte) error {
 	w.w = writing{rest: b}
 	err := w.rc.Write(w.onWrite)
 	if err == nil {
@@ -130,7 +132,8 @@ func waited(total *atomic.Int64, since *time.Time) {
 	}
 }
 
-func (w *raw) read(b []byte, need int) (int, error) {
+// Read implements sealed.Wire.
+func (w *raw) Read(b []byte, need int) (int, error) {
 	w.r = reading{buf: b, need: need, lowat: w.r.lowat}
 	err := w.rc.Read(w.onRead)
 	if err == nil {
@@ -195,7 +198,8 @@ func (w *raw) wakeFor(fd, rest int) {
 	}
 }
 
-func (w *raw) blocked() (send, recv time.Duration) {
+// Blocked implements sealed.Wire.
+func (w *raw) Blocked() (send, recv time.Duration) {
 	return time.Duration(w.sendWaited.Load()), time.Duration(w.recvWaited.Load())
 }
 
@@ -215,9 +219,9 @@ func (w *raw) tcpInfo() (ti *unix.TCPInfo, cc string) {
 	return ti, cc
 }
 
-// info implements wire. Source of the fields: include/uapi/linux/tcp.h; times
+// Info implements sealed.Wire. Source of the fields: include/uapi/linux/tcp.h; times
 // there are microseconds, counts segments.
-func (w *raw) info(st *transports.Stats) bool {
+func (w *raw) Info(st *transports.Stats) bool {
 	ti, cc := w.tcpInfo()
 	if ti == nil {
 		return false
@@ -245,7 +249,8 @@ func (w *raw) info(st *transports.Stats) bool {
 // rare by themselves. Source: ours.
 const unanswered = 4
 
-func (w *raw) quiet() time.Duration {
+// Quiet implements sealed.Wire.
+func (w *raw) Quiet() time.Duration {
 	ti, _ := w.tcpInfo()
 	if ti == nil || ti.Unacked == 0 && ti.Probes < unanswered {
 		return 0
@@ -253,7 +258,8 @@ func (w *raw) quiet() time.Duration {
 	return time.Duration(ti.Last_ack_recv) * time.Millisecond
 }
 
-func (w *raw) retune(s transports.Settings) error {
+// Retune implements sealed.Wire.
+func (w *raw) Retune(s transports.Settings) error {
 	var errs []error
 	err := w.rc.Control(func(fd uintptr) {
 		if s.Window > 0 {

@@ -1,4 +1,4 @@
-package tcp
+package sealed
 
 import (
 	"errors"
@@ -15,30 +15,30 @@ import (
 	"github.com/gomover/gomover/transports/seal"
 )
 
-// A wire moves bytes over one connection and knows what the system knows about
-// it. write and read may run at the same time, each in one goroutine; the
+// A Wire moves bytes over one connection and knows what the system knows about
+// it. Write and Read may run at the same time, each in one goroutine; the
 // others may be called by any.
-type wire interface {
-	// write writes all of b.
-	write(b []byte) error
-	// read fills b with at least need bytes, and with more only if they are
+type Wire interface {
+	// Write writes all of b.
+	Write(b []byte) error
+	// Read fills b with at least need bytes, and with more only if they are
 	// there already.
-	read(b []byte, need int) (int, error)
-	// blocked is how long write and read have waited for the network.
-	blocked() (send, recv time.Duration)
-	// info fills in what the system counts; false where it cannot.
-	info(st *transports.Stats) bool
-	// quiet is how long the other end has left something unanswered.
-	quiet() time.Duration
-	// retune changes buffers and pacing.
-	retune(s transports.Settings) error
+	Read(b []byte, need int) (int, error)
+	// Blocked is how long Write and Read have waited for the network.
+	Blocked() (send, recv time.Duration)
+	// Info fills in what the system counts; false where it cannot.
+	Info(st *transports.Stats) bool
+	// Quiet is how long the other end has left something unanswered.
+	Quiet() time.Duration
+	// Retune changes buffers and pacing.
+	Retune(s transports.Settings) error
 }
 
-// stream implements transports.Stream.
-type stream struct {
+// Stream implements transports.Stream.
+type Stream struct {
 	id            uint32
 	conn          net.Conn
-	wire          wire
+	wire          Wire
 	sealer        *seal.Sealer // of Send
 	opener        *seal.Opener // of Recv
 	maxBody       int
@@ -58,25 +58,28 @@ type stream struct {
 	last transports.Stats // when the stream died
 }
 
-var _ transports.Stream = (*stream)(nil)
+var _ transports.Stream = (*Stream)(nil)
 
-func (e *endpoint) newStream(conn net.Conn, p *seal.Protection) *stream {
-	s := &stream{
-		id: p.Label, conn: conn, wire: newWire(conn, e.p.Window),
+func (e *Endpoint) newStream(conn net.Conn, p *seal.Protection) *Stream {
+	s := &Stream{
+		id: p.Label, conn: conn, wire: e.c.Wire(conn),
 		sealer: p.Sealer, opener: p.Opener, maxBody: e.p.MaxBody,
-		local: addrOf(conn.LocalAddr()), remote: addrOf(conn.RemoteAddr()),
-		silent: e.silent,
+		local: AddrOf(conn.LocalAddr()), remote: AddrOf(conn.RemoteAddr()),
+		silent: e.c.Silence,
 	}
 	s.watch = time.AfterFunc(time.Hour, s.look)
 	s.watch.Reset(s.silent / 3)
 	return s
 }
 
+// Conn is the connection under the stream, for whoever made it.
+func (s *Stream) Conn() net.Conn { return s.conn }
+
 // ID implements transports.Stream.
-func (s *stream) ID() uint32 { return s.id }
+func (s *Stream) ID() uint32 { return s.id }
 
 // Send implements transports.Stream: one call of the cipher, one write.
-func (s *stream) Send(f *transports.Frame) error {
+func (s *Stream) Send(f *transports.Frame) error {
 	if d := s.dead.Load(); d != nil {
 		return *d
 	}
@@ -85,7 +88,7 @@ func (s *stream) Send(f *transports.Frame) error {
 	}
 	rec, err := s.sealer.Seal(f)
 	if err == nil {
-		err = s.wire.write(rec)
+		err = s.wire.Write(rec)
 	}
 	if err != nil {
 		return s.fail(fmt.Errorf("sending on stream %d: %w", s.id, err))
@@ -100,7 +103,7 @@ func (s *stream) Send(f *transports.Frame) error {
 //
 // One read brings body, tag and the next frame's prefix, which finds room in
 // the tailroom: as many calls as frames when the network is fast enough.
-func (s *stream) Recv(f *transports.Frame) error {
+func (s *Stream) Recv(f *transports.Frame) error {
 	if d := s.dead.Load(); d != nil {
 		return *d
 	}
@@ -110,9 +113,9 @@ func (s *stream) Recv(f *transports.Frame) error {
 	return nil
 }
 
-func (s *stream) recv(f *transports.Frame) error {
+func (s *Stream) recv(f *transports.Frame) error {
 	if need := seal.PrefixLen - s.have; need > 0 {
-		n, err := s.wire.read(s.prefix[s.have:], need)
+		n, err := s.wire.Read(s.prefix[s.have:], need)
 		if err != nil {
 			return cut(err, s.have+n)
 		}
@@ -125,7 +128,7 @@ func (s *stream) recv(f *transports.Frame) error {
 	need, got := n+s.opener.TagLen(), 0
 	rec := f.Wire(0, s.opener.TagLen()+seal.PrefixLen)
 	if need > 0 {
-		if got, err = s.wire.read(rec, need); err != nil {
+		if got, err = s.wire.Read(rec, need); err != nil {
 			return cut(err, seal.PrefixLen)
 		}
 		s.have = copy(s.prefix[:], rec[need:got])
@@ -147,7 +150,7 @@ func cut(err error, inside int) error {
 
 // fail makes err the stream's last word, unless it has one, closes the
 // connection, and returns the last word.
-func (s *stream) fail(err error) error {
+func (s *Stream) fail(err error) error {
 	if s.dead.CompareAndSwap(nil, &err) {
 		s.watch.Stop()
 		st := s.snapshot()
@@ -160,7 +163,7 @@ func (s *stream) fail(err error) error {
 }
 
 // Close implements transports.Stream.
-func (s *stream) Close() error {
+func (s *Stream) Close() error {
 	_ = s.fail(fmt.Errorf("stream %d: %w", s.id, net.ErrClosed))
 	return nil
 }
@@ -171,11 +174,11 @@ func (s *stream) Close() error {
 // in which a living receiver keeps its window shut, so that a slow disk there
 // would cost the connection. Keepalive covers a path on which nothing is under
 // way.
-func (s *stream) look() {
+func (s *Stream) look() {
 	if s.dead.Load() != nil {
 		return
 	}
-	q := s.wire.quiet()
+	q := s.wire.Quiet()
 	// Twice in a row: data sent a moment ago after a long pause cannot have
 	// been answered yet.
 	if q >= s.silent && s.suspect {
@@ -187,7 +190,7 @@ func (s *stream) look() {
 }
 
 // Stats implements transports.Stream.
-func (s *stream) Stats() transports.Stats {
+func (s *Stream) Stats() transports.Stats {
 	if s.dead.Load() == nil {
 		if st := s.snapshot(); s.dead.Load() == nil {
 			return st
@@ -200,29 +203,29 @@ func (s *stream) Stats() transports.Stats {
 	return st
 }
 
-func (s *stream) snapshot() transports.Stats {
+func (s *Stream) snapshot() transports.Stats {
 	var st transports.Stats
-	s.wire.info(&st)
+	s.wire.Info(&st)
 	s.own(&st)
 	return st
 }
 
 // own fills in what the stream itself counts.
-func (s *stream) own(st *transports.Stats) {
+func (s *Stream) own(st *transports.Stats) {
 	st.SentBytes, st.RecvBytes = s.sent.Load(), s.recvd.Load()
-	st.SendBlocked, st.RecvBlocked = s.wire.blocked()
+	st.SendBlocked, st.RecvBlocked = s.wire.Blocked()
 	st.Local, st.Remote = s.local, s.remote
 }
 
 // Retune implements transports.Stream.
-func (s *stream) Retune(set transports.Settings) error {
+func (s *Stream) Retune(set transports.Settings) error {
 	if d := s.dead.Load(); d != nil {
 		return *d
 	}
 	if set.Window < 0 || set.PacingRate < 0 {
 		return fmt.Errorf("changing stream %d: window %d, pacing %d: below zero", s.id, set.Window, set.PacingRate)
 	}
-	if err := s.wire.retune(set); err != nil {
+	if err := s.wire.Retune(set); err != nil {
 		return fmt.Errorf("changing stream %d: %w", s.id, err)
 	}
 	return nil

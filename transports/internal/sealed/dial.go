@@ -1,4 +1,4 @@
-package tcp
+package sealed
 
 import (
 	"context"
@@ -38,7 +38,7 @@ type attempt struct {
 
 // Dial implements transports.Endpoint. Errors: *DialError when no address led
 // to the other end.
-func (e *endpoint) Dial(ctx context.Context, far transports.Offer, label uint32) (transports.Stream, error) {
+func (e *Endpoint) Dial(ctx context.Context, far transports.Offer, label uint32) (transports.Stream, error) {
 	addrs, known := e.order(far)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -70,7 +70,7 @@ func (e *endpoint) Dial(ctx context.Context, far transports.Offer, label uint32)
 
 // order lists the addresses of far to try, those that worked before first, and
 // how many those are.
-func (e *endpoint) order(far transports.Offer) (addrs []netip.AddrPort, known int) {
+func (e *Endpoint) order(far transports.Offer) (addrs []netip.AddrPort, known int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var rest []netip.AddrPort
@@ -91,7 +91,7 @@ func (e *endpoint) order(far transports.Offer) (addrs []netip.AddrPort, known in
 // race tries addrs, each a little after the one before or as soon as that has
 // failed, and returns the first whose other end proves itself. All others are
 // closed and have ended when it returns.
-func (e *endpoint) race(ctx context.Context, addrs []netip.AddrPort, known int, label uint32) (won *attempt, failed []Attempt) {
+func (e *Endpoint) race(ctx context.Context, addrs []netip.AddrPort, known int, label uint32) (won *attempt, failed []Attempt) {
 	ctx, cancel := context.WithCancel(ctx)
 	results := make(chan attempt, len(addrs)) // room for all: nobody waits to report
 	var tasks sync.WaitGroup
@@ -139,7 +139,7 @@ func (e *endpoint) race(ctx context.Context, addrs []netip.AddrPort, known int, 
 }
 
 // try connects to addr and greets, again if the other end had no time.
-func (e *endpoint) try(ctx context.Context, addr netip.AddrPort, label uint32) attempt {
+func (e *Endpoint) try(ctx context.Context, addr netip.AddrPort, label uint32) attempt {
 	ctx, cancel := context.WithTimeout(ctx, e.p.Timeout)
 	defer cancel()
 	pause := retryPause
@@ -167,8 +167,8 @@ func (e *endpoint) try(ctx context.Context, addr netip.AddrPort, label uint32) a
 
 // greet makes one connection and does the dialler's part up to the point where
 // the other end has proved itself. The deadline of ctx stays on the connection.
-func (e *endpoint) greet(ctx context.Context, addr netip.AddrPort, label uint32) (net.Conn, *seal.Greeting, error) {
-	conn, err := e.net.Dial(ctx, "tcp", addr.String())
+func (e *Endpoint) greet(ctx context.Context, addr netip.AddrPort, label uint32) (net.Conn, *seal.Greeting, error) {
+	conn, err := e.c.Dial(ctx, addr)
 	if err != nil {
 		return nil, nil, err
 	}

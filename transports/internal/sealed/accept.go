@@ -1,4 +1,4 @@
-package tcp
+package sealed
 
 import (
 	"errors"
@@ -20,10 +20,10 @@ const (
 )
 
 // acceptLoop takes connections until the listener is closed.
-func (e *endpoint) acceptLoop() {
+func (e *Endpoint) acceptLoop() {
 	pause := minBackoff
 	for {
-		c, err := e.ln.Accept()
+		c, err := e.c.Listener.Accept()
 		switch {
 		case err == nil:
 			pause = minBackoff
@@ -49,7 +49,7 @@ func (e *endpoint) acceptLoop() {
 }
 
 // sleep waits for d; false when the endpoint was closed.
-func (e *endpoint) sleep(d time.Duration) bool {
+func (e *Endpoint) sleep(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -62,7 +62,7 @@ func (e *endpoint) sleep(d time.Duration) bool {
 
 // welcome does the listener's part of the handshake. A caller that cannot prove
 // anything is dropped without a byte and without a word to anybody.
-func (e *endpoint) welcome(c net.Conn, v *visitor) {
+func (e *Endpoint) welcome(c net.Conn, v *visitor) {
 	if c.SetDeadline(time.Now().Add(helloTimeout)) != nil {
 		e.gate.drop(v)
 		return
@@ -103,7 +103,7 @@ func (e *endpoint) welcome(c net.Conn, v *visitor) {
 // peerOf is the part of the other end's address that one party controls: a
 // whole IPv4 address, the network half of an IPv6 address.
 func peerOf(c net.Conn) netip.Prefix {
-	a := addrOf(c.RemoteAddr()).Addr().Unmap()
+	a := AddrOf(c.RemoteAddr()).Addr().Unmap()
 	bits := a.BitLen()
 	if a.Is6() {
 		bits = 64
@@ -115,18 +115,22 @@ func peerOf(c net.Conn) netip.Prefix {
 	return p
 }
 
-// addrOf is a's address and port, or zero where it has none.
-func addrOf(a net.Addr) netip.AddrPort {
+// AddrOf is a's address and port, or zero where it has none.
+func AddrOf(a net.Addr) netip.AddrPort {
 	if a == nil {
 		return netip.AddrPort{}
 	}
-	if t, ok := a.(*net.TCPAddr); ok {
-		ap := t.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	ap, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		return netip.AddrPort{}
+	var ap netip.AddrPort
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		ap = a.AddrPort()
+	case *net.UDPAddr:
+		ap = a.AddrPort()
+	default:
+		var err error
+		if ap, err = netip.ParseAddrPort(a.String()); err != nil {
+			return netip.AddrPort{}
+		}
 	}
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

@@ -1,4 +1,4 @@
-package tcp
+package sealed
 
 import (
 	"net"
@@ -11,20 +11,17 @@ import (
 // maxAddrs bounds an offer. Source: transports.Offer.
 const maxAddrs = 32
 
-// makeOffer lists the addresses under which this end may be reached: those by
-// which others are known to see it, then its interfaces'.
-func (e *endpoint) makeOffer() transports.Offer {
-	at := addrOf(e.ln.Addr())
-	var own []netip.Addr
+// Interfaces gives the addresses at which a listener at the local address at can
+// be reached, as far as this machine knows: bind, if it is valid; at itself; or,
+// when it is unspecified, those of all interfaces that are up.
+func Interfaces(at netip.AddrPort, bind netip.Addr) []netip.Addr {
 	switch {
-	case e.p.Bind.IsValid():
-		own = []netip.Addr{e.p.Bind}
+	case bind.IsValid():
+		return []netip.Addr{bind}
 	case at.Addr().IsValid() && !at.Addr().IsUnspecified():
-		own = []netip.Addr{at.Addr()}
-	case e.system:
-		own = interfaceAddrs()
+		return []netip.Addr{at.Addr()}
 	}
-	return transports.Offer{Addrs: candidates(e.p, own, at.Port())}
+	return interfaceAddrs()
 }
 
 // candidates orders, filters and bounds the addresses of an offer: known ones

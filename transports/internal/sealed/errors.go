@@ -1,4 +1,4 @@
-package tcp
+package sealed
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -117,7 +118,7 @@ func errnoIs(err error, unix syscall.Errno, wsa uintptr) bool {
 	if !errors.As(err, &no) {
 		return false
 	}
-	if windows {
+	if runtime.GOOS == "windows" {
 		return uintptr(no) == wsa
 	}
 	return no == unix

@@ -1,0 +1,154 @@
+package sealed
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/transports/seal"
+)
+
+// Constants of our choice.
+const (
+	// defaultTimeout bounds one connection attempt with its handshake.
+	defaultTimeout = 5 * time.Second
+	// helloTimeout bounds a caller's handshake at the listener. A true dialler
+	// sends its hello together with the end of the connection's own handshake.
+	helloTimeout = 5 * time.Second
+	// maxMaxBody keeps every length of a record within 32 bits, signed, and far
+	// below what one call of a cipher may protect.
+	maxMaxBody = 1 << 30
+	// maxReady is how many accepted streams may wait for Accept. More than a
+	// job has streams; an end beyond it misbehaves and is cut off.
+	maxReady = 512
+	// Silence is how long a path may leave sent data without any answer before
+	// a stream is given up, unless Config says otherwise.
+	Silence = 30 * time.Second
+)
+
+// Config is what an end is made of. All functions may be called at the same time.
+type Config struct {
+	// Params are those of the transport; of the sockets' only Listen does not
+	// matter here, nor do Net, On, Ports, Window, CC and DSCP.
+	Params transports.Params
+	// Listener gives connections to this end; nil: it only dials. The endpoint
+	// takes it over. What it accepts must have a remote address.
+	Listener net.Listener
+	// Own are the addresses at which Listener can be reached, beside
+	// Params.Known; see [Interfaces].
+	Own []netip.Addr
+	// Dial makes a connection within ctx.
+	Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
+	// Wire gives the way bytes go over a connection.
+	Wire func(conn net.Conn) Wire
+	// Silence: see the constant; 0 is that.
+	Silence time.Duration
+}
+
+// Endpoint implements transports.Endpoint.
+type Endpoint struct {
+	c     Config
+	p     transports.Params
+	guard *seal.Guard
+	offer transports.Offer
+	gate  *gate
+	ready chan transports.Stream // never closed; life ends its readers
+	life  context.Context        // ends with Close, so that calls can follow it
+	end   context.CancelCauseFunc
+	tasks sync.WaitGroup // accept loop and handshakes
+	once  sync.Once
+
+	mu      sync.Mutex              // guards the fields below
+	winners map[netip.AddrPort]bool // addresses which answered a Dial as this job's
+}
+
+var _ transports.Endpoint = (*Endpoint)(nil)
+
+// Complete fills in what p leaves open. Errors: frames of an impossible length.
+func Complete(p transports.Params) (transports.Params, error) {
+	if p.MaxBody <= 0 || p.MaxBody > maxMaxBody {
+		return p, fmt.Errorf("preparing streams for frames of %d bytes: must be 1 to %d", p.MaxBody, maxMaxBody)
+	}
+	if !p.IPv4 && !p.IPv6 {
+		p.IPv4, p.IPv6 = true, true
+	}
+	if p.Timeout <= 0 {
+		p.Timeout = defaultTimeout
+	}
+	p.Bind = p.Bind.Unmap()
+	return p, nil
+}
+
+// New makes an end out of connections. It accepts them when it returns. Errors:
+// those of Complete; then the listener is still the caller's.
+func New(c Config) (*Endpoint, error) {
+	p, err := Complete(c.Params)
+	if err != nil {
+		return nil, err
+	}
+	guard, err := seal.NewGuard(p.Secret, p.Seal)
+	if err != nil {
+		return nil, err
+	}
+	if c.Silence <= 0 {
+		c.Silence = Silence
+	}
+	e := &Endpoint{
+		c: c, p: p, guard: guard,
+		gate:    newGate(maxStrangers),
+		ready:   make(chan transports.Stream, maxReady),
+		winners: map[netip.AddrPort]bool{},
+	}
+	e.life, e.end = context.WithCancelCause(context.Background())
+	if c.Listener != nil {
+		e.offer = transports.Offer{Addrs: candidates(p, c.Own, AddrOf(c.Listener.Addr()).Port())}
+		e.tasks.Go(e.acceptLoop)
+	}
+	return e, nil
+}
+
+// Offer implements transports.Endpoint.
+func (e *Endpoint) Offer() transports.Offer { return e.offer }
+
+// Accept implements transports.Endpoint.
+func (e *Endpoint) Accept(ctx context.Context) (transports.Stream, error) {
+	select {
+	case <-e.life.Done():
+		return nil, fmt.Errorf("accepting a data connection: %w", net.ErrClosed)
+	default:
+	}
+	select {
+	case s := <-e.ready:
+		return s, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("accepting a data connection: %w", context.Cause(ctx))
+	case <-e.life.Done():
+		return nil, fmt.Errorf("accepting a data connection: %w", net.ErrClosed)
+	}
+}
+
+// Close implements transports.Endpoint. Streams that nobody accepted are
+// closed; those handed out live on.
+func (e *Endpoint) Close() error {
+	var err error
+	e.once.Do(func() {
+		e.end(net.ErrClosed)
+		if e.c.Listener != nil {
+			err = e.c.Listener.Close()
+		}
+		e.gate.close()
+	})
+	e.tasks.Wait()
+	for {
+		select {
+		case s := <-e.ready:
+			s.Close()
+		default:
+			return err
+		}
+	}
+}

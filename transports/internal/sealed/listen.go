@@ -1,0 +1,53 @@
+package sealed
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+
+	"github.com/gomover/gomover/transports"
+)
+
+// ErrInUse is in the chain of Listen's error when no port of the range is free.
+var ErrInUse = errors.New("in use")
+
+// Listen opens the first free port that p permits. open is given network, which
+// is base with the family that p asks for appended, and an address to listen at.
+//
+// Errors: ErrInUse in the chain, with the text "all ports in A-B are in use",
+// when p.Ports has no free port; what open said otherwise.
+func Listen[T any](p transports.Params, base string, open func(network, addr string) (T, error)) (T, error) {
+	network, host := base, ""
+	switch {
+	case !p.IPv6 && p.IPv4:
+		network = base + "4"
+	case !p.IPv4 && p.IPv6:
+		network = base + "6"
+	}
+	if p.Bind.IsValid() {
+		host = p.Bind.Unmap().String()
+	}
+	ports, only := p.Ports, true
+	if ports == [2]uint16{} {
+		ports, only = transports.DefaultPorts, false
+	}
+	var none T
+	for port := int(ports[0]); port <= int(ports[1]); port++ {
+		ln, err := open(network, net.JoinHostPort(host, strconv.Itoa(port)))
+		if err == nil {
+			return ln, nil
+		}
+		if !inUse(err) {
+			return none, fmt.Errorf("listening for data connections: %w", err)
+		}
+	}
+	if only {
+		return none, fmt.Errorf("all ports in %d-%d are %w", ports[0], ports[1], ErrInUse)
+	}
+	ln, err := open(network, net.JoinHostPort(host, "0"))
+	if err != nil {
+		return none, fmt.Errorf("listening for data connections: %w", err)
+	}
+	return ln, nil
+}
