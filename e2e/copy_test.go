@@ -280,6 +280,42 @@ func TestOverwriteKeepsOldUntilComplete(t *testing.T) {
 	w.clean(w.far)
 }
 
+// TestLinkAsDestination writes to what a link on the command line leads to, as cp
+// and scp do, and refuses to copy a file onto itself.
+func TestLinkAsDestination(t *testing.T) {
+	w := newWorld(t)
+	put(t, filepath.Join(w.near, "f"), content(9, 700))
+	for _, dir := range []string{w.near, w.far} {
+		put(t, filepath.Join(dir, "deep", "real"), []byte("old"))
+		for link, to := range map[string]string{"link": "deep/real", "dangling": "deep/none"} {
+			if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for dir, dst := range map[string]string{w.near: "./", w.far: "far:"} {
+		w.ok("f", dst+"link")
+		holds(t, filepath.Join(dir, "deep", "real"), content(9, 700))
+		if to, err := os.Readlink(filepath.Join(dir, "link")); err != nil || to != "deep/real" {
+			t.Errorf("%slink leads to %q, %v", dst, to, err)
+		}
+		r := w.run("f", dst+"dangling")
+		if r.code != 5 || !strings.Contains(r.err, dst+"dangling: is a link to what does not exist\n") {
+			t.Error(r)
+		}
+	}
+	w.clean(w.near, w.far)
+	if err := os.Symlink("f", filepath.Join(w.near, "self")); err != nil {
+		t.Fatal(err)
+	}
+	for _, words := range [][]string{{"f", "./self"}, {"f", "f"}, {"self", "."}, {"--existing=replace", "f", "./"}} {
+		if r := w.run(words...); r.code != 1 || !strings.Contains(r.err, "are the same file") {
+			t.Error(r)
+		}
+	}
+	holds(t, filepath.Join(w.near, "f"), content(9, 700))
+}
+
 // TestSymlinkNamedIsFollowed copies what a link on the command line leads to.
 func TestSymlinkNamedIsFollowed(t *testing.T) {
 	w := newWorld(t)

@@ -13,7 +13,7 @@ import (
 
 // Target is where a job shall be written, as the user said it. The rules do not
 // depend on whether a destination directory exists, so that the same command
-// means the same again (docs/commands.md).
+// means the same again.
 type Target struct {
 	Path    string // slash-separated; "." for the working directory
 	Shown   string // as the user wrote it, for messages
@@ -29,6 +29,9 @@ type Target struct {
 	Open func(root string, create bool) (store.Dest, error)
 	// Stat says what stands at a path, links followed.
 	Stat func(p string) (fs.FileInfo, error)
+	// Resolve gives the path of what links at a path lead to, in the end. nil:
+	// no links are expected.
+	Resolve func(p string) (string, error)
 	// MkdirAll makes a directory with all its parents.
 	MkdirAll func(p string) error
 }
@@ -67,13 +70,35 @@ func (t *Target) resolve(kind store.Kind, base string, inside bool) (place, erro
 		}
 		p = place{t.Path, !isDir, base}
 	default:
-		dir, file := path.Split(t.Path)
+		// A link that the user names is followed, as those are that are named as
+		// sources: the file behind it is replaced, the link stays.
+		to, err := t.follow()
+		if err != nil {
+			return place{}, err
+		}
+		dir, file := path.Split(to)
 		p = place{path.Clean(dir), false, file}
 		if dir == "" {
 			p.root = "."
 		}
 	}
 	return p, t.parent(p)
+}
+
+// follow is the path of the file that is meant by the destination.
+func (t *Target) follow() (string, error) {
+	if t.Resolve == nil {
+		return t.Path, nil
+	}
+	to, err := t.Resolve(t.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", &wire.Fail{Class: wire.ClassDest, Text: t.Shown + ": is a link to what does not exist",
+			Hints: []string{"write what it leads to instead, or remove the link"}}
+	}
+	if err != nil {
+		return "", wire.Failf(wire.ClassDest, "%s: %s", t.Shown, reason(err))
+	}
+	return to, nil
 }
 
 // parent sees to it that what a place stands in is there.

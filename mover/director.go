@@ -273,6 +273,9 @@ func (d *director) sessionLocal(ctx context.Context) error {
 	if err := refuseInside(&w); err != nil {
 		return err
 	}
+	if err := refuseSame(&r, &w); err != nil {
+		return err
+	}
 	o := d.options()
 	o.NoInband = true
 	la, lb := engine.MemoryLink()

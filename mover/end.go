@@ -159,8 +159,47 @@ func target(w *writeSpec, jobID string, attrs store.Attrs, denied func(name stri
 			return osfs.NewDest(root, osfs.DestOptions{JobID: jobID, Create: create, PrivateDirs: attrs.Perms, Denied: denied})
 		},
 		Stat:     os.Stat,
+		Resolve:  followLink,
 		MkdirAll: func(p string) error { return os.MkdirAll(p, 0o777) },
 	}
+}
+
+// followLink gives the path of what the links at p lead to; p itself when there
+// is no link.
+func followLink(p string) (string, error) {
+	info, err := os.Lstat(p)
+	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		return p, nil // what is wrong with it shows when it is opened
+	}
+	to, err := filepath.EvalSymlinks(p)
+	return filepath.ToSlash(to), err
+}
+
+// refuseSame refuses a local file that would be copied onto itself.
+func refuseSame(r *readSpec, w *writeSpec) error {
+	to := string(w.Path)
+	if to == "" {
+		to = "."
+	}
+	dir := w.Slash
+	if info, err := os.Stat(to); err == nil && info.IsDir() && !w.Exact {
+		dir = true
+	}
+	for i := range r.Sources {
+		from := string(r.Sources[i].Path)
+		p := to
+		if dir {
+			p = filepath.Join(to, filepath.Base(from))
+		}
+		a, err := os.Stat(from)
+		if err != nil || a.IsDir() {
+			continue
+		}
+		if b, err := os.Stat(p); err == nil && os.SameFile(a, b) {
+			return wire.Failf(wire.ClassUsage, "%s and %s are the same file", r.Sources[i].Shown, p)
+		}
+	}
+	return nil
 }
 
 // refuseInside refuses a destination that lies in one of the directories.
