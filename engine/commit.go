@@ -200,7 +200,8 @@ func (c *committer) failed(f *sinkFile, err error) {
 func (s *Sink) report1(f *sinkFile, class wire.Class, text string) {
 	ev := events.File{Path: f.name, Dest: s.target.Shown, SizeBytes: f.e.Size, SentBytes: f.e.Size - f.had, Ms: time.Since(f.began).Milliseconds()}
 	if class != wire.ClassNone {
-		s.update(func(t *Totals) { t.Failed++ })
+		done := s.done(f) // its bytes are no use to anybody now
+		s.update(func(t *Totals) { t.Failed++; t.DoneBytes -= done })
 		ev.Action, ev.Error, ev.Class, ev.Verified = "fail", text, class, "none"
 		s.emit(ev)
 		return

@@ -4,10 +4,10 @@ import "slices"
 
 // endedFile is what a sink counted of a file that has ended.
 type endedFile struct {
-	id     uint64
-	size   int64
-	stored int64 // bytes counted as done
-	ok     bool  // has its final name
+	id   uint64
+	size int64
+	done int64 // bytes that count as done; none of a file that failed
+	ok   bool  // has its final name
 }
 
 // endedFiles remembers the files that ended last. A source may list a file anew
@@ -64,7 +64,7 @@ func (s *Sink) uncount(e endedFile) {
 	s.update(func(t *Totals) {
 		t.Files--
 		t.Bytes -= e.size
-		t.DoneBytes -= e.stored
+		t.DoneBytes -= e.done
 		if e.ok {
 			t.OK--
 			t.DoneFiles--

@@ -322,7 +322,10 @@ func (s *Sink) endFile(f *sinkFile, class wire.Class, text string) {
 	s.mu.Lock()
 	s.forgetLocked(f)
 	s.doneQ = append(s.doneQ, wire.FileDone{ID: f.id, Class: class, Sum: f.sum, Text: text})
-	e := endedFile{id: f.id, size: f.e.Size, stored: f.had + f.kept, ok: class == wire.ClassNone}
+	e := endedFile{id: f.id, size: f.e.Size, ok: class == wire.ClassNone}
+	if e.ok {
+		e.done = f.had + f.kept
+	}
 	again := f.relisted
 	if !again {
 		s.lately.add(e)
@@ -378,39 +381,27 @@ func (s *Sink) gone(m *wire.Gone) error {
 	s.mu.Lock()
 	s.forgetLocked(f)
 	s.mu.Unlock()
-	if m.Retry { // counted again when it comes
-		s.update(func(t *Totals) { t.Files--; t.Bytes -= f.e.Size })
-	}
 	if m.Class == wire.ClassChanged || s.opts.Discard || f.e.Size < journalMin {
 		_ = s.dest.Discard(f.name)
 	}
 	if writers == 0 {
 		f.release()
 	} // else the last of them does
-	if m.Class == wire.ClassChanged {
-		stored := f.stored()
-		s.update(func(t *Totals) { t.DoneBytes -= stored })
-	}
-	if !m.Retry {
+	if m.Retry { // counted again when it comes
+		done := s.done(f)
+		s.update(func(t *Totals) { t.Files--; t.Bytes -= f.e.Size; t.DoneBytes -= done })
+	} else {
 		s.report1(f, m.Class, m.Text)
 	}
 	s.wake()
 	return nil
 }
 
-// stored is the payload of f that was counted as done.
-func (f *sinkFile) stored() (n int64) {
-	if f.small {
-		return 0
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for b := range f.blocks {
-		if f.has(b) {
-			n += min(f.blockSize, f.e.Size-b*f.blockSize)
-		}
-	}
-	return n
+// done is the payload of f that was counted as done.
+func (s *Sink) done(f *sinkFile) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return f.had + f.kept
 }
 
 // noSpace is the error for a full destination.

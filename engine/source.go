@@ -446,6 +446,7 @@ func (s *Source) done(d *wire.FileDone) {
 	}
 	confirmed := s.sched.giveUp(f) // nothing of it is needed any more
 	if d.Class != wire.ClassNone {
+		s.update(func(t *Totals) { t.DoneBytes -= f.have + confirmed })
 		s.failed(&f.entry, d.Class, d.Text, f.began)
 		return
 	}
