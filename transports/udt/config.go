@@ -66,6 +66,9 @@ const (
 	// resendTimes is how often a packet is sent before its loss is left to the
 	// peer's reports and to timeouts.
 	resendTimes = 6
+	// resendPatience is how many times as long a repetition may take that is not
+	// the first one missing.
+	resendPatience = 3
 	// turnPackets is how much is sent before what has arrived is looked at.
 	turnPackets = 256
 )
@@ -76,12 +79,16 @@ const never time.Duration = math.MaxInt64
 // Config says how connections are made. The zero value is ready for use.
 type Config struct {
 	// MSS is the longest datagram in bytes, with the headers of IP and UDP (28
-	// bytes are counted, also for IPv6); 0 is 1500. The smaller one of both
-	// ends is used.
+	// bytes are counted; over IPv6 20 bytes less are used); 0 is 1500. The smaller
+	// one of both ends is used.
 	MSS int
 	// SendBuffer and RecvBuffer are how much may wait to be acknowledged, and
 	// to be read, in bytes; 0 is 64 MiB. The memory is not taken before.
 	SendBuffer, RecvBuffer int
+	// AcceptBuffer is RecvBuffer of accepted connections, until SetReadBuffer is
+	// called, so that nobody can fill memory who has proved nothing; 0 is
+	// RecvBuffer.
+	AcceptBuffer int
 	// Messages: the connection keeps the bounds of what is sent; see
 	// Conn.SendMessage. Both ends must agree.
 	Messages bool
@@ -110,6 +117,7 @@ func (c Config) validate() (Config, error) {
 	set(&c.MSS, defaultMSS)
 	set(&c.SendBuffer, defaultBuffer)
 	set(&c.RecvBuffer, defaultBuffer)
+	set(&c.AcceptBuffer, c.RecvBuffer)
 	set(&c.Backlog, 128)
 	if c.Linger == 0 {
 		c.Linger = defaultLinger
@@ -117,7 +125,7 @@ func (c Config) validate() (Config, error) {
 	switch {
 	case c.MSS < minMSS || c.MSS > maxMSS:
 		return c, fmt.Errorf("an MSS of %d bytes: it is %d to %d", c.MSS, minMSS, maxMSS)
-	case c.SendBuffer < 0 || c.RecvBuffer < 0 || c.Backlog < 0 || c.MaxRate < 0 || c.Idle < 0:
+	case c.SendBuffer < 0 || c.RecvBuffer < 0 || c.AcceptBuffer < 0 || c.Backlog < 0 || c.MaxRate < 0 || c.Idle < 0:
 		return c, fmt.Errorf("settings below zero: %+v", c)
 	}
 	return c, nil

@@ -46,7 +46,7 @@ func (c *core) regard(now time.Duration, free int64) {
 	case free > 2 && x.closed:
 		x.holdUntil, x.closed, x.closedFor = now, false, 0
 		if n := x.next - x.acked; n > 0 && n <= 2 {
-			c.lose(now, x.acked, x.next-1, 0)
+			c.lose(now, x.acked, x.next-1, false)
 			x.losses = x.losses[:0]
 		}
 		x.progress, x.probes = now, 0
@@ -95,7 +95,9 @@ func (c *core) advance(now time.Duration, to int64) {
 		var sample time.Duration
 		for pos := x.acked; pos < to; pos++ {
 			s := x.get(pos)
-			if s.times == 1 {
+			if s.times > 1 { // what lies behind it has waited for it
+				sample = -1
+			} else if sample >= 0 {
 				sample = now - s.at
 			}
 			c.deliver(now, s, &told)
@@ -127,6 +129,9 @@ func (c *core) sampleRTT(sample time.Duration) {
 // deliver notes that a packet is known to have arrived.
 func (c *core) deliver(now time.Duration, s *sent, told *cc.Ack) {
 	x := &c.send
+	if s.times == 1 {
+		x.newest = max(x.newest, s.at)
+	}
 	if s.out {
 		s.out = false
 		x.inFlight--
@@ -136,6 +141,10 @@ func (c *core) deliver(now time.Duration, s *sent, told *cc.Ack) {
 	}
 	s.counted = true
 	told.Packets++
+	if s.times > 1 { // it may have come long ago
+		x.sampler.DeliverLate(s.n + headerLen + udpAllowance)
+		return
+	}
 	x.sampler.Deliver(now, s.mark, s.n+headerLen+udpAllowance)
 }
 
@@ -161,9 +170,14 @@ func (c *core) onNak(now time.Duration, l []seqRange) error {
 		for pos := max(x.known, x.acked); pos < first; pos++ {
 			c.deliver(now, x.get(pos), &told)
 		}
-		c.lose(now, first, last, x.minRTT)
+		c.lose(now, first, last, true)
 		if behind := last + 1; behind < x.next && behind >= x.known {
-			c.deliver(now, x.get(behind), &told)
+			s := x.get(behind) // has come just now, and let the peer see the gap
+			if s.times == 1 && !s.counted {
+				told.RTT = now - s.at
+				c.sampleRTT(told.RTT)
+			}
+			c.deliver(now, s, &told)
 		}
 		x.known = max(x.known, min(last+2, x.next))
 	}
@@ -177,17 +191,28 @@ func (c *core) onNak(now time.Duration, l []seqRange) error {
 	return nil
 }
 
-// lose takes packets for lost, except those that were sent less than guard ago
-// for the second time: a report about their first time is older.
-func (c *core) lose(now time.Duration, first, last int64, guard time.Duration) {
+// overdue tells that a packet, if it is still missing, is lost: one that was sent
+// a while later has arrived, or it was sent too long ago. Source: RFC 8985,
+// section 6.2; the while is its reordering window, and the time that an
+// acknowledgement may be later than a report of losses.
+func (x *sender) overdue(now time.Duration, s *sent) bool {
+	return s.at+x.minRTT/4+synInterval <= x.newest || s.at+x.resendTimeout() <= now
+}
+
+// lose takes packets for lost; if reported, not those that were sent again too
+// lately for the report to be about that.
+func (c *core) lose(now time.Duration, first, last int64, reported bool) {
 	x := &c.send
 	if x.lost.Contains(first, last+1) {
 		return
 	}
 	for pos := first; pos <= last; pos++ {
 		s := x.get(pos)
-		if s.times > 1 && now-s.at < guard {
-			continue
+		if reported && s.times > 1 {
+			x.repeats = true
+			if !x.overdue(now, s) {
+				continue
+			}
 		}
 		if s.out {
 			s.out = false
@@ -205,8 +230,9 @@ func (c *core) lose(now time.Duration, first, last int64, guard time.Duration) {
 	}
 }
 
-// tellLosses tells the congestion control of the losses found, and lets the
-// first repetition go out at once.
+// tellLosses tells the congestion control of the losses found. Repetitions are
+// paced as everything is: at 1% of loss on a fast path one that goes out at once
+// for each report would be a tenth of the rate, or a burst each time.
 func (c *core) tellLosses(now time.Duration) {
 	x := &c.send
 	if len(x.losses) == 0 {
@@ -218,35 +244,54 @@ func (c *core) tellLosses(now time.Duration) {
 	}
 	c.fill(now)
 	c.control.OnLoss(&c.stats, &l)
-	x.paceAt = min(x.paceAt, now)
 	x.losses = x.losses[:0]
 }
 
 // resendTimeout is after what time a packet that was sent again is taken for
-// lost again: receivers of the library report a packet once only.
+// lost again.
 func (x *sender) resendTimeout() time.Duration {
 	return max(x.rtt.patience(), 2*synInterval) + synInterval
+}
+
+// resentAt is when checkResent has something to do: the first packet missing was
+// sent again, and should have come; or others were, behind it, and the peer
+// seems to be one that reports a packet once only, as the library does. Those may
+// well be there, since acknowledgements are in order, so they get more time.
+func (x *sender) resentAt() time.Duration {
+	due := never
+	if !x.repeats && len(x.resents) > 0 {
+		due = x.resents[0].at + resendPatience*x.resendTimeout()
+	}
+	if s := x.get(x.acked); x.acked < x.next && s.out && s.times > 1 && s.times <= resendTimes {
+		if x.overdue(0, s) {
+			return 0
+		}
+		due = min(due, s.at+x.resendTimeout())
+	}
+	return due
 }
 
 // checkResent looks for repetitions that were lost, too.
 func (c *core) checkResent(now time.Duration) {
 	x := &c.send
-	found := false
-	for len(x.resents) > 0 && x.resents[0].at+x.resendTimeout() <= now {
+	if now < x.resentAt() {
+		return
+	}
+	if s := x.get(x.acked); x.acked < x.next && s.out && s.times > 1 && s.times <= resendTimes && x.overdue(now, s) {
+		c.lose(now, x.acked, x.acked, false)
+	}
+	for len(x.resents) > 0 && now >= x.resents[0].at+resendPatience*x.resendTimeout() {
 		r := x.resents[0]
 		x.resents = x.resents[1:]
-		if r.pos < x.acked {
+		if x.repeats || r.pos < x.acked {
 			continue
 		}
-		if s := x.get(r.pos); s.at == r.at && !s.counted {
-			c.lose(now, r.pos, r.pos, 0)
-			found = true
+		if s := x.get(r.pos); s.at == r.at && s.out {
+			c.lose(now, r.pos, r.pos, false)
 		}
 	}
-	if found {
-		c.tellLosses(now)
-		c.learn()
-	}
+	c.tellLosses(now)
+	c.learn()
 }
 
 // probeAt is when the tail of what was sent is to be looked after, since
@@ -291,7 +336,7 @@ func (c *core) probe(now time.Duration, out *outbox) {
 func (c *core) onTimeout(now time.Duration) {
 	x := &c.send
 	c.count.Timeouts++
-	c.lose(now, x.acked, x.acked, 0)
+	c.lose(now, x.acked, x.acked, false)
 	x.losses = x.losses[:0]
 	c.fill(now)
 	c.control.OnTimeout(&c.stats)
@@ -305,10 +350,7 @@ func (c *core) sendDeadline() time.Duration {
 	if x.more {
 		return 0
 	}
-	d := x.probeAt()
-	if len(x.resents) > 0 {
-		d = min(d, x.resents[0].at+x.resendTimeout())
-	}
+	d := min(x.probeAt(), x.resentAt())
 	pace := x.paceAt
 	if c.ctl.Rate == 0 {
 		pace = 0

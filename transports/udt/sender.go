@@ -55,6 +55,8 @@ type sender struct {
 	more     bool          // there was more to be sent at once than a turn may
 	lastSent time.Duration // of the last data packet
 	progress time.Duration // when acked last moved
+	newest   time.Duration // sending of the packet sent last of those that have arrived
+	repeats  bool          // the peer reports losses that it has reported before
 	probes   int           // since then
 
 	rtt             rttFilter // of packets and their acknowledgements

@@ -16,14 +16,15 @@ type Sampler struct {
 	deliveredAt time.Duration // of the last delivery
 	firstSentAt time.Duration // sending of the packet last delivered
 	limitedTill int64         // delivered bytes at which app-limited packets are gone
+	late        int64         // bytes of delivered that no rate counts
 	best        Mark          // of the packet of this acknowledgement that was sent last
 	has         bool
 }
 
 // Mark is what is to be kept with a packet, or with a burst sent at one instant,
-// until it is delivered or sent again. It is opaque, and 40 bytes.
+// until it is delivered or sent again. It is opaque, and 48 bytes.
 type Mark struct {
-	delivered                        int64
+	delivered, late                  int64
 	deliveredAt, firstSentAt, sentAt time.Duration
 	limited                          bool
 }
@@ -34,7 +35,7 @@ func (p *Sampler) Sent(now time.Duration, inFlight int) Mark {
 	if inFlight <= 0 {
 		p.firstSentAt, p.deliveredAt = now, now
 	}
-	return Mark{p.delivered, p.deliveredAt, p.firstSentAt, now, p.limitedTill > 0}
+	return Mark{p.delivered, p.late, p.deliveredAt, p.firstSentAt, now, p.limitedTill > 0}
 }
 
 // Starved tells that there is room to send, but nothing to send. inFlight is in
@@ -59,6 +60,13 @@ func (p *Sampler) Deliver(now time.Duration, m Mark, bytes int) {
 	}
 }
 
+// DeliverLate tells that a packet was delivered some time ago, which was not
+// known. Many of these at once would look like a rate that the path never had.
+func (p *Sampler) DeliverLate(bytes int) {
+	p.delivered += int64(bytes)
+	p.late += int64(bytes)
+}
+
 // Delivered is the bytes delivered so far, which is Stats.Delivered.
 func (p *Sampler) Delivered() int64 { return p.delivered }
 
@@ -73,7 +81,7 @@ func (p *Sampler) Sample(minRTT time.Duration) Delivery {
 	d := Delivery{Prior: m.delivered, AppLimited: m.limited}
 	span := max(p.deliveredAt-m.deliveredAt, m.sentAt-m.firstSentAt)
 	if span > 0 && span >= minRTT {
-		d.Rate = float64(p.delivered-m.delivered) / span.Seconds()
+		d.Rate = float64(p.delivered-m.delivered-(p.late-m.late)) / span.Seconds()
 	}
 	return d
 }
