@@ -9,11 +9,11 @@ import (
 
 func TestParse(t *testing.T) {
 	s, err := parse([]string{"-rows", "loop,kill", "-kills", "7"})
-	if err != nil || !s.selected["loop"] || !s.selected["kill"] || s.selected["wan"] || s.kills != 7 {
+	if err != nil || !s.chosen("loop") || !s.chosen("kill") || s.chosen("wan") || s.kills != 7 {
 		t.Errorf("parse gives %+v, %v", s, err)
 	}
-	if s, err = parse(nil); err != nil || len(s.selected) != len(rows) {
-		t.Errorf("without options there are %d rows of %d, %v", len(s.selected), len(rows), err)
+	if s, err = parse(nil); err != nil || len(s.Rows) != len(rows) {
+		t.Errorf("without options there are %d rows of %d, %v", len(s.Rows), len(rows), err)
 	}
 	for _, bad := range [][]string{{"-rows", "loop,nothing"}, {"-rows", ""}, {"-rounds", "0"}, {"-scale", "NaN"}, {"word"}} {
 		if _, err := parse(bad); err == nil {

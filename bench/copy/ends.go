@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/bench/ground"
+	"github.com/gomover/gomover/internal/payload"
 )
 
 // ends is where a row runs: a near end, where commands are typed, and a far end
@@ -151,7 +152,7 @@ func (g *ends) ready(ctx context.Context) error {
 // warm copies one small file.
 func (g *ends) warm(ctx context.Context) error {
 	src, dst := g.dir+"/warm", g.dir+"/warm.copy"
-	if err := ground.MakeFile(src, 5, 0); err != nil {
+	if err := payload.MakeFile(ctx, src, 5, 0); err != nil {
 		return err
 	}
 	if _, err := g.timed(ctx, g.mover(src, g.target(dst))...); err != nil {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/bench/ground"
+	"github.com/gomover/gomover/internal/payload"
 )
 
 // Sizes and bars of the row kill.
@@ -69,6 +70,10 @@ type trial struct {
 	selfDone bool          // the killed run ended well by itself
 }
 
+// errWrong says that something else than the old or the new file was seen under
+// the final name.
+var errWrong = errors.New("wrong under the final name")
+
 // errTooLate says that a run ended before its kill; the trial is repeated.
 var errTooLate = errors.New("the run ended before it was killed")
 
@@ -80,13 +85,13 @@ func rowKill(ctx context.Context, b *bench) error {
 	}
 	defer g.Close()
 	src, old := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "old")
-	if err := errors.Join(ground.MakeFile(src, b.size(killSize), 5), ground.MakeFile(old, killOldSize, 6)); err != nil {
+	if err := errors.Join(payload.MakeFile(ctx, src, b.Size(killSize), 5), payload.MakeFile(ctx, old, killOldSize, 6)); err != nil {
 		return err
 	}
 	defer os.Remove(src)
 	defer os.Remove(old)
 	// Half of the runs are as fast as they can be, half are held to some seconds.
-	paces := [][]string{nil, {"--bwlimit=" + strconv.FormatInt(b.size(killSize)/2_000_000, 10) + "MB"}}
+	paces := [][]string{nil, {"--bwlimit=" + strconv.FormatInt(b.Size(killSize)/2_000_000, 10) + "MB"}}
 	var tally killTally
 	var logins, wholes [2]ground.Samples
 	random := rand.New(rand.NewPCG(b.seed, 0))
@@ -167,7 +172,7 @@ func (t *trial) calibrate(ctx context.Context, logins, wholes *ground.Samples) e
 		return err
 	}
 	*logins, *wholes = append(*logins, login.Seconds()), append(*wholes, time.Since(r.began).Seconds())
-	if err := ground.SameFile(t.src, t.dst); err != nil {
+	if err := payload.SameFile(t.src, t.dst); err != nil {
 		return err
 	}
 	return t.g.Settle(ctx)
@@ -196,6 +201,10 @@ func (t *trial) run(ctx context.Context) error {
 		err = t.killed(ctx, first)
 	}
 	if err != nil {
+		// What was seen counts also if the run ended too early.
+		if t.wrong = look(); t.wrong != nil {
+			return t.wrong
+		}
 		return err
 	}
 	again, err := t.start(ctx)
@@ -209,7 +218,7 @@ func (t *trial) run(ctx context.Context) error {
 		return t.wrong
 	}
 	look = func() error { return nil }
-	if err := ground.SameFile(t.src, t.dst); err != nil {
+	if err := payload.SameFile(t.src, t.dst); err != nil {
 		return err
 	}
 	if err := t.g.Settle(ctx); err != nil {
@@ -341,7 +350,12 @@ func (t *trial) sent() (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("reading the interface's counters: %w", err)
 	}
-	for line := range strings.Lines(string(out)) {
+	return loopbackSent(string(out))
+}
+
+// loopbackSent reads what lo has sent from the text of /proc/net/dev.
+func loopbackSent(text string) (int64, error) {
+	for line := range strings.Lines(text) {
 		if f := strings.Fields(line); len(f) > 9 && f[0] == "lo:" {
 			return strconv.ParseInt(f[9], 10, 64)
 		}
@@ -366,7 +380,7 @@ func (t *trial) watchName() func() error {
 					wrong = t.judge()
 				}
 			} else if t.old != "" && wrong == nil {
-				wrong = fmt.Errorf("the old file is gone: %w", err)
+				wrong = fmt.Errorf("%w: the old file is gone: %w", errWrong, err)
 			}
 			select {
 			case <-stop:
@@ -384,14 +398,14 @@ func (t *trial) watchName() func() error {
 
 // judge compares what is under the final name with what may be.
 func (t *trial) judge() error {
-	err := ground.SameFile(t.src, t.dst)
+	err := payload.SameFile(t.src, t.dst)
 	if err != nil && t.old != "" {
-		if ground.SameFile(t.old, t.dst) == nil || ground.SameFile(t.src, t.dst) == nil { // renamed meanwhile
+		if payload.SameFile(t.old, t.dst) == nil || payload.SameFile(t.src, t.dst) == nil { // renamed meanwhile
 			return nil
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("wrong bytes under the final name: %w", err)
+		return fmt.Errorf("%w: %w", errWrong, err)
 	}
 	return nil
 }

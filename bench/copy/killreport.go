@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -14,6 +15,7 @@ type killTally struct {
 	extra                 map[moment][]int64
 	bad                   []string
 	over                  int // trials with more payload than allowed
+	wrong                 int // trials in which the final name had wrong content
 }
 
 // count enters a trial that was killed in time.
@@ -26,6 +28,9 @@ func (k *killTally) count(t trial, err error) {
 	k.victims[t.who]++
 	if t.selfDone {
 		k.self++
+	}
+	if errors.Is(err, errWrong) {
+		k.wrong++
 	}
 	if err != nil {
 		k.bad = append(k.bad, fmt.Sprintf("%s, %s: %v", t.who, t.when, err))
@@ -64,8 +69,16 @@ func (b *bench) reportKill(k killTally) {
 	notes = append(notes, "beyond the file: all bytes of the loopback interface, with headers, acknowledgements and ssh")
 	b.add(result{
 		Row:    "kill",
-		Figure: fmt.Sprintf("%d of %d identical, none wrong under the final name, at most %.1f MiB per kill beyond the file", k.identical, k.done, float64(most)/(1<<20)),
+		Figure: fmt.Sprintf("%d of %d identical, %s wrong under the final name, at most %.1f MiB per kill beyond the file", k.identical, k.done, number(k.wrong), float64(most)/(1<<20)),
 		Bar:    "all; <= 64 MiB", Value: float64(most) / (1 << 20), Limit: killExtra >> 20,
-		Notes: append(notes, k.bad...), Pass: k.identical == k.done && k.over == 0,
+		Notes: append(notes, k.bad...), Pass: k.done > 0 && k.identical == k.done && k.over == 0,
 	})
+}
+
+// number is a count for people.
+func number(n int) string {
+	if n == 0 {
+		return "none"
+	}
+	return fmt.Sprint(n)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gomover/gomover/bench/ground"
 	"github.com/gomover/gomover/integrity"
+	"github.com/gomover/gomover/internal/payload"
 )
 
 // Bars of the loopback row. Source: ours; a program that does nothing but the
@@ -52,9 +53,9 @@ func rowLoop(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer g.Close()
-	size := b.size(4 << 30)
+	size := b.Size(4 << 30)
 	src, dst := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "dst")
-	if err := ground.MakeFile(src, size, 3); err != nil {
+	if err := payload.MakeFile(ctx, src, size, 3); err != nil {
 		return err
 	}
 	defer os.Remove(src)
@@ -64,13 +65,13 @@ func rowLoop(ctx context.Context, b *bench) error {
 	part, detail := map[string]ground.Samples{}, map[string][]string{}
 	streams := 1
 	touch := func() error { return ground.Touch(ctx, src, dst) }
-	for range b.rounds {
+	for range b.Rounds {
 		for _, m := range modes {
 			u, err := g.steady(ctx, touch, g.mover(append(m.args, src, g.target(dst))...)...)
 			if err != nil {
 				return err
 			}
-			if err := ground.SameFile(src, dst); err != nil {
+			if err := payload.SameFile(src, dst); err != nil {
 				return err
 			}
 			os.Remove(dst)
@@ -232,9 +233,9 @@ func rowPeers(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer g.Close()
-	size := b.size(4 << 30)
+	size := b.Size(4 << 30)
 	src, dst := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "dst")
-	if err := ground.MakeFile(src, size, 4); err != nil {
+	if err := payload.MakeFile(ctx, src, size, 4); err != nil {
 		return err
 	}
 	defer os.Remove(src)
@@ -249,18 +250,18 @@ func rowPeers(ctx context.Context, b *bench) error {
 	}
 	times, cpu := map[string]ground.Samples{}, map[string]ground.Samples{}
 	var foreign ground.Samples
-	for round := range b.rounds {
+	for !settled(order, times, b.Rounds) {
 		for _, name := range order {
 			u, err := g.steady(ctx, func() error { return ground.Touch(ctx, src, dst) }, commands[name]...)
 			if err != nil {
 				return err
 			}
-			if round == 0 {
-				if err := ground.SameFile(src, dst); err != nil {
-					return err
-				}
+			if err := payload.SameFile(src, dst); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
 			}
-			os.Remove(dst)
+			if err := os.Remove(dst); err != nil {
+				return err
+			}
 			if name == "gomover" {
 				b.peak("peers", u)
 			}

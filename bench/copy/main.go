@@ -8,12 +8,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/gomover/gomover/bench/ground"
 )
@@ -40,18 +38,12 @@ var rows = []row{
 
 // settings are the command line's.
 type settings struct {
-	lab      string
-	rounds   int
-	json     string
-	peers    bool
-	kills    int
-	scale    float64
-	disk     string
-	memory   string
-	program  string
-	seed     uint64
-	quiet    time.Duration
-	selected map[string]bool
+	ground.Options
+	json  string
+	peers bool
+	kills int
+	disk  string
+	seed  uint64
 }
 
 // bench is one run: its settings, its directory in memory, the program that is
@@ -65,75 +57,45 @@ type bench struct {
 	peaks   map[string][2]int64 // row name: VmHWM in bytes of the near and the far end
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
-	err := run(ctx, os.Args[1:])
-	stop()
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(0)
-	case errors.Is(err, errMissed):
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "bench/copy:", err)
-		os.Exit(1)
-	}
-}
-
-// errMissed says that some bar was not reached, or some row not measured.
-var errMissed = errors.New("a bar was not reached")
+func main() { os.Exit(ground.Exit("bench/copy", os.Args[1:], run)) }
 
 // parse reads the command line.
 func parse(args []string) (s settings, err error) {
 	flags := flag.NewFlagSet("bench/copy", flag.ContinueOnError)
+	flags.StringVar(&s.json, "json", "", "write the results to this file")
+	flags.BoolVar(&s.peers, "peers", false, "in the rows wan and lossy also run scp, rsync and iperf3, which takes minutes")
+	flags.IntVar(&s.kills, "kills", 100, "runs of the row kill")
+	flags.StringVar(&s.disk, "disk", "/var/tmp", "a directory on a disk, for the row tree")
+	flags.Uint64Var(&s.seed, "seed", 1, "of the random moments of the row kill")
 	var names []string
 	for _, r := range rows {
 		names = append(names, r.name)
 	}
-	only := flags.String("rows", strings.Join(names, ","), "the rows to measure")
-	flags.StringVar(&s.lab, "lab", "", "the WAN emulator (docs/bench.md), for the rows wan, lossy, small and tree")
-	flags.IntVar(&s.rounds, "rounds", 3, "rounds per row; the median counts")
-	flags.StringVar(&s.json, "json", "", "write the results to this file")
-	flags.BoolVar(&s.peers, "peers", false, "in the rows wan and lossy also run scp, rsync and iperf3, which takes minutes")
-	flags.IntVar(&s.kills, "kills", 100, "runs of the row kill")
-	flags.Float64Var(&s.scale, "scale", 1, "multiplies sizes and counts; only 1 is the bar's own")
-	flags.StringVar(&s.disk, "disk", "/var/tmp", "a directory on a disk, for the row tree")
-	flags.StringVar(&s.memory, "memory", "/dev/shm", "a directory on a memory file system")
-	flags.StringVar(&s.program, "program", "", "measure this program instead of building one")
-	flags.DurationVar(&s.quiet, "quiet", 0, "wait up to this long before each command until other programs are idle")
-	flags.Uint64Var(&s.seed, "seed", 1, "of the random moments of the row kill")
-	if err := flags.Parse(args); err != nil {
+	if err := s.Parse(flags, args, names); err != nil {
 		return s, err
 	}
-	if flags.NArg() > 0 {
-		return s, fmt.Errorf("unexpected word %q", flags.Arg(0))
-	}
-	if s.rounds < 1 || s.kills < 1 || !(s.scale > 0) {
-		return s, errors.New("-rounds, -kills and -scale must be positive")
-	}
-	s.selected = map[string]bool{}
-	for name := range strings.SplitSeq(*only, ",") {
-		if !strings.Contains(","+strings.Join(names, ",")+",", ","+name+",") || name == "" {
-			return s, fmt.Errorf("-rows: no row %q; there are %s", name, strings.Join(names, ", "))
-		}
-		s.selected[name] = true
+	if s.kills < 1 {
+		return s, errors.New("-kills must be positive")
 	}
 	return s, nil
 }
 
+// chosen says whether a row is to be measured.
+func (s settings) chosen(row string) bool { return slices.Contains(s.Rows, row) }
+
 // needed names the programs that the chosen rows call and the package of each.
 func (s settings) needed() map[string]string {
 	need := map[string]string{"ip": "iproute2", "/usr/sbin/sshd": "openssh-server", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}
-	if s.selected["loop"] || s.peers {
+	if s.chosen("loop") || s.peers {
 		need["iperf3"] = "iperf3"
 	}
-	if s.selected["tree"] || s.selected["peers"] || s.peers {
+	if s.chosen("tree") || s.chosen("peers") || s.peers {
 		need["rsync"] = "rsync"
 	}
-	if s.selected["tree"] {
+	if s.chosen("tree") {
 		need["tar"] = "tar"
 	}
-	if s.selected["peers"] {
+	if s.chosen("peers") {
 		need["rclone"] = "rclone"
 	}
 	return need
@@ -146,21 +108,21 @@ func (s settings) check() error {
 	}
 	var missing []string
 	for program, pkg := range s.needed() {
-		if _, err := exec.LookPath(program); err != nil && !strings.Contains(strings.Join(missing, " ")+" ", pkg+" ") {
+		if _, err := exec.LookPath(program); err != nil && !slices.Contains(missing, pkg) {
 			missing = append(missing, pkg)
 		}
 	}
 	if missing != nil {
 		return fmt.Errorf("programs are missing; on Debian: apt-get install %s", strings.Join(missing, " "))
 	}
-	if s.lab != "" {
-		if _, err := exec.LookPath(s.lab); err != nil {
+	if s.Lab != "" {
+		if _, err := exec.LookPath(s.Lab); err != nil {
 			return fmt.Errorf("-lab: %w", err)
 		}
 		return nil
 	}
 	for _, name := range []string{"wan", "lossy", "small", "tree"} {
-		if s.selected[name] {
+		if s.chosen(name) {
 			return fmt.Errorf("the row %s needs -lab PROGRAM, a WAN emulator (docs/bench.md); rows without one: -rows loop,peers,memory,kill", name)
 		}
 	}
@@ -177,11 +139,12 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	b := &bench{settings: s, peaks: map[string][2]int64{}}
-	if b.dir, err = os.MkdirTemp(s.memory, "gomover-bench-"); err != nil {
+	if b.dir, err = os.MkdirTemp(s.Memory, "gomover-bench-"); err != nil {
 		return fmt.Errorf("making a directory in memory: %w", err)
 	}
 	defer os.RemoveAll(b.dir)
-	if err := b.build(ctx); err != nil {
+	b.binary = filepath.Join(b.dir, "gomover")
+	if err := b.Mover(ctx, b.binary); err != nil {
 		return err
 	}
 	if b.groups, err = ground.NewGroups(b.dir); err != nil {
@@ -190,7 +153,7 @@ func run(ctx context.Context, args []string) (err error) {
 	defer b.groups.Close()
 	b.printHead()
 	for _, r := range rows {
-		if !s.selected[r.name] {
+		if !s.chosen(r.name) {
 			continue
 		}
 		fmt.Printf("\n## %s: %s\n\n", r.name, r.what)
@@ -214,30 +177,14 @@ func run(ctx context.Context, args []string) (err error) {
 	}
 	for _, r := range b.results {
 		if !r.Pass && !r.Reference {
-			return errMissed
+			return ground.ErrMissed
 		}
 	}
 	return nil
 }
 
-// build makes the program that is measured, as it is released.
-func (b *bench) build(ctx context.Context) error {
-	b.binary = filepath.Join(b.dir, "gomover")
-	if b.program != "" {
-		data, err := os.ReadFile(b.program)
-		if err == nil {
-			err = os.WriteFile(b.binary, data, 0o755)
-		}
-		return err
-	}
-	return ground.Build(ctx, "github.com/gomover/gomover/cmd/gomover", b.binary)
-}
-
-// size scales a size of the table; multiples of 4 KiB, at least one.
-func (b *bench) size(n int64) int64 { return max(4096, int64(float64(n)*b.scale)&^4095) }
-
 // printHead says on what this runs: figures of different machines do not compare.
 func (b *bench) printHead() {
 	fmt.Printf("machine: %d processors, %s, Linux %s, %s\n", runtime.NumCPU(), ground.CPUModel(), ground.FirstLine("/proc/sys/kernel/osrelease"), runtime.Version())
-	fmt.Printf("sizes x %g, %d rounds, medians with the least and the greatest in brackets\n", b.scale, b.rounds)
+	fmt.Printf("sizes x %g, up to %d rounds, medians with the least and the greatest in brackets\n", b.Scale, b.Rounds)
 }

@@ -96,5 +96,19 @@ func seconds(order []string, times map[string]ground.Samples) string {
 	return strings.Join(parts, "; ")
 }
 
+// settledWithin is how far a median may still move when the remaining rounds are left
+// out, as a share of it.
+const settledWithin = 0.05
+
+// settled says whether the medians of all commands of a row are known.
+func settled(order []string, times map[string]ground.Samples, rounds int) bool {
+	for _, name := range order {
+		if !times[name].Settled(rounds, settledWithin) {
+			return false
+		}
+	}
+	return true
+}
+
 // rate is bytes over a time. Unit: bytes per second.
 func rate(n int64, d time.Duration) float64 { return float64(n) / d.Seconds() }

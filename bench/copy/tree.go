@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gomover/gomover/bench/ground"
+	"github.com/gomover/gomover/internal/payload"
 )
 
 // Shape of the tree of small files.
@@ -38,17 +39,17 @@ func rowTree(ctx context.Context, b *bench) error {
 // tree measures one place. With durable every command's time includes a sync of
 // the destination's file system.
 func (b *bench) tree(ctx context.Context, g *ends, dir, label string, durable bool) error {
-	files := max(10, int(treeFiles*b.scale))
-	directories := max(1, int(treeDirectories*b.scale))
+	files := max(10, int(treeFiles*b.Scale))
+	directories := max(1, int(treeDirectories*b.Scale))
 	src := filepath.Join(dir, "tree")
-	if err := ground.MakeTree(src, directories, files, treeFileSize); err != nil {
+	if err := payload.MakeTree(ctx, src, directories, files, treeFileSize); err != nil {
 		return err
 	}
 	defer os.RemoveAll(src)
 	order := []string{"gomover", "rsync", "tar"}
 	times := map[string]ground.Samples{}
 	var foreign ground.Samples
-	for round := range b.rounds {
+	for round := 0; !settled(order, times, b.Rounds); round++ {
 		for _, name := range order {
 			// All copies stay until the end: a file system that has just deleted a
 			// hundred thousand files is slow to make others. ext4 looks for an inode
@@ -72,10 +73,8 @@ func (b *bench) tree(ctx context.Context, g *ends, dir, label string, durable bo
 			if _, err := check(int64(files) * treeFileSize); err != nil {
 				return err
 			}
-			if round == 0 {
-				if err := ground.SameTree(src, dst); err != nil {
-					return fmt.Errorf("%s: %w", name, err)
-				}
+			if err := payload.SameTree(src, dst); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
 			}
 			if name == "gomover" {
 				b.peak("tree", u)
@@ -122,9 +121,9 @@ func rowMemory(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer g.Close()
-	files := max(10, int(1_000_000*b.scale))
+	files := max(10, int(1_000_000*b.Scale))
 	src, dst := filepath.Join(b.dir, "empty"), filepath.Join(b.dir, "empty.copy")
-	if err := ground.MakeTree(src, max(1, files/1000), files, 0); err != nil {
+	if err := payload.MakeTree(ctx, src, max(1, files/1000), files, 0); err != nil {
 		return err
 	}
 	defer os.RemoveAll(src)
@@ -136,7 +135,7 @@ func rowMemory(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	if err := ground.SameTree(src, dst); err != nil {
+	if err := payload.SameTree(src, dst); err != nil {
 		return err
 	}
 	b.peak("memory", u)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/bench/ground"
+	"github.com/gomover/gomover/internal/payload"
 )
 
 // roundTrip is that of the wide-area rows.
@@ -26,15 +27,15 @@ func (b *bench) wide(ctx context.Context, name string, l link, bar float64) erro
 		return err
 	}
 	defer g.Close()
-	size := b.size(2 << 30)
+	size := b.Size(2 << 30)
 	src, dst := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "dst")
-	if err := ground.MakeFile(src, size, 1); err != nil {
+	if err := payload.MakeFile(ctx, src, size, 1); err != nil {
 		return err
 	}
 	defer os.Remove(src)
 	var share, foreign ground.Samples
 	var notes []string
-	for range b.rounds {
+	for !share.Settled(b.Rounds, settledWithin) {
 		var check func(int64) (load, error)
 		u, err := g.steady(ctx, func() (err error) {
 			if err := ground.Touch(ctx, src, dst); err != nil {
@@ -50,7 +51,7 @@ func (b *bench) wide(ctx context.Context, name string, l link, bar float64) erro
 		if err != nil {
 			return err
 		}
-		if err := ground.SameFile(src, dst); err != nil {
+		if err := payload.SameFile(src, dst); err != nil {
 			return err
 		}
 		if err := os.Remove(dst); err != nil {
@@ -95,7 +96,7 @@ func (b *bench) widePeers(ctx context.Context, g *ends, name string, size int64)
 		if err != nil {
 			return err
 		}
-		if err := ground.SameFile(src, dst); err != nil {
+		if err := payload.SameFile(src, dst); err != nil {
 			return err
 		}
 		os.Remove(dst)
@@ -192,11 +193,11 @@ func rowSmall(ctx context.Context, b *bench) error {
 	}
 	defer g.Close()
 	rounds := 10 // cheap enough for a good median
-	if b.scale < 1 {
+	if b.Scale < 1 {
 		rounds = 3
 	}
 	src := filepath.Join(b.dir, "small")
-	if err := ground.MakeFile(src, 1024, 2); err != nil {
+	if err := payload.MakeFile(ctx, src, 1024, 2); err != nil {
 		return err
 	}
 	defer os.Remove(src)
@@ -215,7 +216,7 @@ func rowSmall(ctx context.Context, b *bench) error {
 		if _, err := check(1024); err != nil {
 			return err
 		}
-		if err := ground.SameFile(src, dst); err != nil {
+		if err := payload.SameFile(src, dst); err != nil {
 			return err
 		}
 		os.Remove(dst)

@@ -3,6 +3,7 @@ package ground
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -108,11 +109,16 @@ type Run struct {
 	Before func(context.Context) error
 	Look   func()                      // called every 20 ms and once at the end; may be nil
 	Then   func(context.Context) error // what else belongs to the command's time; may be nil
+	Limit  time.Duration               // from the start of the command; 0 is none
 }
 
+// ErrLimit says that a command took longer than its Limit.
+var ErrLimit = errors.New("it took too long")
+
 // Timed runs a command and says what it took on every host, until the hosts have
-// nothing left of it. Errors are those of starting it and of its exit; Usage is
-// then what it took so far.
+// nothing left of it. Errors are those of starting it and of its exit, and
+// ErrLimit; Usage is then what it took so far. After ErrLimit the command has been
+// killed, but not what it has started: the caller ends that.
 func (g *Ground) Timed(ctx context.Context, r Run) (Usage, error) {
 	if err := g.Settle(ctx); err != nil {
 		return Usage{}, err
@@ -125,8 +131,13 @@ func (g *Ground) Timed(ctx context.Context, r Run) (Usage, error) {
 			return Usage{}, err
 		}
 	}
+	limited, cancel := ctx, func() {}
+	if r.Limit > 0 { // what came before is not the command's fault
+		limited, cancel = context.WithTimeout(ctx, r.Limit)
+	}
+	defer cancel()
 	var out bytes.Buffer
-	cmd := g.Command(ctx, r.Host, r.Args...)
+	cmd := g.Command(limited, r.Host, r.Args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	before, all, emulator := g.cpu(), Busy(), g.emulatorCPU()
 	start := time.Now()
@@ -136,7 +147,7 @@ func (g *Ground) Timed(ctx context.Context, r Run) (Usage, error) {
 	stop := poll(r.Look)
 	err := cmd.Wait()
 	if err == nil && r.Then != nil {
-		err = r.Then(ctx)
+		err = r.Then(limited)
 	}
 	u := Usage{Wall: time.Since(start), CPU: g.cpu()}
 	all = Busy() - all
@@ -145,6 +156,9 @@ func (g *Ground) Timed(ctx context.Context, r Run) (Usage, error) {
 		during += u.CPU[i] - before[i]
 	}
 	stop()
+	if err != nil && ctx.Err() == nil && limited.Err() != nil {
+		return u, fmt.Errorf("%w: %v", ErrLimit, r.Limit)
+	}
 	if settled := g.Settle(ctx); err == nil {
 		err = settled
 	}

@@ -3,10 +3,17 @@ package ground
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestSamples(t *testing.T) {
@@ -29,43 +36,76 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-func TestSameFile(t *testing.T) {
-	dir := t.TempDir()
-	path := func(name string) string { return filepath.Join(dir, name) }
-	if err := MakeFile(path("a"), 3<<20+5, 1); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(path("a"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	other := append([]byte(nil), data...)
-	other[3<<20] ^= 1
-	for name, content := range map[string][]byte{"same": data, "short": data[:2<<20], "one bit": other, "empty": nil} {
-		if err := os.WriteFile(path(name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if got, want := SameFile(path("a"), path(name)) == nil, name == "same"; got != want {
-			t.Errorf("%s: same is %v", name, got)
+func TestSettled(t *testing.T) {
+	for _, c := range []struct {
+		in     Samples
+		rounds int
+		want   bool
+	}{
+		{nil, 3, false}, {Samples{1}, 3, false}, {Samples{1}, 1, true}, {Samples{1}, 2, false},
+		{Samples{100, 104}, 3, true}, {Samples{104, 100}, 3, true}, {Samples{100, 106}, 3, false},
+		{Samples{100, 500}, 2, true}, {Samples{100, 101}, 5, false}, {Samples{100, 101, 102}, 5, true},
+		{Samples{100, 101, 200}, 5, false}, {Samples{1, 100, 101, 200}, 5, true}, {Samples{100, 101, 102}, 4, true},
+	} {
+		if got := c.in.Settled(c.rounds, 0.05); got != c.want {
+			t.Errorf("%v of %d rounds: %v", c.in, c.rounds, got)
 		}
 	}
 }
 
-func TestSameTree(t *testing.T) {
-	a, b := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
-	for _, root := range []string{a, b} {
-		if err := MakeTree(root, 3, 10, 100); err != nil {
-			t.Fatal(err)
+func TestOptions(t *testing.T) {
+	rows := []string{"wan", "lan"}
+	parse := func(words ...string) (o Options, err error) {
+		flags := flag.NewFlagSet("test", flag.ContinueOnError)
+		flags.SetOutput(io.Discard)
+		return o, o.Parse(flags, words, rows)
+	}
+	o, err := parse("-lab", "x", "-scale", "0.5")
+	if want := (Options{Lab: "x", Rows: rows, Rounds: 3, Scale: 0.5, Memory: "/dev/shm"}); err != nil || !reflect.DeepEqual(o, want) {
+		t.Errorf("options %+v, %v", o, err)
+	}
+	if got := []int64{o.Size(1), o.Size(1 << 20), o.Size(16381)}; !slices.Equal(got, []int64{4096, 1 << 19, 4096}) {
+		t.Errorf("sizes %v", got)
+	}
+	for _, bad := range [][]string{{"-rows", "wan,"}, {"-rows", "nothing"}, {"-rounds", "0"}, {"-scale", "0"}, {"-scale", "NaN"}, {"word"}, {"-nothing"}} {
+		if _, err := parse(bad...); err == nil {
+			t.Errorf("%q: no error", bad)
 		}
 	}
-	if err := SameTree(a, b); err != nil {
-		t.Error(err)
+}
+
+func TestExit(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want int
+	}{{nil, 0}, {flag.ErrHelp, 0}, {fmt.Errorf("of a row: %w", ErrMissed), 2}, {errors.New("of the test"), 1}} {
+		got := Exit("test", []string{"a"}, func(_ context.Context, args []string) error {
+			if len(args) != 1 {
+				t.Errorf("words %q", args)
+			}
+			return c.err
+		})
+		if got != c.want {
+			t.Errorf("%v: exit code %d, want %d", c.err, got, c.want)
+		}
 	}
-	if err := os.Rename(filepath.Join(b, "d0001/f000001"), filepath.Join(b, "d0001/x")); err != nil {
+}
+
+func TestMoverIsTheGivenProgram(t *testing.T) {
+	dir := t.TempDir()
+	o := Options{Program: filepath.Join(dir, "given")}
+	if err := o.Mover(t.Context(), filepath.Join(dir, "mover")); err == nil {
+		t.Error("a program that is not there gives no error")
+	}
+	if err := os.WriteFile(o.Program, []byte("program"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := SameTree(a, b); err == nil {
-		t.Error("another name goes unseen")
+	if err := o.Mover(t.Context(), filepath.Join(dir, "mover")); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(filepath.Join(dir, "mover"))
+	if err != nil || info.Mode().Perm()&0o100 == 0 || info.Size() != 7 {
+		t.Errorf("the copy is %v, %v", info, err)
 	}
 }
 
@@ -177,6 +217,15 @@ func TestGroupSeesItsProcessesAndEndsThem(t *testing.T) {
 	}
 	if _, err := g.Timed(context.Background(), Run{Host: h, Args: []string{"false"}}); err == nil {
 		t.Error("a command that fails gives no error")
+	}
+	// What comes before does not count: it would have eaten the limit up.
+	prepared := func(ctx context.Context) error { return Wait(ctx, 700*time.Millisecond) }
+	u, err = g.Timed(context.Background(), Run{Host: h, Args: []string{"sleep", "1000"}, Before: prepared, Limit: 200 * time.Millisecond})
+	if !errors.Is(err, ErrLimit) || u.Wall < 200*time.Millisecond {
+		t.Errorf("beyond its limit: %v after %v", err, u.Wall)
+	}
+	if _, err = g.Timed(context.Background(), Run{Host: h, Args: []string{"true"}, Before: prepared, Limit: 600 * time.Millisecond}); err != nil {
+		t.Errorf("within its limit: %v", err)
 	}
 	cmd := g.Command(context.Background(), h, "sleep", "1000")
 	if err := cmd.Start(); err != nil {

@@ -45,3 +45,19 @@ func (s Samples) Text(format, unit string) string {
 	}
 	return fmt.Sprintf(format+"%s ["+format+" to "+format+"]", s.Median(), unit, s.Min(), s.Max())
 }
+
+// Settled says whether the median of all rounds is known within a tolerance, such
+// as 0.05, though some have not been run: if what is missing cannot move it by more,
+// however fast or slow it was. Of three rounds the median lies between any two.
+func (s Samples) Settled(rounds int, tolerance float64) bool {
+	if len(s) >= rounds {
+		return true
+	}
+	sorted := slices.Sorted(slices.Values(s))
+	// What is missing may all come before these, or all after them.
+	least, most := (rounds-1)/2-(rounds-len(s)), rounds/2
+	if least < 0 || most >= len(s) {
+		return false
+	}
+	return sorted[most]-sorted[least] <= tolerance*sorted[least]
+}

@@ -22,6 +22,7 @@ const (
 // Ways to run uftp: its default is a rate of 1 Mbit/s.
 const (
 	uftpRate    = "-R 95% of the link"
+	uftpFree    = "-R -1, as fast as the interface takes it"
 	uftpControl = "-C tfmcc"
 )
 
@@ -29,7 +30,7 @@ const (
 func uftp() Program {
 	return Program{
 		Name: "UFTP", Packages: []string{"uftp"}, Needs: []string{"uftp", "uftpd"}, Note: "multicast, without encryption",
-		Variants: []string{uftpRate, uftpControl}, DefaultBytes: 256 << 10,
+		Variants: []string{uftpRate, uftpFree, uftpControl}, DefaultBytes: 256 << 10,
 		Plan: func(t Transfer, s Settings) Plan {
 			buffer := strconv.Itoa(socketBuffer)
 			var p Plan
@@ -46,6 +47,8 @@ func uftp() Program {
 			switch s.Variant {
 			case uftpRate:
 				args = append(args, "-B", buffer, "-R", kilobits(t.RateBits))
+			case uftpFree:
+				args = append(args, "-B", buffer, "-R", "-1")
 			case uftpControl:
 				args = append(args, "-B", buffer, "-C", "tfmcc")
 			}

@@ -146,14 +146,15 @@ func nginxConfig(from Host, t Transfer, conf, listen string) string {
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		temporary += fmt.Sprintf("%s_temp_path %s.%s;\n", kind, conf, kind)
 	}
-	return "daemon off;\nuser root;\nworker_processes 1;\npid " + conf + ".pid;\nevents { worker_connections 256; }\n" +
+	return "daemon off;\nuser root;\nworker_processes auto;\npid " + conf + ".pid;\nevents { worker_connections 256; }\n" +
 		"http {\nsendfile on;\naccess_log off;\n" + temporary +
 		fmt.Sprintf("server { listen %s:%d%s; root %s; }\n}\n", from.Address, nginxPort, listen, filepath.Dir(t.Source))
 }
 
-// xrdcp's window is the number of chunks of 8 MiB under way.
+// xrdcp's window is the number of chunks of 8 MiB under way, on all connections
+// together; never fewer than its default.
 func xrdcp() Program {
-	const chunk = 8 << 20 // bytes; xrdcp's default
+	const chunk, least, most = 8 << 20, 4, 32 // bytes; chunks
 	return Program{
 		Name: "xrdcp", Packages: []string{"xrootd-client", "xrootd-server"}, Needs: []string{"xrdcp", "xrootd"},
 		Note: "without encryption", MaxStreams: 15, Windows: true,
@@ -165,7 +166,7 @@ func xrdcp() Program {
 				args = append(args, "-S", strconv.Itoa(s.Streams))
 			}
 			if s.Window > 0 {
-				env = append(env, fmt.Sprintf("XRD_CPPARALLELCHUNKS=%d", max(1, (s.Window+chunk-1)/chunk)))
+				env = append(env, fmt.Sprintf("XRD_CPPARALLELCHUNKS=%d", min(most, max(least, (s.Window*int64(max(1, s.Streams))+chunk-1)/chunk))))
 			}
 			return Plan{
 				Files: map[string]string{conf: strings.Join([]string{

@@ -104,7 +104,7 @@ func rclone() Program {
 	}
 	return Program{
 		Name: "rclone", Packages: []string{"rclone", "openssh-server"}, Needs: []string{"rclone", "/usr/sbin/sshd"},
-		Note: "over sftp, started at the receiver", MaxStreams: 64, Windows: true,
+		Note: "over sftp, started at the receiver; its default opens several connections for files above 250 MiB only", MaxStreams: 64, Windows: true,
 		Plan: func(t Transfer, s Settings) Plan {
 			args := []string{"rclone", "--config", "", "copyto"}
 			if s.Default() {

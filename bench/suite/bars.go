@@ -13,10 +13,6 @@ import (
 	"github.com/gomover/gomover/bench/ground"
 )
 
-// missedCode is how bench/copy says that a bar was missed; its report is complete
-// then.
-const missedCode = 2
-
 // rowBars runs bench/copy, which judges the main job, and takes its table over.
 func rowBars(ctx context.Context, b *bench, _ string) error {
 	b.release()
@@ -24,16 +20,16 @@ func rowBars(ctx context.Context, b *bench, _ string) error {
 	if err := ground.Build(ctx, "github.com/gomover/gomover/bench/copy", program); err != nil {
 		return err
 	}
-	scale, kills := b.scale, 100
+	scale, kills := b.Scale, 100
 	if b.quick {
-		scale, kills = b.scale*0.02, 3
+		scale, kills = b.Scale*0.02, 3
 	}
-	cmd := exec.CommandContext(ctx, program, "-lab", b.lab, "-json", report, "-program", b.mover, "-memory", b.memory, "-quiet", b.quiet.String(),
-		"-rounds", strconv.Itoa(b.rounds), "-scale", fmt.Sprint(scale), "-kills", strconv.Itoa(kills))
+	cmd := exec.CommandContext(ctx, program, "-lab", b.Lab, "-json", report, "-program", b.mover, "-memory", b.Memory, "-quiet", b.Quiet.String(),
+		"-rounds", strconv.Itoa(b.Rounds), "-scale", fmt.Sprint(scale), "-kills", strconv.Itoa(kills))
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // so that it cleans up
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	var exit *exec.ExitError
-	if err := cmd.Run(); err != nil && (!errors.As(err, &exit) || exit.ExitCode() != missedCode) {
+	if err := cmd.Run(); err != nil && (!errors.As(err, &exit) || exit.ExitCode() != ground.MissedCode) {
 		return fmt.Errorf("running bench/copy: %w", err)
 	}
 	text, err := os.ReadFile(report)

@@ -51,10 +51,10 @@ func (b *bench) tuned(p peer.Program, path Path) peer.Settings {
 // second: what each TCP connection gets there. It only decides how large a file is
 // used; 0 is unknown. Source: Mathis, Semke, Mahdavi, Ott, "The Macroscopic
 // Behavior of the TCP Congestion Avoidance Algorithm", 1997, with its constant for
-// Reno; both directions lose.
+// Reno; both directions lose. libudt is no TCP.
 func expected(path Path, p peer.Program, s peer.Settings) float64 {
 	const segment, constant = 1448, 1.22 // bytes
-	if path.Loss == 0 || p.Name == "gomover" || path.RTTSeconds == 0 {
+	if path.Loss == 0 || p.Name == "gomover" || p.Name == "libudt" || path.RTTSeconds == 0 {
 		return 0
 	}
 	return segment / path.RTTSeconds * constant / math.Sqrt(path.Loss) * float64(max(1, s.Streams))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/gomover/gomover/bench/ground"
 	"github.com/gomover/gomover/bench/peer"
+	"github.com/gomover/gomover/internal/payload"
 )
 
 // entry is a program at one setting, with its own size of the payload.
@@ -34,12 +36,21 @@ type table struct {
 	rounds   int
 }
 
-// maxSeconds is how long one run of a slow program may take, about; its file is
-// made smaller for that.
-const maxSeconds = 45.0
+// How long one run of a slow program may take, about: its file is made smaller for
+// that. A run that takes cutFactor times as long all the same is ended, and repeated
+// with as much as it would have moved in time.
+const (
+	maxSeconds = 12.0
+	cutFactor  = 4
+)
+
+// settledWithin is how far a median may still move when the remaining rounds are left
+// out, as a share of it.
+const settledWithin = 0.05
 
 // compare runs entries in turn, round after round, and adds what it finds to the
-// report. An entry that fails is not run again.
+// report. Each round begins with another entry. An entry that fails is not run
+// again, nor is one whose median is settled.
 func (t table) compare(ctx context.Context, entries []entry) error {
 	list := make([]Measurement, len(entries))
 	for i, e := range entries {
@@ -55,27 +66,60 @@ func (t table) compare(ctx context.Context, entries []entry) error {
 			return m.Error == "" && len(m.Runs) == 0
 		})...)
 	}()
-	for range t.rounds {
-		for i, e := range entries {
-			if list[i].Error != "" {
+	for round := range t.rounds {
+		for k := range entries {
+			i := (k + round*len(entries)/t.rounds) % len(entries)
+			m := &list[i]
+			if m.Error != "" || m.settled(t.rounds) {
 				continue
 			}
-			r, err := t.once(ctx, e)
-			if ctx.Err() != nil {
-				return ctx.Err()
+			if err := t.measure(ctx, &entries[i], m); err != nil {
+				return err
 			}
-			if err != nil {
-				list[i].Error = err.Error()
-				t.b.fail(t.name+", "+e.program.Name+", "+e.settings.String(), err)
-				continue
-			}
-			list[i].Runs = append(list[i].Runs, r)
-			fmt.Printf("%-12s %-8s %-34s %8.1f Mbit/s  %6.2f s  CPU %.2f + %.2f s/GB  %.0f + %.0f MiB  wire %.3f%s\n",
-				t.name, e.program.Name, e.settings, r.Goodput*8/1e6, r.Seconds, r.Sender.CPUPerGB, r.Receiver.CPUPerGB,
-				float64(r.Sender.PeakBytes)/(1<<20), float64(r.Receiver.PeakBytes)/(1<<20), r.Wire, fairnessText(r.Fairness))
 		}
 	}
 	return nil
+}
+
+// goodput is a run's, for figures.
+func goodput(r Run) float64 { return r.Goodput }
+
+// settled says whether more rounds can tell nothing new.
+func (m Measurement) settled(rounds int) bool {
+	jain := figures(m, func(r Run) float64 { return r.Fairness.jain() })
+	return figures(m, goodput).Settled(rounds, settledWithin) && jain.Settled(rounds, settledWithin)
+}
+
+// measure runs an entry once, and again with a smaller file if that was not done in
+// time. Errors: that of ctx; another one goes into the measurement.
+func (t table) measure(ctx context.Context, e *entry, m *Measurement) error {
+	r, err := t.once(ctx, *e)
+	if errors.Is(err, ground.ErrLimit) && len(m.Runs) == 0 && t.shrinks() {
+		if size := fitting(r.Goodput, maxSeconds, e.bytes, leastBytes); size < e.bytes {
+			e.bytes, m.Bytes = size, size
+			m.Command = t.words(*e)
+			r, err = t.once(ctx, *e)
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		m.Error = err.Error()
+		t.b.fail(t.name+", "+e.program.Name+", "+e.settings.String(), err)
+		return nil
+	}
+	m.Runs = append(m.Runs, r)
+	fmt.Printf("%-12s %-8s %-34s %8.1f Mbit/s  %6.2f s  CPU %.2f + %.2f s/GB  %.0f + %.0f MiB  wire %.3f%s\n",
+		t.name, e.program.Name, e.settings, r.Goodput*8/1e6, r.Seconds, r.Sender.CPUPerGB, r.Receiver.CPUPerGB,
+		float64(r.Sender.PeakBytes)/(1<<20), float64(r.Receiver.PeakBytes)/(1<<20), r.Wire, fairnessText(r.Fairness))
+	return nil
+}
+
+// shrinks says whether programs that are slow get a smaller payload: not in tables
+// whose figures depend on the size.
+func (t table) shrinks() bool {
+	return !t.tree && t.against == nil && len(t.to) == 1 && len(t.from) == 1
 }
 
 // fairnessText is for people.
@@ -89,8 +133,11 @@ func fairnessText(f *Fairness) string {
 // once runs one entry once.
 func (t table) once(ctx context.Context, e entry) (Run, error) {
 	j := t.job(e)
+	if t.shrinks() {
+		j.limit = time.Duration(cutFactor * maxSeconds * float64(time.Second))
+	}
 	if !t.tree {
-		if err := t.file(j.source, e.bytes); err != nil {
+		if err := t.file(ctx, j.source, e.bytes); err != nil {
 			return Run{}, err
 		}
 	}
@@ -107,7 +154,7 @@ func (t table) job(e entry) job {
 }
 
 // file makes a payload once. One of another size goes, so that memory holds one.
-func (t table) file(path string, bytes int64) error {
+func (t table) file(ctx context.Context, path string, bytes int64) error {
 	if info, err := os.Stat(path); err == nil && info.Size() == bytes {
 		return nil
 	}
@@ -115,7 +162,7 @@ func (t table) file(path string, bytes int64) error {
 	for _, name := range old {
 		os.Remove(name)
 	}
-	return ground.MakeFile(path, bytes, 1)
+	return payload.MakeFile(ctx, path, bytes, 1)
 }
 
 // words are an entry's command line, with the names of directories of this run
@@ -135,9 +182,14 @@ func (t table) words(e entry) (words []string) {
 	return words
 }
 
-// search tries a program's settings with a shorter file and gives the best. Its
-// limit falls as better ones are found: what takes twice as long as the best so
-// far cannot win.
+// The search ends what takes searchFactor times as long as the best so far, since it
+// cannot win any more, and anything after searchSeconds.
+const (
+	searchFactor  = 1.3
+	searchSeconds = 20.0
+)
+
+// search tries a program's settings with a shorter file and gives the best.
 func (t table) search(ctx context.Context, p peer.Program, bytes int64) (Search, error) {
 	found := Search{Row: t.name, Program: p.Name, Bytes: bytes, Tried: []Try{}}
 	tries := p.Candidates(t.b.grid(t.path))
@@ -147,55 +199,97 @@ func (t table) search(ctx context.Context, p peer.Program, bytes int64) (Search,
 	case t.b.quick && len(tries) == 1:
 		found.Best = tries[0]
 		return found, nil
-	case !t.b.quick && p.DefaultBytes == 0:
+	case !t.b.quick && p.DefaultBytes == 0 && t.path.short():
 		tries = append([]peer.Settings{{}}, tries...)
+	case !t.b.quick && p.DefaultBytes == 0:
+		tries = append(tries, peer.Settings{})
 	}
-	const slowest = 90 * time.Second
-	limit, best := slowest, 0.0
 	for _, s := range tries {
 		j := t.job(entry{program: p, settings: s, bytes: bytes})
-		j.limit = limit
-		if err := t.file(j.source, bytes); err != nil {
+		j.limit = found.limit()
+		if err := t.file(ctx, j.source, bytes); err != nil {
 			return found, err
 		}
 		r, err := t.run(ctx, j)
 		if ctx.Err() != nil {
 			return found, ctx.Err()
 		}
-		try := Try{Settings: s, Goodput: r.Goodput}
-		if err != nil {
-			try.Goodput, try.Error = 0, err.Error()
-		} else if r.Goodput > best {
-			best, found.Best = r.Goodput, s
-			limit = min(slowest, time.Duration(2*r.Seconds*float64(time.Second))+2*time.Second)
-		}
-		found.Tried = append(found.Tried, try)
-	}
-	if best == 0 {
-		return found, fmt.Errorf("no setting of %s works: %s", p.Name, found.Tried[len(found.Tried)-1].Error)
+		found.add(s, r, err)
 	}
 	fmt.Println(found.text())
-	return found, nil
+	return found, found.failed()
 }
+
+// limit is for how long the next candidate may run.
+func (s Search) limit() time.Duration {
+	seconds := searchSeconds
+	for _, try := range s.Tried {
+		if try.Goodput > 0 {
+			seconds = min(seconds, searchFactor*try.Seconds)
+		}
+	}
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// add notes what came of a candidate. The best is the fastest of those that were
+// done in time; without any, the one that had most when it was ended.
+func (s *Search) add(settings peer.Settings, r Run, err error) {
+	try := Try{Settings: settings, Seconds: r.Seconds}
+	switch {
+	case errors.Is(err, ground.ErrLimit):
+		try.Reached, try.Error = r.Goodput, err.Error()
+	case err != nil:
+		try.Error = err.Error()
+	default:
+		try.Goodput, try.Reached = r.Goodput, r.Goodput
+	}
+	best := Try{}
+	for _, other := range s.Tried {
+		if other.Settings == s.Best {
+			best = other
+		}
+	}
+	if try.Goodput > best.Goodput || best.Goodput == 0 && try.Reached > best.Reached {
+		s.Best = settings
+	}
+	s.Tried = append(s.Tried, try)
+}
+
+// failed is an error if nothing has arrived with any candidate.
+func (s Search) failed() error {
+	last := Try{}
+	for _, last = range s.Tried {
+		if last.Reached > 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("no setting of %s works: %s", s.Program, last.Error)
+}
+
+// short says whether a path is one on which single connections are fast.
+func (p Path) short() bool { return p.RTTSeconds < 0.02 && p.Loss == 0 }
 
 // text lists what a search has found, best first in brackets.
 func (s Search) text() string {
 	var parts []string
 	for _, try := range s.Tried {
-		figure := fmt.Sprintf("%.3g", try.Goodput*8/1e6)
-		if try.Goodput == 0 {
-			figure = "too slow or failed"
+		figure := fmt.Sprintf("%.3g", try.Reached*8/1e6)
+		switch {
+		case try.Reached == 0:
+			figure = "failed"
+		case try.Goodput == 0:
+			figure += " when ended"
 		}
 		parts = append(parts, fmt.Sprintf("%s: %s", try.Settings, figure))
 	}
 	return fmt.Sprintf("search %s, %s, %.3g MiB, Mbit/s: %s; best: %s", s.Row, s.Program, float64(s.Bytes)/(1<<20), strings.Join(parts, "; "), s.Best)
 }
 
-// rateOf is the goodput of a setting in a search; 0 if it was not tried.
+// rateOf is what a setting has reached in a search; 0 if it was not tried.
 func (s Search) rateOf(settings peer.Settings) float64 {
 	for _, try := range s.Tried {
 		if try.Settings == settings {
-			return try.Goodput
+			return try.Reached
 		}
 	}
 	return 0
@@ -206,7 +300,11 @@ func (b *bench) grid(p Path) peer.Grid {
 	if b.quick {
 		return peer.Grid{Streams: []int{8}, Windows: []int64{2 * bdp(p)}}
 	}
-	return peer.Grid{Streams: []int{8, 16, 4, 32, 1}, Windows: []int64{0, 2 * bdp(p)}}
+	streams := []int{8, 16, 4, 32, 1} // the likely best first: it ends the others early
+	if p.short() {
+		streams = []int{1, 4, 8, 16, 32}
+	}
+	return peer.Grid{Streams: streams, Windows: []int64{0, 2 * bdp(p)}}
 }
 
 // entries searches every program's best settings and makes an entry of its default
@@ -227,7 +325,7 @@ func (t table) entries(ctx context.Context, programs []peer.Program, full, probe
 			t.b.fail(t.name+", "+p.Name, err)
 			continue
 		}
-		e := entry{program: p, label: "default", bytes: fitting(found.rateOf(peer.Settings{}), full, probe)}
+		e := entry{program: p, label: "default", bytes: fitting(found.rateOf(peer.Settings{}), maxSeconds, full, leastBytes)}
 		if p.DefaultBytes > 0 {
 			e.bytes = min(full, p.DefaultBytes)
 		}
@@ -235,20 +333,23 @@ func (t table) entries(ctx context.Context, programs []peer.Program, full, probe
 		if found.Best.Default() {
 			continue // nothing set by hand was better
 		}
-		list = append(list, entry{program: p, settings: found.Best, label: "tuned", bytes: fitting(found.rateOf(found.Best), full, probe)})
+		list = append(list, entry{program: p, settings: found.Best, label: "tuned", bytes: fitting(found.rateOf(found.Best), maxSeconds, full, leastBytes)})
 	}
 	return list, nil
 }
 
-// fitting is the size that moves within maxSeconds at a rate, between probe and
-// full, in steps of halves so that programs of the same order share a file. A rate
+// leastBytes is the smallest file of a program that is slow.
+const leastBytes = 1 << 20
+
+// fitting is the size that moves within some seconds at a rate, full or less down to
+// least, in steps of halves so that programs of the same order share a file. A rate
 // of 0 is unknown.
-func fitting(rate float64, full, probe int64) int64 {
+func fitting(rate, seconds float64, full, least int64) int64 {
 	size := full
 	if rate == 0 {
 		return size
 	}
-	for float64(size) > rate*maxSeconds && size/2 >= probe {
+	for float64(size) > rate*seconds && size/2 >= least {
 		size /= 2
 	}
 	return size

@@ -5,14 +5,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/gomover/gomover/bench/ground"
@@ -21,17 +20,11 @@ import (
 
 // settings are the command line's.
 type settings struct {
-	lab     string
+	ground.Options
 	out     string
-	rows    []string
 	only    []string // programs; gomover is always among them
-	rounds  int
-	scale   float64
 	quick   bool
 	control string
-	memory  string
-	program string
-	quiet   time.Duration
 	from    string // a report to be shown again
 }
 
@@ -46,23 +39,7 @@ type bench struct {
 	report Report
 }
 
-// errMissed says that something could not be measured, or a bar was not reached.
-var errMissed = errors.New("something could not be measured, or a bar was not reached")
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
-	err := run(ctx, os.Args[1:])
-	stop()
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(0)
-	case errors.Is(err, errMissed):
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "bench/suite:", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(ground.Exit("bench/suite", os.Args[1:], run)) }
 
 // parse reads the command line.
 func parse(args []string) (s settings, err error) {
@@ -74,54 +51,28 @@ func parse(args []string) (s settings, err error) {
 	for _, p := range peer.All() {
 		programs = append(programs, p.Name)
 	}
-	only := flags.String("rows", strings.Join(names, ","), "the rows to measure")
 	some := flags.String("programs", strings.Join(programs, ","), "the programs to compare with")
-	flags.StringVar(&s.lab, "lab", "", "the WAN emulator (docs/bench.md)")
 	flags.StringVar(&s.out, "out", "bench-results", "the directory for the results; what is there of an earlier run is replaced")
 	flags.BoolVar(&s.quick, "quick", false, "small files, few points, one round: everything in some minutes, nothing exact")
-	flags.IntVar(&s.rounds, "rounds", 0, "rounds per row, 3 if not set; the median counts")
-	flags.Float64Var(&s.scale, "scale", 1, "multiplies sizes")
 	flags.StringVar(&s.control, "cc", "cubic", "the TCP congestion control of all hosts")
-	flags.StringVar(&s.memory, "memory", "/dev/shm", "a directory on a memory file system")
-	flags.StringVar(&s.program, "program", "", "measure this program instead of building one")
-	flags.DurationVar(&s.quiet, "quiet", 0, "wait up to this long before each command until other programs are idle")
 	flags.StringVar(&s.from, "from", "", "measure nothing: write table and pictures of this results.json again")
-	if err := flags.Parse(args); err != nil {
+	if err := s.Parse(flags, args, names); err != nil {
 		return s, err
 	}
-	if flags.NArg() > 0 {
-		return s, fmt.Errorf("unexpected word %q", flags.Arg(0))
-	}
-	if s.rounds == 0 {
-		s.rounds = 3
-		if s.quick {
-			s.rounds = 1
+	if s.quick { // unless it is said otherwise
+		given := false
+		flags.Visit(func(f *flag.Flag) { given = given || f.Name == "rounds" })
+		if !given {
+			s.Rounds = 1
 		}
 	}
-	if s.rounds < 1 || !(s.scale > 0) {
-		return s, errors.New("-rounds and -scale must be positive")
-	}
-	if s.rows, err = chosen("-rows", *only, names); err != nil {
-		return s, err
-	}
-	if s.only, err = chosen("-programs", *some, programs); err != nil {
+	if s.only, err = ground.Chosen("-programs", *some, programs); err != nil {
 		return s, err
 	}
 	if !slices.Contains(s.only, "gomover") {
 		s.only = append(s.only, "gomover")
 	}
 	return s, nil
-}
-
-// chosen splits a list and checks its words.
-func chosen(option, list string, known []string) ([]string, error) {
-	words := strings.Split(list, ",")
-	for _, w := range words {
-		if !slices.Contains(known, w) {
-			return nil, fmt.Errorf("%s: no %q; there are %s", option, w, strings.Join(known, ", "))
-		}
-	}
-	return words, nil
 }
 
 // programs are those to compare, gomover first.
@@ -150,7 +101,7 @@ func (s settings) check() error {
 	if missing != nil {
 		return fmt.Errorf("programs are missing: %s; make bench-deps installs them", strings.Join(missing, ", "))
 	}
-	if _, err := exec.LookPath(s.lab); err != nil {
+	if _, err := exec.LookPath(s.Lab); err != nil {
 		return fmt.Errorf("-lab: a WAN emulator is needed (docs/bench.md): %w", err)
 	}
 	return nil
@@ -176,7 +127,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if err := s.check(); err != nil {
 		return err
 	}
-	if b.dir, err = os.MkdirTemp(s.memory, "gomover-suite-"); err != nil {
+	if b.dir, err = os.MkdirTemp(s.Memory, "gomover-suite-"); err != nil {
 		return fmt.Errorf("making a directory in memory: %w", err)
 	}
 	defer os.RemoveAll(b.dir)
@@ -211,11 +162,20 @@ func run(ctx context.Context, args []string) (err error) {
 // rowsInTurn measures the chosen rows. A row that cannot be measured is a failure
 // in the report; the others go on.
 func (b *bench) rowsInTurn(ctx context.Context) {
-	for _, r := range rows {
-		if !slices.Contains(b.settings.rows, r.name) || ctx.Err() != nil {
+	var taken, planned float64 // minutes, of the rows so far
+	for i, r := range rows {
+		if !slices.Contains(b.Rows, r.name) || ctx.Err() != nil {
 			continue
 		}
-		fmt.Printf("\n## %s: %s\n\n", r.name, r.what)
+		fmt.Printf("\n## %s: %s\n", r.name, r.what)
+		if !b.quick {
+			pace := b.Scale // of this machine, as far as it is known
+			if planned > 0 {
+				pace = taken / planned
+			}
+			fmt.Printf("some %.0f of %.0f minutes left\n", math.Ceil(pace*r.minutes), math.Ceil(pace*b.planned(i)))
+		}
+		fmt.Println()
 		start := time.Now()
 		if err := r.run(ctx, b, r.name); err != nil {
 			b.release() // whatever is wrong with it
@@ -223,8 +183,21 @@ func (b *bench) rowsInTurn(ctx context.Context) {
 				b.fail(r.name, err)
 			}
 		}
-		fmt.Printf("(%.0f s)\n", time.Since(start).Seconds())
+		took := time.Since(start)
+		taken, planned = taken+took.Minutes(), planned+r.minutes
+		fmt.Printf("(%.0f s)\n", took.Seconds())
 	}
+}
+
+// planned is how many minutes the chosen rows take from row i on, all programs and
+// sizes given.
+func (b *bench) planned(i int) (sum float64) {
+	for _, r := range rows[i:] {
+		if slices.Contains(b.Rows, r.name) {
+			sum += r.minutes
+		}
+	}
+	return sum
 }
 
 // fail notes what could not be measured.
@@ -234,15 +207,15 @@ func (b *bench) fail(what string, err error) {
 	fmt.Println("FAIL", text)
 }
 
-// verdict is errMissed if anything failed. Bars count at full size only: a small
+// verdict is ground.ErrMissed if anything failed. Bars count at full size only: a small
 // file never reaches a share of a link's rate.
 func (b *bench) verdict() error {
 	if len(b.report.Failures) > 0 {
-		return errMissed
+		return ground.ErrMissed
 	}
 	for _, bar := range b.report.Bars {
-		if !bar.Pass && !bar.Reference && !b.quick && b.scale == 1 {
-			return errMissed
+		if !bar.Pass && !bar.Reference && !b.quick && b.Scale == 1 {
+			return ground.ErrMissed
 		}
 	}
 	return nil
@@ -256,12 +229,12 @@ func (b *bench) begin() {
 			Processors: runtime.NumCPU(), Model: ground.CPUModel(), Kernel: ground.FirstLine("/proc/sys/kernel/osrelease"), Go: runtime.Version(),
 			ReceiveMax: ground.FirstLine("/proc/sys/net/core/rmem_max"), SendMax: ground.FirstLine("/proc/sys/net/core/wmem_max"),
 		},
-		Options:  Options{Quick: b.quick, Rounds: b.rounds, Scale: b.scale, Control: b.control},
+		Options:  Options{Quick: b.quick, Rounds: b.Rounds, Scale: b.Scale, Control: b.control},
 		Searches: []Search{}, Measurements: []Measurement{}, Bars: []Bar{}, Failures: []string{},
 	}
 	m := b.report.Machine
 	fmt.Printf("machine: %d processors, %s, Linux %s, %s\n", m.Processors, m.Model, m.Kernel, m.Go)
-	fmt.Printf("%d rounds, sizes x %g, quick %v, congestion control %s\n", b.rounds, b.scale, b.quick, b.control)
+	fmt.Printf("%d rounds, sizes x %g, quick %v, congestion control %s\n", b.Rounds, b.Scale, b.quick, b.control)
 }
 
 // build makes the program that is measured, as it is released, and the driver of
@@ -278,21 +251,13 @@ func (b *bench) build(ctx context.Context) error {
 			return fmt.Errorf("building the driver of libudt (make bench-deps installs libudt-dev): %w", err)
 		}
 	}
-	if b.program == "" {
-		return ground.Build(ctx, "github.com/gomover/gomover/cmd/gomover", b.mover)
-	}
-	data, err := os.ReadFile(b.program)
-	if err == nil {
-		err = os.WriteFile(b.mover, data, 0o755)
-	}
-	return err
+	return b.Mover(ctx, b.mover)
 }
 
-// size scales a size of a full or of a quick run: multiples of 4 KiB, at least one.
+// size scales a size of a full or of a quick run.
 func (b *bench) size(full, quick int64) int64 {
-	n := full
 	if b.quick {
-		n = quick
+		return b.Size(quick)
 	}
-	return max(4096, int64(float64(n)*b.scale)&^4095)
+	return b.Size(full)
 }

@@ -33,7 +33,7 @@ func (r *Report) markdown() string {
 	m, o := r.Machine, r.Options
 	fmt.Fprintf(&s, "# Measured side by side\n\n%d processors (%s), Linux %s, %s; TCP congestion control %s; net.core.rmem_max %s, wmem_max %s.\n",
 		m.Processors, m.Model, m.Kernel, m.Go, o.Control, m.ReceiveMax, m.SendMax)
-	fmt.Fprintf(&s, "%d rounds", o.Rounds)
+	fmt.Fprintf(&s, "Up to %d rounds, fewer where the median is known within 5%%", o.Rounds)
 	if o.Quick {
 		s.WriteString("; quick: small files, few points, one setting by hand instead of the best of many, nothing exact")
 	}

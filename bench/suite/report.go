@@ -153,6 +153,8 @@ type Search struct {
 type Try struct {
 	Settings peer.Settings `json:"settings"`
 	Goodput  float64       `json:"goodput_bytes_per_second"` // 0 if it did not end in time
+	Seconds  float64       `json:"seconds"`
+	Reached  float64       `json:"reached_bytes_per_second"` // the same, or what it had come to when it was ended
 	Error    string        `json:"error,omitempty"`
 }
 
@@ -200,7 +202,7 @@ func (r *Report) finish() {
 	base := map[place]float64{}
 	for i := range r.Measurements {
 		m := &r.Measurements[i]
-		m.Goodput = summarize(figures(*m, func(r Run) float64 { return r.Goodput }))
+		m.Goodput = summarize(figures(*m, goodput))
 		if m.Program == "gomover" && m.Label == "default" {
 			base[place{m.Row, m.Path}] = m.Goodput.Median
 		}

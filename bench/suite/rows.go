@@ -7,6 +7,7 @@ import (
 
 	"github.com/gomover/gomover/bench/ground"
 	"github.com/gomover/gomover/bench/peer"
+	"github.com/gomover/gomover/internal/payload"
 )
 
 // row is one part of the run: its name on the command line, what it says, and
@@ -14,22 +15,25 @@ import (
 type row struct {
 	name string
 	what string
-	run  func(ctx context.Context, b *bench, name string) error
+	// minutes is about how long the row takes in full on two processors; it is for a
+	// person who waits.
+	minutes float64
+	run     func(ctx context.Context, b *bench, name string) error
 }
 
 // rows are all, in the order in which they run.
 var rows = []row{
-	{"wan", "one large file, 1 Gbit/s, RTT 100 ms", wide{path: wanPath, full: 512, probe: 128, quick: 6}.run},
-	{"lossy", "the same with 0.1% loss in each direction", wide{path: lossyPath, full: 512, probe: 64, quick: 4, brief: true}.run},
-	{"fat", "one large file, no limit, RTT 10 ms", wide{path: Path{RTTSeconds: 0.01}, full: 1024, probe: 256, quick: 64, brief: true}.run},
-	{"lan", "one large file, no limit, no delay", wide{path: Path{}, full: 1024, probe: 256, quick: 64, brief: true}.run},
-	{"grid", "RTT and loss, 1 Gbit/s", rowGrid},
-	{"tree", "many files of 4 KiB at RTT 50 ms", trees{programs: []string{"gomover", "rsync", "tar"}, files: 20_000, quick: 2_000}.run},
-	{"few", "few files of 4 KiB at RTT 50 ms, more programs", trees{programs: []string{"gomover", "rsync", "tar", "scp", "rclone"}, files: 500, quick: 10}.run},
-	{"fairness", "beside one TCP flow, 200 Mbit/s, RTT 40 ms", rowFairness},
-	{"receivers", "one file to several receivers, 100 Mbit/s, RTT 40 ms", rowReceivers},
-	{"sources", "one file from several replicas", rowSources},
-	{"bars", "the bars of the main job, by bench/copy", rowBars},
+	{"wan", "one large file, 1 Gbit/s, RTT 100 ms", 13, wide{path: wanPath, full: 512, probe: 64, quick: 6}.run},
+	{"lossy", "the same with 0.1% loss in each direction", 14, wide{path: lossyPath, full: 512, probe: 32, quick: 4, brief: true}.run},
+	{"fat", "one large file, no limit, RTT 10 ms", 7, wide{path: Path{RTTSeconds: 0.01}, full: 512, probe: 256, quick: 64, brief: true}.run},
+	{"lan", "one large file, no limit, no delay", 7, wide{path: Path{}, full: 512, probe: 256, quick: 64, brief: true}.run},
+	{"grid", "RTT and loss, 1 Gbit/s", 11, rowGrid},
+	{"tree", "many files of 4 KiB at RTT 50 ms", 2, trees{programs: []string{"gomover", "rsync", "tar"}, files: 20_000, quick: 2_000}.run},
+	{"few", "few files of 4 KiB at RTT 50 ms, more programs", 3, trees{programs: []string{"gomover", "rsync", "tar", "scp", "rclone"}, files: 200, quick: 10}.run},
+	{"fairness", "beside one TCP flow, 200 Mbit/s, RTT 40 ms", 6, rowFairness},
+	{"receivers", "one file to several receivers, 100 Mbit/s, RTT 40 ms", 8, rowReceivers},
+	{"sources", "one file from several replicas", 3, rowSources},
+	{"bars", "the bars of the main job, by bench/copy", 17, rowBars},
 }
 
 // The paths that several rows use.
@@ -71,7 +75,7 @@ func (b *bench) between(ctx context.Context, name string, p Path) (t table, err 
 		return t, err
 	}
 	return table{
-		scene: s, name: name, rounds: b.rounds,
+		scene: s, name: name, rounds: b.Rounds,
 		from: []*ground.Host{s.Host(nearHost)}, to: []*ground.Host{s.Host(farHost)},
 	}, s.set(ctx, p)
 }
@@ -101,6 +105,9 @@ func (w wide) run(ctx context.Context, b *bench, name string) error {
 	return t.compare(ctx, list)
 }
 
+// gridSeconds is how long a run of the grid may take, about: it has many.
+const gridSeconds = 8.0
+
 // rowGrid shows how a path's RTT and loss act on some programs.
 func rowGrid(ctx context.Context, b *bench, name string) error {
 	trips, losses := []float64{0.01, 0.05, 0.1, 0.2}, []float64{0, 0.0001, 0.001, 0.01}
@@ -124,7 +131,7 @@ func rowGrid(ctx context.Context, b *bench, name string) error {
 				if p.Name == "GridFTP" || p.Name == "libudt" {
 					e.settings, e.label = b.tuned(p, t.path), "tuned"
 				}
-				e.bytes = fitting(expected(t.path, p, e.settings), full, least)
+				e.bytes = fitting(expected(t.path, p, e.settings), gridSeconds, full, least)
 				list = append(list, e)
 			}
 			if err := t.compare(ctx, list); err != nil {
@@ -151,7 +158,7 @@ func (r trees) run(ctx context.Context, b *bench, name string) error {
 	}
 	t.files = max(10, int(b.size(int64(r.files)*fileSize, int64(r.quick)*fileSize)/fileSize))
 	t.tree, t.source = true, t.dir+"/tree"
-	if err := ground.MakeTree(t.source, max(1, t.files/100), t.files, fileSize); err != nil {
+	if err := payload.MakeTree(ctx, t.source, max(1, t.files/100), t.files, fileSize); err != nil {
 		return err
 	}
 	defer removeAll(t.source)
@@ -192,8 +199,11 @@ func rowReceivers(ctx context.Context, b *bench, name string) error {
 		return err
 	}
 	for _, n := range counts {
-		t := table{scene: s, name: name, from: s.Hosts[:1], to: s.Hosts[1 : 1+n], rounds: b.rounds}
-		if err := t.compare(ctx, list); err != nil {
+		t := table{scene: s, name: name, from: s.Hosts[:1], to: s.Hosts[1 : 1+n], rounds: b.Rounds}
+		entries := slices.DeleteFunc(slices.Clone(list), func(e entry) bool {
+			return n == 1 && e.settings.AtOnce // one after another is the same
+		})
+		if err := t.compare(ctx, entries); err != nil {
 			return err
 		}
 	}
@@ -205,7 +215,7 @@ func rowReceivers(ctx context.Context, b *bench, name string) error {
 // with two.
 func (s *scene) receiverEntries(ctx context.Context, name string) (list []entry, err error) {
 	b := s.b
-	size := b.size(64<<20, 4<<20)
+	size := b.size(24<<20, 4<<20)
 	for _, p := range b.named("gomover", "rsync", "GridFTP") {
 		if b.quick && p.Name == "rsync" {
 			continue
@@ -257,7 +267,7 @@ func rowSources(ctx context.Context, b *bench, name string) error {
 			continue
 		}
 		s.path = Path{RateBits: rate, RTTSeconds: 0.12}
-		t := table{scene: s, name: name, from: s.Hosts[1 : 2+n], to: s.Hosts[:1], pull: true, rounds: b.rounds}
+		t := table{scene: s, name: name, from: s.Hosts[1 : 2+n], to: s.Hosts[:1], pull: true, rounds: b.Rounds}
 		var list []entry
 		for _, p := range b.named("gomover", "aria2") {
 			list = append(list, entry{program: p, label: "default", bytes: size})
@@ -282,7 +292,7 @@ func rowFairness(ctx context.Context, b *bench, name string) error {
 		return err
 	}
 	t.against = t.Host(otherHost)
-	size := b.size(256<<20, 24<<20)
+	size := b.size(128<<20, 24<<20)
 	programs := b.named("gomover", "iperf3", "scp", "GridFTP", "aria2", "xrdcp", "libudt", "UFTP")
 	if b.quick {
 		programs = b.named("gomover", "scp", "GridFTP")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gomover/gomover/bench/ground"
 	"github.com/gomover/gomover/bench/peer"
+	"github.com/gomover/gomover/internal/payload"
 )
 
 // scene is a network that is up, with a directory in memory that all hosts see.
@@ -29,12 +30,12 @@ func (b *bench) network(ctx context.Context, sites []ground.Site) (*scene, error
 	if err != nil {
 		return nil, fmt.Errorf("looking for the agents kept in the user's cache: %w", err)
 	}
-	setup := ground.Setup{Groups: b.groups, Program: b.lab, Dir: b.dir, Cache: cache}
+	setup := ground.Setup{Groups: b.groups, Program: b.Lab, Dir: b.dir, Cache: cache}
 	g, err := ground.Emulated(ctx, setup, ground.Topology{Control: b.control, Sites: sites})
 	if err != nil {
 		return nil, err
 	}
-	g.Quiet = b.quiet
+	g.Quiet = b.Quiet
 	s := &scene{Ground: g, b: b, iface: ground.Interface(g.Hosts[0].PID)}
 	m := &b.report.Machine // the emulator raises them
 	m.ReceiveMax, m.SendMax = ground.FirstLine("/proc/sys/net/core/rmem_max"), ground.FirstLine("/proc/sys/net/core/wmem_max")
@@ -104,21 +105,24 @@ type job struct {
 	bytes    int64
 	tree     bool
 	pull     bool
-	limit    time.Duration // 0: ten minutes
+	limit    time.Duration // of the command; 0: commandLimit
 	against  *ground.Host  // sends a competing flow meanwhile; nil without
 }
 
-// errLimit says that a run took longer than it may.
-var errLimit = errors.New("it took too long")
+// Commands that do not end are ended.
+const (
+	commandLimit = 4 * time.Minute
+	waitLimit    = 2 * time.Minute // all that is around a command, beside waiting for a quiet machine
+)
 
 // run executes one job: it starts the servers, times the command, looks at the
-// counters, and compares what has arrived.
+// counters, and compares what has arrived. With ground.ErrLimit the run holds how
+// long it took and how fast data had come until then.
 func (s *scene) run(ctx context.Context, j job) (r Run, err error) {
-	limit := j.limit
-	if limit == 0 {
-		limit = 10 * time.Minute
+	if j.limit == 0 {
+		j.limit = commandLimit
 	}
-	limited, cancel := context.WithTimeout(ctx, limit)
+	limited, cancel := context.WithTimeout(ctx, j.limit+waitLimit+s.Quiet)
 	defer cancel()
 	t := s.describe(j)
 	places := append([]string{t.Work}, t.Dirs...)
@@ -147,6 +151,11 @@ func (s *scene) run(ctx context.Context, j job) (r Run, err error) {
 				return err
 			}
 		}
+		if j.against != nil {
+			if err := s.recovered(ctx, j.against); err != nil {
+				return err
+			}
+		}
 		w = s.watch(j)
 		return s.Emulator.Reset(ctx)
 	}
@@ -154,11 +163,11 @@ func (s *scene) run(ctx context.Context, j job) (r Run, err error) {
 	if len(p.Client.Env) > 0 {
 		args = append(append([]string{"env"}, p.Client.Env...), args...)
 	}
-	u, err := s.Timed(limited, ground.Run{Host: s.Host(p.Client.Host), Args: args, Before: before, Look: func() { w.look() }, Then: ends})
+	u, err := s.Timed(limited, ground.Run{Host: s.Host(p.Client.Host), Args: args, Before: before, Look: func() { w.look() }, Then: ends, Limit: j.limit})
+	if errors.Is(err, ground.ErrLimit) {
+		return w.cut(u), err
+	}
 	if err != nil {
-		if limited.Err() != nil && ctx.Err() == nil {
-			err = fmt.Errorf("%w: %v", errLimit, limit)
-		}
 		return r, err
 	}
 	counters, err := s.Emulator.Counters(ctx)
@@ -177,6 +186,25 @@ func (s *scene) run(ctx context.Context, j job) (r Run, err error) {
 		return r, errors.New("the competing flow did not run all the time")
 	}
 	return r, carried(&r, counters, j)
+}
+
+// recovered waits until a competing flow has the path for itself again, so that each
+// program meets the same one. Errors: it does not come to that.
+func (s *scene) recovered(ctx context.Context, h *ground.Host) error {
+	const span, most = 500 * time.Millisecond, 20 * time.Second
+	const enough = 0.85 // of the rate of the path
+	for deadline := time.Now().Add(most); time.Now().Before(deadline); {
+		_, before := ground.Traffic(h.PID)
+		start := time.Now()
+		if err := ground.Wait(ctx, span); err != nil {
+			return err
+		}
+		_, after := ground.Traffic(h.PID)
+		if float64(after-before)*8/time.Since(start).Seconds() >= enough*float64(s.path.RateBits) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the competing flow has not filled the path within %v", most)
 }
 
 // describe says where everything of a job is.
@@ -213,9 +241,9 @@ func open(dirs []string) error {
 func (s *scene) compare(j job, t peer.Transfer) error {
 	for _, dir := range t.Dirs {
 		target := filepath.Join(dir, filepath.Base(j.source))
-		same := ground.SameFile
+		same := payload.SameFile
 		if j.tree {
-			same = ground.SameTree
+			same = payload.SameTree
 		}
 		if err := same(j.source, target); err != nil {
 			return fmt.Errorf("%s: what arrived is not what was sent: %w", j.program.Name, err)

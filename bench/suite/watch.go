@@ -20,6 +20,7 @@ type watcher struct {
 	received peak
 	last     time.Time // of the last point
 	before   int64     // what the receivers' interfaces had taken in then
+	begin    int64     // and at the start
 	series   []Point
 	flows    flows
 }
@@ -44,7 +45,8 @@ func (s *scene) watch(j job) *watcher {
 	for _, h := range s.Hosts {
 		w.resting[h.PID] = true
 	}
-	w.before = taken(j.to)
+	w.begin = taken(j.to)
+	w.before = w.begin
 	if j.against != nil {
 		_, w.flows.base = ground.Traffic(j.from[0].PID)
 	}
@@ -118,6 +120,12 @@ func (w *watcher) result(s *scene, j job, u ground.Usage) Run {
 		}
 	}
 	return r
+}
+
+// cut is what was seen of a run that was ended: headers count as payload.
+func (w *watcher) cut(u ground.Usage) Run {
+	each := float64(taken(w.job.to)-w.begin) / float64(len(w.job.to))
+	return Run{Seconds: u.Wall.Seconds(), Goodput: min(each, float64(w.job.bytes)) / u.Wall.Seconds()}
 }
 
 // cpuOf is the processor time of some hosts, in seconds.
