@@ -23,6 +23,7 @@ type Conn struct {
 	core    *core
 	changed sync.Cond // something that somebody may wait for
 	waiting int       // how many do
+	writing bool      // somebody is in Write; others wait for their turn
 	read    deadline
 	write   deadline
 
@@ -36,6 +37,10 @@ type Conn struct {
 }
 
 var _ net.Conn = (*Conn)(nil)
+
+// copyMax is how much is copied between buffers before the loop gets its turn:
+// it waits meanwhile. Unit: bytes.
+const copyMax = 1 << 20
 
 // deadline is an instant that ends waiting.
 type deadline struct {
@@ -130,7 +135,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	}
 	defer c.mu.Unlock()
 	for {
-		if n, err, ok := c.tryRead(b); ok {
+		if n, err, ok := c.tryRead(b[:min(len(b), copyMax)]); ok {
 			if c.core.recv.ackDue == 0 { // there is room again, which the peer wants to know
 				defer c.e.wake(c)
 			}
@@ -163,14 +168,28 @@ func (c *Conn) tryRead(b []byte) (n int, err error, ok bool) { //nolint:revive /
 	return 0, nil, false
 }
 
-// Write implements net.Conn. It returns when all of b is in the send buffer.
+// Write implements net.Conn. It returns when all of b is in the send buffer, and
+// so is not mixed with what others write meanwhile.
 func (c *Conn) Write(b []byte) (n int, err error) {
 	c.mu.Lock()
-	if c.core.cfg.Messages {
-		c.mu.Unlock()
-		return len(b), c.SendMessage(b, 0, true)
-	}
 	defer c.mu.Unlock()
+	if c.core.cfg.Messages {
+		if err := c.sendMessage(b, 0, true); err != nil {
+			return 0, err
+		}
+		return len(b), nil
+	}
+	for c.writing {
+		if err := c.writeError(); err != nil {
+			return 0, c.fault("write", err)
+		}
+		c.wait()
+	}
+	c.writing = true
+	defer func() {
+		c.writing = false
+		c.notify()
+	}()
 	for {
 		if err := c.writeError(); err != nil {
 			return n, c.fault("write", err)
@@ -178,7 +197,7 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 		if len(b) == 0 {
 			return n, nil
 		}
-		if k := c.core.write(b); k > 0 {
+		if k := c.core.write(b[:min(len(b), copyMax)]); k > 0 {
 			n += k
 			b = b[k:]
 			c.mu.Unlock()
@@ -213,6 +232,11 @@ func (c *Conn) writeError() error {
 func (c *Conn) SendMessage(b []byte, ttl time.Duration, inOrder bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.sendMessage(b, ttl, inOrder)
+}
+
+// sendMessage is SendMessage; the lock is held.
+func (c *Conn) sendMessage(b []byte, ttl time.Duration, inOrder bool) error {
 	for {
 		if err := c.writeError(); err != nil {
 			return c.fault("write", err)
@@ -268,7 +292,9 @@ func (c *Conn) fault(op string, err error) error {
 // Close implements net.Conn. It waits until the other end has acknowledged all
 // that was written, at most as long as Config.Linger says; what was received and
 // not read is gone. Errors: os.ErrDeadlineExceeded if something was not
-// acknowledged in that time, what has ended the connection before.
+// acknowledged in that time, ErrShutdown if the other end has closed before,
+// ErrTimeout if it has vanished; what had ended the connection before Close,
+// except for ErrShutdown.
 func (c *Conn) Close() error { return c.end(c.core.cfg.Linger) }
 
 // abort ends the connection without waiting.
@@ -289,19 +315,18 @@ func (c *Conn) end(linger time.Duration) error {
 	for c.core.state != closed {
 		c.wait()
 	}
-	unacked := c.core.send.acked < c.core.send.end
+	unacked, cut := c.core.send.acked < c.core.send.end, c.core.cut
 	c.read.stop()
 	c.write.stop()
 	c.mu.Unlock()
-	c.e.mu.Lock()
-	last := c.e.lone && c.e.listener == nil && len(c.e.conns) <= 1
-	c.e.mu.Unlock()
-	if last {
+	if c.e.endsWith(c) {
 		<-c.e.done
 	}
 	switch {
 	case broke != nil && !errors.Is(broke, ErrShutdown):
 		return c.fault("close", broke)
+	case unacked && cut != nil:
+		return c.fault("close", cut)
 	case unacked && linger > 0:
 		return c.fault("close", os.ErrDeadlineExceeded)
 	}

@@ -85,6 +85,7 @@ type core struct {
 	opened time.Duration
 	state  state
 	err    error // why it is broken or closed
+	cut    error // what has ended closing before its time
 
 	payload int // bytes of a full packet
 	connect connector
@@ -272,6 +273,7 @@ func (c *core) fail(now time.Duration, err error) {
 		return
 	}
 	if c.state == closing {
+		c.cut = err
 		c.finish(now)
 		return
 	}

@@ -157,7 +157,13 @@ func (e *Endpoint) connect(ctx context.Context, to netip.AddrPort, rendezvous bo
 	e.mu.Unlock()
 	if err == nil {
 		e.wake(c)
-		err = c.waitConnected(ctx)
+		if err = c.waitConnected(ctx); err != nil && rendezvous {
+			e.mu.Lock()
+			if e.meeting[to] == c { // not only when the loop gets to it
+				delete(e.meeting, to)
+			}
+			e.mu.Unlock()
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %v: %w", to, err)
@@ -253,6 +259,14 @@ func (e *Endpoint) retire() {
 	e.timer.Wake()
 }
 
+// endsWith tells that the endpoint closes when it has forgotten c.
+func (e *Endpoint) endsWith(c *Conn) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := len(e.conns)
+	return e.lone && e.listener == nil && (n == 0 || n == 1 && e.conns[c.core.id] == c)
+}
+
 // Listener accepts connections at an endpoint. It implements net.Listener.
 type Listener struct {
 	e       *Endpoint
@@ -293,9 +307,13 @@ func (l *Listener) Close() error {
 	l.stop()
 	l.e.mu.Lock()
 	lone := l.e.lone
+	last := lone && len(l.e.conns) == 0
 	l.e.mu.Unlock()
 	if lone {
 		l.e.timer.Wake()
+	}
+	if last {
+		<-l.e.done
 	}
 	return nil
 }
