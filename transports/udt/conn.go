@@ -390,6 +390,7 @@ type Stats struct {
 	NotSent      int64         // packets in the send buffer that were not sent yet
 	PeerSpeed    float64       // packets per second that arrive at the peer, as it says
 	PeerCapacity float64       // packets per second that the path could carry, as it says
+	Payload      int           // bytes in a full packet
 }
 
 // Stats tells how the connection stands.
@@ -399,6 +400,6 @@ func (c *Conn) Stats() Stats {
 	k, x := c.core, &c.core.send
 	return Stats{
 		Counters: k.count, RTT: x.rtt.rtt, MinRTT: x.minRTT, Window: int(k.ctl.Window), Rate: int64(k.ctl.Rate),
-		InFlight: x.inFlight, NotSent: x.end - x.next, PeerSpeed: x.speed, PeerCapacity: x.capacity,
+		InFlight: x.inFlight, NotSent: x.end - x.next, PeerSpeed: x.speed, PeerCapacity: x.capacity, Payload: k.payload,
 	}
 }

@@ -182,7 +182,13 @@ func (e *Endpoint) newConn(peer netip.AddrPort, isn seq) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{e: e, heap: -1, core: newCore(e.cfg, control, e.now(), peer, 0, isn)}
+	cfg := e.cfg
+	if peer.Addr().Is6() && !peer.Addr().Is4In6() {
+		// The header of IPv6 is so much longer; datagrams too long for the path
+		// may all be lost.
+		cfg.MSS = max(cfg.MSS-20, minMSS)
+	}
+	c := &Conn{e: e, heap: -1, core: newCore(cfg, control, e.now(), peer, 0, isn)}
 	c.changed.L = &c.mu
 	return c, nil
 }

@@ -227,6 +227,7 @@ func (t *turn) admit(l *Listener, from netip.AddrPort, hs *handshake) {
 	if err != nil {
 		return // the name of the control was checked
 	}
+	c.core.cfg.RecvBuffer = e.cfg.AcceptBuffer
 	e.mu.Lock()
 	err = e.addLocked(c)
 	if err == nil {

@@ -201,9 +201,6 @@ func (c *core) read(b []byte) (n int) {
 func (c *core) drained() {
 	r := &c.recv
 	if r.squeezed && r.free() > r.size/4 {
-		r.squeezed = false
-		r.again = true
-		r.ackDue = 0
-		r.confirm = r.sub + 1
+		c.tellRoom()
 	}
 }

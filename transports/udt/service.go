@@ -1,0 +1,75 @@
+package udt
+
+import (
+	"fmt"
+
+	"github.com/gomover/gomover/transports/internal/cc"
+)
+
+// What programs need that hand connections on: to end them without waiting, and
+// to give those that have proved nothing little memory.
+
+// CheckControl tells what is wrong with a name for Config.Control; nil if nothing
+// is. The text lists the names that are known.
+func CheckControl(name string) error {
+	_, err := newControl(&Config{Control: name})
+	return err
+}
+
+// ControlNames gives the names for Config.Control, separated by commas.
+func ControlNames() string { return cc.Names() }
+
+// DefaultControl is the congestion control that an empty Config.Control means.
+const DefaultControl = defaultControl
+
+// Retire closes the endpoint as soon as it has no listener and no connections.
+func (e *Endpoint) Retire() { e.retire() }
+
+// Release begins to close the connection and does not wait for it: what was
+// written is still delivered, within Config.Linger. Calls that wait, and later
+// ones, end with net.ErrClosed. The connection's place is given back after that.
+func (c *Conn) Release() {
+	c.mu.Lock()
+	if c.core.state == closed {
+		c.mu.Unlock()
+		return
+	}
+	c.core.close(c.e.now(), c.core.cfg.Linger)
+	c.read.stop()
+	c.write.stop()
+	c.changed.Broadcast()
+	c.mu.Unlock()
+	c.e.wake(c)
+}
+
+// SetReadBuffer changes how many bytes may wait to be read, as Config.RecvBuffer
+// does for all connections, and tells the other end. It does not take room back
+// that was told already. Errors: net.ErrClosed; a size that is not above 0.
+func (c *Conn) SetReadBuffer(n int) error {
+	if n <= 0 {
+		return c.fault("set", fmt.Errorf("a buffer of %d bytes", n))
+	}
+	c.mu.Lock()
+	k := c.core
+	if k.state != connected {
+		err := k.err
+		c.mu.Unlock()
+		return c.fault("set", err)
+	}
+	k.cfg.RecvBuffer = n
+	k.recv.size = max(k.recv.size, packets(n, k.payload))
+	k.tellRoom()
+	c.mu.Unlock()
+	c.e.wake(c)
+	return nil
+}
+
+// tellRoom tells the peer of room that it does not know of, until it has
+// answered.
+func (c *core) tellRoom() {
+	r := &c.recv
+	r.squeezed = false
+	r.again = true
+	r.ackDue = 0
+	r.confirm = r.sub + 1
+}
