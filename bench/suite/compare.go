@@ -95,7 +95,7 @@ func (m Measurement) settled(rounds int) bool {
 func (t table) measure(ctx context.Context, e *entry, m *Measurement) error {
 	r, err := t.once(ctx, *e)
 	if errors.Is(err, ground.ErrLimit) && len(m.Runs) == 0 && t.shrinks() {
-		if size := fitting(r.Goodput, maxSeconds, e.bytes, leastBytes); size < e.bytes {
+		if size := fitting(max(r.steady, r.Goodput), maxSeconds, e.bytes, leastBytes); size < e.bytes {
 			e.bytes, m.Bytes = size, size
 			m.Command = t.words(*e)
 			r, err = t.once(ctx, *e)
@@ -234,7 +234,7 @@ func (s Search) limit() time.Duration {
 // add notes what came of a candidate. The best is the fastest of those that were
 // done in time; without any, the one that had most when it was ended.
 func (s *Search) add(settings peer.Settings, r Run, err error) {
-	try := Try{Settings: settings, Seconds: r.Seconds}
+	try := Try{Settings: settings, Seconds: r.Seconds, steady: r.steady}
 	switch {
 	case errors.Is(err, ground.ErrLimit):
 		try.Reached, try.Error = r.Goodput, err.Error()
@@ -285,11 +285,12 @@ func (s Search) text() string {
 	return fmt.Sprintf("search %s, %s, %.3g MiB, Mbit/s: %s; best: %s", s.Row, s.Program, float64(s.Bytes)/(1<<20), strings.Join(parts, "; "), s.Best)
 }
 
-// rateOf is what a setting has reached in a search; 0 if it was not tried.
+// rateOf is how fast a setting was in a search once it was under way; 0 if that is not
+// known.
 func (s Search) rateOf(settings peer.Settings) float64 {
 	for _, try := range s.Tried {
 		if try.Settings == settings {
-			return try.Reached
+			return max(try.steady, try.Reached)
 		}
 	}
 	return 0

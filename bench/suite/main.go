@@ -147,6 +147,9 @@ func run(ctx context.Context, args []string) (err error) {
 	b.rowsInTurn(ctx)
 	var measured error
 	if ctx.Err() != nil {
+		if r := b.report; len(r.Measurements)+len(r.Searches)+len(r.Bars) == 0 {
+			return errors.New("interrupted before anything was measured") // an earlier run's results stay
+		}
 		measured = errors.New("interrupted; what was measured so far is written")
 	}
 	b.report.finish()
@@ -234,7 +237,7 @@ func (b *bench) begin() {
 	}
 	m := b.report.Machine
 	fmt.Printf("machine: %d processors, %s, Linux %s, %s\n", m.Processors, m.Model, m.Kernel, m.Go)
-	fmt.Printf("%d rounds, sizes x %g, quick %v, congestion control %s\n", b.Rounds, b.Scale, b.quick, b.control)
+	fmt.Printf("up to %d rounds, sizes x %g, quick %v, congestion control %s\n", b.Rounds, b.Scale, b.quick, b.control)
 }
 
 // build makes the program that is measured, as it is released, and the driver of

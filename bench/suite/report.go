@@ -104,6 +104,8 @@ type Run struct {
 	Fairness *Fairness `json:"fairness,omitempty"`
 	// Series is what the receivers' interfaces took in, all together.
 	Series []Point `json:"series,omitempty"`
+
+	steady float64 // goodput without login and start, to guess at other sizes; 0 is unknown
 }
 
 // End is what one end of a transfer took; of several hosts, all together.
@@ -156,6 +158,8 @@ type Try struct {
 	Seconds  float64       `json:"seconds"`
 	Reached  float64       `json:"reached_bytes_per_second"` // the same, or what it had come to when it was ended
 	Error    string        `json:"error,omitempty"`
+
+	steady float64 // as in Run
 }
 
 // Bar is a line of the table that bench/copy prints.

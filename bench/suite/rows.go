@@ -23,7 +23,7 @@ type row struct {
 
 // rows are all, in the order in which they run.
 var rows = []row{
-	{"wan", "one large file, 1 Gbit/s, RTT 100 ms", 13, wide{path: wanPath, full: 512, probe: 64, quick: 6}.run},
+	{"wan", "one large file, 1 Gbit/s, RTT 100 ms", 13, wide{path: wanPath, full: 512, probe: 128, quick: 6}.run},
 	{"lossy", "the same with 0.1% loss in each direction", 14, wide{path: lossyPath, full: 512, probe: 32, quick: 4, brief: true}.run},
 	{"fat", "one large file, no limit, RTT 10 ms", 7, wide{path: Path{RTTSeconds: 0.01}, full: 512, probe: 256, quick: 64, brief: true}.run},
 	{"lan", "one large file, no limit, no delay", 7, wide{path: Path{}, full: 512, probe: 256, quick: 64, brief: true}.run},

@@ -169,7 +169,14 @@ func TestACutRunHasWhatCameUntilThen(t *testing.T) {
 	if got := w.cut(ground.Usage{Wall: 10 * time.Second}); got.Seconds != 10 || got.Goodput != 100 {
 		t.Errorf("%+v: more than the payload counts", got)
 	}
-	w.begin = -500
+	w.begin, w.start = -500, time.Unix(100, 0)
+	w.moving = time.Unix(108, 0)
+	if got := w.cut(ground.Usage{Wall: 10 * time.Second}); got.steady != 250 {
+		t.Errorf("%+v, want 250 B/s once it was under way", got)
+	}
+	if got := w.cut(ground.Usage{Wall: 8 * time.Second}); got.steady != 0 {
+		t.Errorf("%+v: too short to tell", got)
+	}
 	if got := w.cut(ground.Usage{Wall: 10 * time.Second}); got.Goodput != 50 {
 		t.Errorf("%+v, want 50 B/s", got)
 	}

@@ -21,6 +21,7 @@ type watcher struct {
 	last     time.Time // of the last point
 	before   int64     // what the receivers' interfaces had taken in then
 	begin    int64     // and at the start
+	moving   time.Time // when a hundredth of the payload had come; zero before
 	series   []Point
 	flows    flows
 }
@@ -70,6 +71,9 @@ func (w *watcher) look() {
 		in := taken(w.job.to)
 		w.series = append(w.series, Point{Seconds: now.Sub(w.start).Seconds(), Rate: float64(in-w.before) / now.Sub(w.last).Seconds()})
 		w.last, w.before = now, in
+		if w.moving.IsZero() && in-w.begin >= w.job.bytes*int64(len(w.job.to))/100 {
+			w.moving = now
+		}
 	}
 	if w.job.against != nil {
 		w.flows.look(w.job)
@@ -108,7 +112,7 @@ func (f *flows) look(j job) {
 func (w *watcher) result(s *scene, j job, u ground.Usage) Run {
 	delivered := float64(j.bytes) * float64(len(j.to)) / gigabyte
 	r := Run{
-		Seconds: u.Wall.Seconds(), Bytes: j.bytes, Goodput: float64(j.bytes) / u.Wall.Seconds(), Foreign: u.Foreign, Series: w.series,
+		Seconds: u.Wall.Seconds(), Bytes: j.bytes, Goodput: float64(j.bytes) / u.Wall.Seconds(), Foreign: u.Foreign, Series: w.series, steady: w.steady(float64(j.bytes), u),
 		Sender:   End{CPUPerGB: s.cpuOf(u, j.from) / delivered, PeakBytes: w.sent.bytes},
 		Receiver: End{CPUPerGB: s.cpuOf(u, j.to) / delivered, PeakBytes: w.received.bytes},
 	}
@@ -125,7 +129,17 @@ func (w *watcher) result(s *scene, j job, u ground.Usage) Run {
 // cut is what was seen of a run that was ended: headers count as payload.
 func (w *watcher) cut(u ground.Usage) Run {
 	each := float64(taken(w.job.to)-w.begin) / float64(len(w.job.to))
-	return Run{Seconds: u.Wall.Seconds(), Goodput: min(each, float64(w.job.bytes)) / u.Wall.Seconds()}
+	each = min(each, float64(w.job.bytes))
+	return Run{Seconds: u.Wall.Seconds(), Goodput: each / u.Wall.Seconds(), steady: w.steady(each, u)}
+}
+
+// steady is the rate of so many bytes without the time before the first of them; 0 if
+// too little was seen.
+func (w *watcher) steady(bytes float64, u ground.Usage) float64 {
+	if span := w.start.Add(u.Wall).Sub(w.moving); !w.moving.IsZero() && span >= seriesStep {
+		return bytes / span.Seconds()
+	}
+	return 0
 }
 
 // cpuOf is the processor time of some hosts, in seconds.
