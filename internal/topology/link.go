@@ -16,8 +16,9 @@ const DefaultQueue = 100 * time.Millisecond
 
 // Bounds of what Validate accepts, so that no sum of times can overflow.
 const (
-	maxDelay      = time.Hour        // also of what a queue holds, whatever its bytes
-	maxRate       = units.Rate(1e12) // bytes per second
+	maxDelay      = time.Hour          // also of what a queue holds, whatever its bytes
+	maxRate       = units.Rate(1e12)   // bytes per second
+	maxCross      = units.Rate(1.25e9) // the same; ours: 833,000 packets per second
 	maxQueueBytes = int64(1) << 40
 )
 
@@ -68,7 +69,8 @@ type Link struct {
 	Reorder, Duplicate float64
 	// "cross", written in bits: background traffic in bytes per second, which
 	// does not yield. 1500-byte packets with exponential gaps take their place
-	// in the queue and are then forgotten. Without a rate it does nothing.
+	// in the queue and are then forgotten. Without a rate it does nothing. At
+	// most 10gbit, since each of its packets is computed.
 	Cross units.Rate
 	// "cut": everything that is offered is dropped; what is on the line arrives.
 	Cut bool
@@ -108,7 +110,9 @@ func (l *Link) set(key, value string) (err error) {
 	case "duplicate":
 		l.Duplicate, err = parseShare(value)
 	case "cross":
-		l.Cross, err = parseRate(value)
+		if l.Cross, err = parseRate(value); err == nil && l.Cross > maxCross {
+			err = fmt.Errorf("%s is more than %s", clip(value), formatRate(maxCross))
+		}
 	case "cut":
 		if l.Cut, err = strconv.ParseBool(value); err != nil {
 			err = fmt.Errorf("%q is neither true nor false", clip(value))
@@ -120,7 +124,8 @@ func (l *Link) set(key, value string) (err error) {
 }
 
 // Validate tells what is wrong with the settings: a probability outside 0..1, a
-// negative value, or one beyond an hour, 1e12 bytes per second, or a TiB.
+// negative value, or one beyond an hour, 1e12 bytes per second (1.25e9 of cross
+// traffic), or a TiB.
 func (l Link) Validate() error {
 	for _, x := range []struct {
 		name string
@@ -137,7 +142,7 @@ func (l Link) Validate() error {
 		name   string
 		v, max int64
 	}{
-		{"rate", int64(l.Rate), int64(maxRate)}, {"cross", int64(l.Cross), int64(maxRate)},
+		{"rate", int64(l.Rate), int64(maxRate)}, {"cross", int64(l.Cross), int64(maxCross)},
 		{"queue bytes", l.Queue.Bytes, maxQueueBytes}, {"queue time", int64(l.Queue.Time), int64(maxDelay)},
 		{"delay", int64(l.Delay), int64(maxDelay)}, {"jitter", int64(l.Jitter), int64(maxDelay)},
 		{"loss block", l.LossBlock, 1e9},

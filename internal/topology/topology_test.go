@@ -96,6 +96,7 @@ func TestRefused(t *testing.T) {
 		host(`, "up": {"rate": "5foo"}`):                                  `hosts[1].up.rate: 5foo: unknown unit "foo"`,
 		host(`, "up": {"rate": "8"}, "down": {"rate": "-5"}`):             "hosts[1].down.rate: ",
 		host(`, "up": {"rate": "9tbit"}`):                                 "hosts[1].up.rate: 9tbit is more",
+		host(`, "up": {"cross": "8tbit"}`):                                "hosts[1].up.cross: 8tbit is more than 10gbit",
 		host(`, "up": {"rate": ""}`):                                      "hosts[1].up.rate: ",
 		host(`, "up": {"rate": [1]}`):                                     "hosts[1].up.rate: is neither",
 		host(`, "up": {"rate": null}`):                                    "hosts[1].up.rate: is neither",
