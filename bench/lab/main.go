@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
 	"strings"
 
 	"github.com/gomover/gomover/internal/lab"
+	"github.com/gomover/gomover/internal/topology"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,6 +35,9 @@ LINK is h1.up, h1.down, h1, all.up, all.down, all, or h0:h2 for a path.
 
 // emulatorWord is the command that "lab up" starts itself with.
 const emulatorWord = "emulate"
+
+// helpWords ask for the usage.
+var helpWords = []string{"--help", "-help", "-h"}
 
 // errUsage is for a command line that says nothing that could be done.
 var errUsage = errors.New("cannot make sense of the command line")
@@ -57,6 +62,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	word, args := args[0], args[1:]
 	switch {
+	case slices.Contains(helpWords, word), word != "exec" && len(args) == 1 && slices.Contains(helpWords, args[0]):
+		_, err := fmt.Print(usage)
+		return err
 	case word == "up" && len(args) == 1:
 		return up(ctx, args[0])
 	case word == "down" && len(args) == 0:
@@ -105,7 +113,7 @@ func change(ctx context.Context, words []string) error {
 }
 
 func up(ctx context.Context, file string) error {
-	text, err := os.ReadFile(file)
+	text, err := readTopology(file)
 	if err != nil {
 		return fmt.Errorf("reading the topology: %w", err)
 	}
@@ -114,6 +122,20 @@ func up(ctx context.Context, file string) error {
 		return fmt.Errorf("finding this program: %w", err)
 	}
 	return lab.Up(ctx, lab.Config{Topology: text, Emulator: []string{self, emulatorWord}})
+}
+
+// readTopology reads a file, but no more of it than a topology may have.
+func readTopology(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, topology.MaxText+1))
+	if err == nil && len(text) > topology.MaxText {
+		err = fmt.Errorf("%s is longer than %d bytes", file, topology.MaxText)
+	}
+	return text, err
 }
 
 func startServers(ctx context.Context) error {

@@ -19,6 +19,9 @@ type Step struct {
 	Words []string      // a command and its words: set, partition, heal or stats
 }
 
+// maxSteps bounds a schedule.
+const maxSteps = 100_000
+
 // stepCommands are the commands of a schedule.
 var stepCommands = []string{"set", "partition", "heal", "stats"}
 
@@ -40,6 +43,8 @@ func ParseSchedule(r io.Reader) ([]Step, error) {
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("line %d: %.40q is not a time such as 2.5s", n, words[0])
+		case len(steps) == maxSteps:
+			return nil, fmt.Errorf("line %d: a schedule has %d steps at most", n, maxSteps)
 		case len(words) == 1:
 			return nil, fmt.Errorf("line %d: a command is missing", n)
 		case !slices.Contains(stepCommands, words[1]):

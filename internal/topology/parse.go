@@ -12,18 +12,19 @@ import (
 	"github.com/gomover/gomover/internal/units"
 )
 
-// Bounds of the text: a topology of 250 hosts and all their paths stays below.
-const (
-	maxText  = 16 << 20 // bytes
-	maxDepth = 4        // of nesting: document, hosts, host, link
-)
+// MaxText is the longest text of a topology, in bytes: one of 250 hosts and all
+// their paths stays below.
+const MaxText = 16 << 20
+
+// maxDepth bounds nesting: document, hosts, host, link.
+const maxDepth = 4
 
 // Parse reads a topology. Errors are one line, which names the key and where it
 // stands, such as "hosts[1].up.rate: 5foo: unknown unit". The result is valid
 // and does not refer to text.
 func Parse(text []byte) (*Topology, error) {
-	if len(text) > maxText {
-		return nil, fmt.Errorf("text of %d bytes is longer than %d", len(text), maxText)
+	if len(text) > MaxText {
+		return nil, fmt.Errorf("text of %d bytes is longer than %d", len(text), MaxText)
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
