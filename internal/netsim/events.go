@@ -2,6 +2,11 @@ package netsim
 
 import "time"
 
+// EndOfTime is the last instant of simulated time, some 146 years after its
+// beginning: half of what a time.Duration can say, so that no sum of an instant
+// and a span overflows. What would happen later does not happen.
+const EndOfTime time.Duration = 1<<62 - 1
+
 // actor is what an event is for. It gets the event's order, so that it can tell
 // one that was overtaken.
 type actor interface {
@@ -25,6 +30,9 @@ func (e *event) before(o *event) bool {
 type eventHeap []event
 
 func (h *eventHeap) push(e event) {
+	if e.at > EndOfTime {
+		return
+	}
 	s := append(*h, e)
 	*h = s
 	i := len(s) - 1
@@ -91,10 +99,10 @@ type Timer struct {
 func (w *World) NewTimer(f func()) *Timer { return &Timer{w: w, f: f} }
 
 // After calls f when d has passed; at once, but not within this call, if d is 0
-// or less.
+// or less; never, if that is behind EndOfTime.
 func (w *World) After(d time.Duration, f func()) *Timer {
 	t := w.NewTimer(f)
-	t.Reset(w.now + d)
+	t.Reset(w.now + min(d, EndOfTime+1))
 	return t
 }
 

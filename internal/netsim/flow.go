@@ -59,6 +59,8 @@ func (c *FlowConfig) Validate() error {
 		return fmt.Errorf("flow %s: segments of %d bytes with %d of headers", c.Name, c.MSS, c.Header)
 	case c.Window < 0 || c.Rate < 0 || c.Bytes < 0 || c.AckEvery < 0 || c.Start < 0 || c.Sample < 0:
 		return fmt.Errorf("flow %s: negative setting in %+v", c.Name, *c)
+	case c.Start > EndOfTime || c.Sample > EndOfTime:
+		return fmt.Errorf("flow %s: start %v or sample %v is behind the end of time, %v", c.Name, c.Start, c.Sample, EndOfTime)
 	}
 	return nil
 }

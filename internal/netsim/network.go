@@ -18,7 +18,7 @@ import (
 //
 // All methods, of hosts and sockets too, may be used by many goroutines of the
 // bubble in which the Network was made. It has no goroutine, only a timer, and
-// need not be closed.
+// need not be closed. Nothing happens on it after EndOfTime.
 type Network struct {
 	epoch time.Time // all instants are spans since then
 
@@ -165,8 +165,11 @@ func (n *Network) link(id topology.LinkID) *Link {
 // sees its packets in the order of time.
 func (n *Network) lock() {
 	n.mu.Lock()
-	n.advance(time.Since(n.epoch))
+	n.advance(n.clock())
 }
+
+// clock reads the bubble's time.
+func (n *Network) clock() time.Duration { return min(time.Since(n.epoch), EndOfTime) }
 
 // unlock ends it: what the call has caused without delay happens at once.
 func (n *Network) unlock() {
@@ -192,7 +195,7 @@ func (n *Network) settle() (busy bool) {
 func (n *Network) tick() {
 	n.mu.Lock()
 	n.armed = never
-	n.advance(time.Since(n.epoch))
+	n.advance(n.clock())
 	n.unlock()
 }
 
@@ -238,6 +241,9 @@ func (a *agenda) next() time.Duration {
 }
 
 func (a *agenda) push(at time.Duration, do due) {
+	if at > EndOfTime {
+		return
+	}
 	a.count++
 	e := agendaEntry{at, a.count, do}
 	i := len(a.heap)

@@ -26,7 +26,7 @@ func (w *waiting) wait(n *Network) {
 		return
 	}
 	w.cond.Wait()
-	n.advance(time.Since(n.epoch))
+	n.advance(n.clock())
 }
 
 func (w *waiting) wake() { w.cond.Broadcast() }

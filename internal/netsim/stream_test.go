@@ -266,6 +266,18 @@ func TestDialFailures(t *testing.T) {
 	})
 }
 
+// TestStreamAtTheEndOfTime: when time can pass no more, nothing waits for it.
+func TestStreamAtTheEndOfTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := connect(t, build(t, "", `, "link": {"delay": "5ms"}`, `, "link": {"delay": "5ms"}`))
+		transfer(t, a, b, 1000)
+		time.Sleep(math.MaxInt64)
+		if m, err := b.Write(make([]byte, 1000)); m != 1000 || err != nil {
+			t.Errorf("wrote %d, %v", m, err)
+		}
+	})
+}
+
 func TestDialThroughLoss(t *testing.T) {
 	for lost, want := range map[string]time.Duration{
 		"h0.up":   time.Second + 30*time.Millisecond, // the SYN

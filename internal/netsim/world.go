@@ -68,8 +68,10 @@ func (w *World) next() uint64 {
 	return w.order
 }
 
-// Run lets everything happen up to and including a time, which is then Now.
+// Run lets everything happen up to and including a time, or EndOfTime if that is
+// earlier, which is then Now.
 func (w *World) Run(until time.Duration) {
+	until = min(until, EndOfTime)
 	for len(w.heap) > 0 && w.heap[0].at <= until {
 		w.step()
 	}
@@ -77,8 +79,9 @@ func (w *World) Run(until time.Duration) {
 }
 
 // RunUntil runs until done is true, which is asked after every event, or until a
-// limit of time. It reports whether done was true.
+// limit of time, or EndOfTime. It reports whether done was true.
 func (w *World) RunUntil(limit time.Duration, done func() bool) bool {
+	limit = min(limit, EndOfTime)
 	for {
 		if done() {
 			return true

@@ -53,6 +53,31 @@ func TestEventOrder(t *testing.T) {
 	}
 }
 
+// TestEndOfTime: what is too late does not happen, nor does time wrap around.
+func TestEndOfTime(t *testing.T) {
+	w, a, b := pair(t, 1, 40*time.Minute, Params{Rate: mbit(1)})
+	ticks := 0
+	var tick func()
+	tick = func() {
+		ticks++
+		w.After(time.Hour, tick)
+		w.After(math.MaxInt64, func() { t.Errorf("fired at %v", w.Now()) })
+	}
+	w.At(EndOfTime-90*time.Minute, tick)
+	w.At(math.MaxInt64, func() { t.Errorf("fired at %v", w.Now()) })
+	f := mustFlow(t, a, b, FlowConfig{Name: "f", Start: EndOfTime - time.Hour, Sample: time.Hour})
+	w.Run(math.MaxInt64)
+	if w.Now() != EndOfTime || ticks != 2 || f.Stats().Delivered == 0 || len(f.Samples()) != 1 {
+		t.Errorf("at %v: %d ticks, flow %+v", w.Now(), ticks, f.Stats())
+	}
+	if w.RunUntil(math.MaxInt64, func() bool { return false }) || w.Now() != EndOfTime {
+		t.Errorf("ran on to %v", w.Now())
+	}
+	if _, err := w.AddFlow(a, b, FlowConfig{Name: "late", Start: math.MaxInt64}); err == nil {
+		t.Error("a flow that starts behind the end of time was added")
+	}
+}
+
 func TestTimer(t *testing.T) {
 	w := NewWorld(1)
 	var log []string
