@@ -60,6 +60,8 @@ func readPlotArgs(args []string) (plotArgs, error) {
 				return a, usageError(arg + ": the name of the picture is empty")
 			}
 			a.output = value
+		case name == "-o":
+			return a, usageError("plot: "+arg+": only long options take a value after =", "-o "+value)
 		case strings.HasPrefix(arg, "-o"):
 			a.output = arg[2:]
 		case strings.HasPrefix(arg, "-") && arg != "-":

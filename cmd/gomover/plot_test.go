@@ -89,6 +89,8 @@ func TestPlotRefuses(t *testing.T) {
 		{[]string{"a", "b"}, "", exitUsage, "plot: needs one file of events"},
 		{[]string{"-x", "a"}, "", exitUsage, "plot: unknown option -x"},
 		{[]string{"a", "-o"}, "", exitUsage, "-o: needs a value"},
+		{[]string{"a", "-o=x.svg"}, "", exitUsage, "plot: -o=x.svg: only long options take a value after ="},
+		{[]string{"a", "-o="}, "", exitUsage, "plot: -o=: only long options"},
 		{[]string{"a", "--output="}, "", exitUsage, "the name of the picture is empty"},
 		{[]string{"a", "-o", "x.pdf"}, "", exitUsage, "x.pdf: the name of a picture ends in .svg or .png"},
 		{[]string{"-"}, ok, exitUsage, "need a name for the picture"},
