@@ -161,7 +161,7 @@ func (r *argReader) add(p *option, value, typed string) error {
 	switch {
 	case p.later != "":
 		shown, _, _ := strings.Cut(typed, " ")
-		return usageError(shown + ": " + (&laterError{p.later}).Error())
+		return laterUsage(shown, p.later)
 	case p.kind == kindIgnored:
 		return nil
 	case p.kind == kindAlias:

@@ -86,7 +86,7 @@ func newCommand(c *command, env Env, h handlers, line commandLine) *cli.Command 
 	if c.later != "" {
 		out.Hidden, out.SkipFlagParsing = true, true
 		out.Action = func(*cli.Context) error {
-			return usageError(c.name + ": " + (&laterError{c.later}).Error())
+			return laterUsage(c.name, c.later)
 		}
 		return out
 	}

@@ -149,10 +149,10 @@ func TestMessages(t *testing.T) {
 		// The manual's examples that are decided before anything is contacted.
 		{"big.dat", 1, "big.dat: no destination given / hint: gomover big.dat host: / hint: gomover big.dat ./copy.dat"},
 		{"big.dat h1", 1, "h1: is neither an existing file nor written as a host / hint: for the host, write h1: / hint: for a new local file, write ./h1"},
-		{"f h1 h2:/d", 1, "some destinations have a colon and some do not (h1; h2:/d) / hint: write every host with a colon: gomover f h1: h2:/d"},
-		{"f g h2", 1, "cannot tell files from hosts: f, g exist here; h2 does not / hint: hosts: gomover f g: h2: / hint: files into directory h2: gomover f g h2/"},
-		{"h1:/a h2:/b h3:/c", 1, "three remote places: several sources into h3:/c, or h1:/a to several hosts? / hint: gomover -t h3:/c h1:/a h2:/b / hint: gomover h1:/a --to h2:/b --to h3:/c"},
-		{"h1:/f h2:/f .", 1, "h1:/f and h2:/f would both be written to ./f / hint: if they are copies of one file: gomover pull h1:/f h2:/f ./f"},
+		{"f h1 h2:/d", 1, "some destinations have a colon and some do not (h1; h2:/d) / hint: run gomover once for each: gomover f h1:"},
+		{"f g h2", 1, "cannot tell files from hosts: f, g exist here; h2 does not / hint: hosts: run gomover once for each: gomover f g: / hint: files into directory h2: gomover f g h2/"},
+		{"h1:/a h2:/b h3:/c", 1, "three remote places: several sources into h3:/c, or h1:/a to several hosts? / hint: copy to this machine first, then on to the other / hint: run gomover once for each destination"},
+		{"h1:/f h2:/f .", 1, "h1:/f and h2:/f would both be written to ./f / hint: if they are copies of one file: copy from one host: gomover HOST:FILE ."},
 		{"f 2001:db8::7:/d", 1, "2001:db8::7:/d: an IPv6 address needs brackets / hint: [2001:db8::7]:/d"},
 		{"f sftp://h/x", 1, "sftp://h/x: this kind of address is not supported / hint: ssh://h/x is the absolute path /x on h; ssh://h/~/x starts in the home directory"},
 		{`C:\data h:`, 1, `C:\data: looks like a Windows path / hint: for a file of that name write './C:\data'`},
@@ -164,7 +164,7 @@ func TestMessages(t *testing.T) {
 		{"--strems 4", 1, "unknown option --strems / hint: --streams"},
 		// Options of other programs.
 		{"-l 8000 f h:", 1, "-l: scp's -l is in Kbit/s; use --bwlimit with a unit, e.g. --bwlimit 80Mbit"},
-		{"-z f h:", 1, "-z: use -C for compression; for the old reverse connection use --dial=target"},
+		{"-z f h:", 1, "-z: for the old reverse connection use --dial=target; data is not compressed"},
 		{"-Z 1:2 f h:", 1, "-Z: use --ports A-B"},
 		{"-e ssh f h:", 1, "-e: use --ssh CMD"},
 		{"-rO f h:", 1, "-O: use --ignore-existing"},
@@ -204,7 +204,7 @@ func TestMessages(t *testing.T) {
 		{"http://h/x .", 1, "copying from http://h/x: " + later + "fetch the file with a web client first, then copy it"},
 		{"a:x b:y .", 1, "sources on several hosts (a:x, b:y): " + later + "run gomover once for each host"},
 		// Words whose fault is not the user's spelling.
-		{"nofile h:", 4, "nofile: no such file or directory / hint: for a file on the host nofile: gomover nofile:PATH h:"},
+		{"nofile h:", 4, "nofile: no such file or directory / hint: for a file on the host nofile: copy to this machine first, then on to the other"},
 		{"f no/way/x", 5, "local: no such directory: no / hint: add --mkpath to create it"},
 		{"f f", 1, "f and f are the same file"},
 		{"version x", 1, "version takes no words"},

@@ -138,7 +138,7 @@ func (s setting) apply(o *Options) error {
 	p := s.option
 	switch {
 	case p.later != "":
-		return usageError(s.shown + ": " + (&laterError{p.later}).Error())
+		return laterUsage(s.shown, p.later)
 	case p.kind == kindForeign:
 		return usageError(s.shown + ": " + p.answer)
 	case p.kind == kindIgnored:

@@ -107,6 +107,13 @@ func usageError(msg string, hints ...string) *exitError {
 	return e
 }
 
+// laterUsage refuses something that does not exist yet, and says what works
+// instead.
+func laterUsage(what, instead string) *exitError {
+	later := &laterError{instead}
+	return &exitError{Code: exitUsage, Msg: what + ": " + later.Error(), Err: later}
+}
+
 // reportError prints an error and gives the exit code. An error that nobody gave
 // a code is a fault in the program, and says so. Several errors joined are
 // printed each, and the worst code is given.

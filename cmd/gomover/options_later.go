@@ -66,7 +66,7 @@ var laterTable = []option{
 // be dangerous to read in another sense, and those that are always on.
 var foreignTable = []option{
 	{short: "l", kind: kindForeign, arg: "N", answer: "scp's -l is in Kbit/s; use --bwlimit with a unit, e.g. --bwlimit 80Mbit"},
-	{short: "z", kind: kindForeign, answer: "use -C for compression; for the old reverse connection use --dial=target"},
+	{short: "z", kind: kindForeign, answer: "for the old reverse connection use --dial=target; data is not compressed"},
 	{short: "Z", kind: kindForeign, arg: "A:B", answer: "use --ports A-B"},
 	{short: "e", kind: kindForeign, arg: "CMD", answer: "use --ssh CMD"},
 	{short: "O", kind: kindForeign, answer: "use --ignore-existing"},

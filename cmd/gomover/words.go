@@ -14,20 +14,12 @@ import (
 // that this version carries out: a push, a pull from one host, or a local copy.
 // Errors: *exitError with exitUsage, exitSource or exitDestination.
 func readWords(env Env, o *Options, words []string) (location.Plan, error) {
-	plan, err := location.Classify(words, location.WordOptions{
-		Windows:   env.Windows,
-		Recursive: o.Copy.Recursive,
-		Exact:     o.Copy.Exact,
-		MakePath:  o.Copy.MakePath,
-		TargetDir: o.Copy.TargetDir,
-	}, env.exists)
-	if err != nil {
-		return location.Plan{}, wordError(err)
+	plan, err := classify(env, o, words)
+	var bad *location.Error
+	if errors.As(err, &bad) {
+		return location.Plan{}, wordError(bad, hintsToday(env, o, words, bad.Hints))
 	}
-	if err := refuseLater(plan); err != nil {
-		return location.Plan{}, err
-	}
-	return plan, nil
+	return plan, err
 }
 
 // exists asks the local file system about one path, following links.
@@ -43,11 +35,7 @@ func (e Env) exists(path string) location.Exist {
 }
 
 // wordError gives a refused word its exit code.
-func wordError(err error) error {
-	var bad *location.Error
-	if !errors.As(err, &bad) {
-		return err
-	}
+func wordError(bad *location.Error, hints []string) error {
 	code := exitUsage
 	switch bad.Fault {
 	case location.FaultSource:
@@ -55,7 +43,7 @@ func wordError(err error) error {
 	case location.FaultDest:
 		code = exitDestination
 	}
-	return &exitError{Code: code, Msg: bad.Msg, Hints: bad.Hints, Err: bad}
+	return &exitError{Code: code, Msg: bad.Msg, Hints: hints, Err: bad}
 }
 
 // refuseLater refuses a plan that this version understands and does not carry
@@ -63,7 +51,7 @@ func wordError(err error) error {
 func refuseLater(p location.Plan) error {
 	src, dst := p.Sources[0].Shown(), p.Dests[0].Shown()
 	refuse := func(what, instead string) error {
-		return usageError(what + ": " + (&laterError{instead}).Error())
+		return laterUsage(what, instead)
 	}
 	switch p.Mode {
 	case location.FanOut:

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/gomover/gomover/internal/location"
+)
+
+// hintsToday replaces hints that lead to what this version refuses by what that
+// refusal says instead: nobody shall type a hint and be turned away. words are
+// the refused ones.
+func hintsToday(env Env, o *Options, words, hints []string) []string {
+	var out []string
+	for _, h := range hints {
+		var later *laterError
+		if errors.As(tryHint(env, o, words, h), &later) {
+			h = hintCase(h) + later.instead
+		}
+		if !slices.Contains(out, h) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// hintCase is the part of a hint that says for which case it is: "if they are
+// copies of one file: ".
+func hintCase(hint string) string {
+	when, _, ok := strings.Cut(hint, ": gomover ")
+	if !ok || !strings.HasPrefix(when, "if ") && !strings.HasPrefix(when, "for ") && when != "hosts" {
+		return ""
+	}
+	return when + ": "
+}
+
+// tryHint gives what the command line of a hint would be refused with, as far as
+// that shows before anybody is contacted; nil for what is no command line.
+func tryHint(env Env, o *Options, words []string, hint string) error {
+	_, typed, ok := strings.Cut(hint, "gomover ")
+	if !ok {
+		_, plan := classify(env, o, rewritten(words, hint))
+		return plan
+	}
+	line, err := readArgs(shellWords(typed))
+	if err != nil {
+		return err
+	}
+	if c := findCommand(line.command); c.later != "" {
+		return laterUsage(c.name, c.later)
+	}
+	inner, err := resolve(env, line.given)
+	if err != nil {
+		return err
+	}
+	_, err = classify(env, inner, line.words)
+	return err
+}
+
+// rewritten gives words as they are after a hint such as "for the host, write
+// h1:": what it writes stands for the word that it is made from.
+func rewritten(words []string, hint string) []string {
+	out := slices.Clone(words)
+	_, typed, _ := strings.Cut(hint, "write ")
+	for _, to := range shellWords(typed) {
+		from := strings.TrimPrefix(to, "./")
+		if i := strings.LastIndexByte(from, ':'); i > 0 && !slices.Contains(words, from) {
+			from = from[:i]
+		}
+		for i, w := range words {
+			if w == from || w+"/" == from {
+				out[i] = to
+			}
+		}
+	}
+	return out
+}
+
+// shellWords takes words apart as a shell does that are quoted as ours are.
+func shellWords(s string) (words []string) {
+	var word strings.Builder
+	begun, quoted := false, false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\'':
+			begun, quoted = true, !quoted
+		case c == '\\' && !quoted && i+1 < len(s):
+			i++
+			begun = true
+			word.WriteByte(s[i])
+		case c == ' ' && !quoted:
+			if begun {
+				words = append(words, word.String())
+			}
+			word.Reset()
+			begun = false
+		default:
+			begun = true
+			word.WriteByte(c)
+		}
+	}
+	if begun {
+		words = append(words, word.String())
+	}
+	return words
+}
+
+// classify decides what words mean, and whether this version carries it out.
+// Errors: *location.Error, or *exitError around a *laterError.
+func classify(env Env, o *Options, words []string) (location.Plan, error) {
+	plan, err := location.Classify(words, location.WordOptions{
+		Windows:   env.Windows,
+		Recursive: o.Copy.Recursive,
+		Exact:     o.Copy.Exact,
+		MakePath:  o.Copy.MakePath,
+		TargetDir: o.Copy.TargetDir,
+	}, env.exists)
+	if err != nil {
+		return location.Plan{}, err
+	}
+	if err := refuseLater(plan); err != nil {
+		return location.Plan{}, err
+	}
+	return plan, nil
+}
