@@ -156,5 +156,6 @@ type Stats struct {
 	RecvBlocked             time.Duration // total time Recv waited for the network
 	RwndLimited, BufLimited time.Duration // limited by the receiver's window, by the send buffer
 	CC                      string        // congestion control in use
+	Transport               string        // how the stream travels, a word of --transport; "": within the process
 	Local, Remote           netip.AddrPort
 }

@@ -62,7 +62,7 @@ func newEndpoint(ctx context.Context, p transports.Params, c sealed.Config) (*en
 			c.Own = sealed.Interfaces(at, p.Bind)
 		}
 	}
-	c.Params = p
+	c.Params, c.Name = p, "tcp"
 	c.Dial = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 		return e.net.Dial(ctx, "tcp", to.String())
 	}

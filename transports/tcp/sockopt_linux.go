@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gomover/gomover/internal/units"
+	"github.com/gomover/gomover/transports/internal/sealed"
 )
 
 // mostUnsent bounds what waits in the kernel without having been sent: it is
@@ -34,7 +35,9 @@ func (e *endpoint) control(network, _ string, c syscall.RawConn) error {
 			}
 		}
 		if e.p.DSCP > 0 {
-			e.setDSCP(s, strings.HasSuffix(network, "6"))
+			if err := sealed.SetDSCP(fd, e.p.DSCP, strings.HasSuffix(network, "6")); err != nil {
+				e.warn(fmt.Sprintf("traffic class %d: %v", e.p.DSCP, err))
+			}
 		}
 	})
 }
@@ -76,18 +79,6 @@ func setBuffers(fd, n int) int {
 		}
 	}
 	return granted
-}
-
-// setDSCP sets the traffic class, the upper six bits of the byte (RFC 2474).
-func (e *endpoint) setDSCP(fd int, v6 bool) {
-	tos := e.p.DSCP << 2
-	err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, tos)
-	if v6 {
-		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, tos)
-	}
-	if err != nil {
-		e.warn(fmt.Sprintf("traffic class %d: %v", e.p.DSCP, err))
-	}
 }
 
 // Permitted says whether this process may choose the congestion control cc for

@@ -22,6 +22,9 @@ func ControlNames() string { return cc.Names() }
 // DefaultControl is the congestion control that an empty Config.Control means.
 const DefaultControl = defaultControl
 
+// DefaultBuffer is the bytes that an empty Config.SendBuffer or RecvBuffer means.
+const DefaultBuffer = defaultBuffer
+
 // Retire closes the endpoint as soon as it has no listener and no connections.
 func (e *Endpoint) Retire() { e.retire() }
 

@@ -45,6 +45,8 @@ type Config struct {
 	Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 	// Wire gives the way bytes go over a connection.
 	Wire func(conn net.Conn) Wire
+	// Name is the transport's, for Stats.
+	Name string
 	// Silence: see the constant; 0 is that.
 	Silence time.Duration
 }

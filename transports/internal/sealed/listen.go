@@ -18,16 +18,7 @@ var ErrInUse = errors.New("in use")
 // Errors: ErrInUse in the chain, with the text "all ports in A-B are in use",
 // when p.Ports has no free port; what open said otherwise.
 func Listen[T any](p transports.Params, base string, open func(network, addr string) (T, error)) (T, error) {
-	network, host := base, ""
-	switch {
-	case !p.IPv6 && p.IPv4:
-		network = base + "4"
-	case !p.IPv4 && p.IPv6:
-		network = base + "6"
-	}
-	if p.Bind.IsValid() {
-		host = p.Bind.Unmap().String()
-	}
+	network, host := place(p, base)
 	ports, only := p.Ports, true
 	if ports == [2]uint16{} {
 		ports, only = transports.DefaultPorts, false
@@ -45,9 +36,30 @@ func Listen[T any](p transports.Params, base string, open func(network, addr str
 	if only {
 		return none, fmt.Errorf("all ports in %d-%d are %w", ports[0], ports[1], ErrInUse)
 	}
-	ln, err := open(network, net.JoinHostPort(host, "0"))
+	ln, err := Open(p, base, open)
 	if err != nil {
 		return none, fmt.Errorf("listening for data connections: %w", err)
 	}
 	return ln, nil
+}
+
+// Open is Listen for any port of the system's choice. Errors: what open said.
+func Open[T any](p transports.Params, base string, open func(network, addr string) (T, error)) (T, error) {
+	network, host := place(p, base)
+	return open(network, net.JoinHostPort(host, "0"))
+}
+
+// place gives the network with the family that is permitted, and the local
+// address.
+func place(p transports.Params, base string) (network, host string) {
+	switch {
+	case !p.IPv6 && p.IPv4:
+		base += "4"
+	case !p.IPv4 && p.IPv6:
+		base += "6"
+	}
+	if p.Bind.IsValid() {
+		host = p.Bind.Unmap().String()
+	}
+	return base, host
 }

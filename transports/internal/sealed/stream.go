@@ -42,6 +42,7 @@ type Stream struct {
 	sealer        *seal.Sealer // of Send
 	opener        *seal.Opener // of Recv
 	maxBody       int
+	name          string // of the transport
 	local, remote netip.AddrPort
 	sent, recvd   atomic.Int64
 
@@ -63,7 +64,7 @@ var _ transports.Stream = (*Stream)(nil)
 func (e *Endpoint) newStream(conn net.Conn, p *seal.Protection) *Stream {
 	s := &Stream{
 		id: p.Label, conn: conn, wire: e.c.Wire(conn),
-		sealer: p.Sealer, opener: p.Opener, maxBody: e.p.MaxBody,
+		sealer: p.Sealer, opener: p.Opener, maxBody: e.p.MaxBody, name: e.c.Name,
 		local: AddrOf(conn.LocalAddr()), remote: AddrOf(conn.RemoteAddr()),
 		silent: e.c.Silence,
 	}
@@ -214,7 +215,7 @@ func (s *Stream) snapshot() transports.Stats {
 func (s *Stream) own(st *transports.Stats) {
 	st.SentBytes, st.RecvBytes = s.sent.Load(), s.recvd.Load()
 	st.SendBlocked, st.RecvBlocked = s.wire.Blocked()
-	st.Local, st.Remote = s.local, s.remote
+	st.Local, st.Remote, st.Transport = s.local, s.remote, s.name
 }
 
 // Retune implements transports.Stream.

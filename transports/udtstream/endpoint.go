@@ -1,0 +1,180 @@
+package udtstream
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gomover/gomover/internal/netx"
+	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/transports/internal/sealed"
+	"github.com/gomover/gomover/transports/udt"
+)
+
+// ErrInUse is in the chain of New's error when no port of the range is free.
+var ErrInUse = sealed.ErrInUse
+
+// DialError says that no address of an offer led to the other end.
+type DialError = sealed.DialError
+
+// Constants of our choice.
+const (
+	// linger is how long what was sent is still delivered after a stream was
+	// closed. What a job needs is confirmed before that.
+	linger = 2 * time.Second
+	// unproved is how much a connection may bring before it has proved that it
+	// belongs to the job, and a listener has room for a few hundred of them.
+	unproved = 64 << 10
+)
+
+// Options are what is different for UDT.
+type Options struct {
+	// Control names the congestion control; see udt.ControlNames. "" is the
+	// default, one that keeps its rate under random loss.
+	Control string
+}
+
+// endpoint implements transports.Endpoint.
+type endpoint struct {
+	*sealed.Endpoint
+	port *udt.Endpoint
+	once sync.Once
+}
+
+var _ transports.Endpoint = (*endpoint)(nil)
+
+// New prepares one end of UDT streams. With p.Listen it listens at the first free
+// UDP port of p.Ports when New returns; without it any port is used to dial from.
+// p.Window is the room for data that is under way, of each stream; p.On and p.CC
+// are not used. ctx bounds the preparation.
+//
+// Errors: ErrInUse in the chain, with the text "all ports in A-B are in use",
+// when p.Ports has no free port; an unknown congestion control; what the system
+// said otherwise.
+func New(ctx context.Context, p transports.Params, o Options) (transports.Endpoint, error) {
+	p, err := sealed.Complete(p)
+	if err != nil {
+		return nil, err
+	}
+	p.Secret = derive(p.Secret)
+	cfg := udt.Config{
+		Control: o.Control, SendBuffer: p.Window, RecvBuffer: p.Window, AcceptBuffer: unproved,
+		Linger: linger, Idle: sealed.Silence,
+	}
+	nw, system := door(p)
+	open := func(network, addr string) (*udt.Endpoint, error) { return udt.Open(ctx, nw, network, addr, cfg) }
+	e := new(endpoint)
+	c := sealed.Config{
+		Params: p, Name: "udt",
+		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+			conn, err := e.port.Dial(ctx, to)
+			if err != nil {
+				return nil, err
+			}
+			return released{conn}, nil
+		},
+		Wire: func(conn net.Conn) sealed.Wire { return newWire(conn, cfg) },
+	}
+	if !p.Listen {
+		e.port, err = sealed.Open(p, "udp", open)
+	} else {
+		e.port, err = sealed.Listen(p, "udp", open)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if p.Listen {
+		ln, err := e.port.Listen()
+		if err != nil {
+			e.port.Close()
+			return nil, err
+		}
+		c.Listener = listener{ln}
+		if at := sealed.AddrOf(ln.Addr()); system || p.Bind.IsValid() || !at.Addr().IsUnspecified() {
+			c.Own = sealed.Interfaces(at, p.Bind)
+		}
+	}
+	if short := e.port.Shortfall(); short != nil && p.Warn != nil {
+		p.Warn(strings.ReplaceAll(short.Error(), "\n", "; "))
+	}
+	if e.Endpoint, err = sealed.New(c); err != nil {
+		e.port.Close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// derive makes the secret of streams over UDT from the job's. What was said on a
+// TCP connection is thus worthless on a UDT one and the other way round, also to
+// an end that uses both.
+func derive(secret [32]byte) (s [32]byte) {
+	mac := hmac.New(sha256.New, secret[:])
+	mac.Write([]byte("gomover data 1 over udt"))
+	mac.Sum(s[:0])
+	return s
+}
+
+// door returns the network to use, with our socket options if it is the
+// system's.
+func door(p transports.Params) (nw netx.Network, system bool) {
+	var sys netx.System
+	switch n := p.Net.(type) {
+	case nil:
+	case *netx.System:
+		sys = *n
+	default:
+		return n, false
+	}
+	if p.DSCP > 0 {
+		before := sys.Config.Control
+		sys.Config.Control = func(network, address string, rc syscall.RawConn) error {
+			if before != nil {
+				if err := before(network, address, rc); err != nil {
+					return err
+				}
+			}
+			var refused error
+			err := rc.Control(func(fd uintptr) { refused = sealed.SetDSCP(fd, p.DSCP, !strings.HasSuffix(network, "4")) })
+			if refused != nil && p.Warn != nil {
+				p.Warn(fmt.Sprintf("traffic class %d: %v", p.DSCP, refused))
+			}
+			return err
+		}
+	}
+	return &sys, true
+}
+
+// Close implements transports.Endpoint. The port stays as long as streams do.
+func (e *endpoint) Close() error {
+	err := e.Endpoint.Close()
+	e.once.Do(e.port.Retire)
+	return err
+}
+
+// released is a connection whose Close does not wait.
+type released struct{ *udt.Conn }
+
+// Close implements net.Conn.
+func (c released) Close() error {
+	c.Release()
+	return nil
+}
+
+// listener gives such connections.
+type listener struct{ *udt.Listener }
+
+// Accept implements net.Listener.
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.AcceptContext(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	return released{c}, nil
+}
