@@ -34,13 +34,14 @@ type table struct {
 	source   string // of a tree
 	files    int    // of a tree
 	rounds   int
+	once     float64 // what takes so many seconds is not repeated; 0: all is
 }
 
 // How long one run of a slow program may take, about: its file is made smaller for
 // that. A run that takes cutFactor times as long all the same is ended, and repeated
 // with as much as it would have moved in time.
 const (
-	maxSeconds = 12.0
+	maxSeconds = 10.0
 	cutFactor  = 4
 )
 
@@ -70,7 +71,7 @@ func (t table) compare(ctx context.Context, entries []entry) error {
 		for k := range entries {
 			i := (k + round*len(entries)/t.rounds) % len(entries)
 			m := &list[i]
-			if m.Error != "" || m.settled(t.rounds) {
+			if m.Error != "" || m.settled(t) {
 				continue
 			}
 			if err := t.measure(ctx, &entries[i], m); err != nil {
@@ -85,20 +86,23 @@ func (t table) compare(ctx context.Context, entries []entry) error {
 func goodput(r Run) float64 { return r.Goodput }
 
 // settled says whether more rounds can tell nothing new.
-func (m Measurement) settled(rounds int) bool {
+func (m Measurement) settled(t table) bool {
+	if t.once > 0 && len(m.Runs) > 0 && m.Runs[0].Seconds >= t.once {
+		return true
+	}
 	jain := figures(m, func(r Run) float64 { return r.Fairness.jain() })
-	return figures(m, goodput).Settled(rounds, settledWithin) && jain.Settled(rounds, settledWithin)
+	return figures(m, goodput).Settled(t.rounds, settledWithin) && jain.Settled(t.rounds, settledWithin)
 }
 
 // measure runs an entry once, and again with a smaller file if that was not done in
 // time. Errors: that of ctx; another one goes into the measurement.
 func (t table) measure(ctx context.Context, e *entry, m *Measurement) error {
-	r, err := t.once(ctx, *e)
+	r, err := t.execute(ctx, *e)
 	if errors.Is(err, ground.ErrLimit) && len(m.Runs) == 0 && t.shrinks() {
 		if size := fitting(max(r.steady, r.Goodput), maxSeconds, e.bytes, leastBytes); size < e.bytes {
 			e.bytes, m.Bytes = size, size
 			m.Command = t.words(*e)
-			r, err = t.once(ctx, *e)
+			r, err = t.execute(ctx, *e)
 		}
 	}
 	if ctx.Err() != nil {
@@ -130,8 +134,8 @@ func fairnessText(f *Fairness) string {
 	return fmt.Sprintf("  Jain %.3f (TCP %.1f Mbit/s)", f.Jain, f.Competitor*8/1e6)
 }
 
-// once runs one entry once.
-func (t table) once(ctx context.Context, e entry) (Run, error) {
+// execute runs one entry once.
+func (t table) execute(ctx context.Context, e entry) (Run, error) {
 	j := t.job(e)
 	if t.shrinks() {
 		j.limit = time.Duration(cutFactor * maxSeconds * float64(time.Second))
@@ -186,7 +190,7 @@ func (t table) words(e entry) (words []string) {
 // cannot win any more, and anything after searchSeconds.
 const (
 	searchFactor  = 1.3
-	searchSeconds = 20.0
+	searchSeconds = 15.0
 )
 
 // search tries a program's settings with a shorter file and gives the best.
@@ -206,7 +210,7 @@ func (t table) search(ctx context.Context, p peer.Program, bytes int64) (Search,
 	}
 	for _, s := range tries {
 		j := t.job(entry{program: p, settings: s, bytes: bytes})
-		j.limit = found.limit()
+		j.limit = found.limit(p.Received != nil)
 		if err := t.file(ctx, j.source, bytes); err != nil {
 			return found, err
 		}
@@ -220,11 +224,12 @@ func (t table) search(ctx context.Context, p peer.Program, bytes int64) (Search,
 	return found, found.failed()
 }
 
-// limit is for how long the next candidate may run.
-func (s Search) limit() time.Duration {
+// limit is for how long the next candidate may run. A program that sends for a fixed
+// time says nothing by being late.
+func (s Search) limit(fixed bool) time.Duration {
 	seconds := searchSeconds
 	for _, try := range s.Tried {
-		if try.Goodput > 0 {
+		if try.Goodput > 0 && !fixed {
 			seconds = min(seconds, searchFactor*try.Seconds)
 		}
 	}
@@ -285,6 +290,27 @@ func (s Search) text() string {
 	return fmt.Sprintf("search %s, %s, %.3g MiB, Mbit/s: %s; best: %s", s.Row, s.Program, float64(s.Bytes)/(1<<20), strings.Join(parts, "; "), s.Best)
 }
 
+// noGain is by how much the best setting must be faster than the default to be
+// measured beside it.
+const noGain = 0.02
+
+// gains says whether something set by hand was better than the default.
+func (s Search) gains() bool {
+	if s.Best.Default() {
+		return false
+	}
+	best, known := Try{}, Try{}
+	for _, try := range s.Tried {
+		switch try.Settings {
+		case s.Best:
+			best = try
+		case peer.Settings{}:
+			known = try
+		}
+	}
+	return known.Goodput == 0 || best.Goodput > (1+noGain)*known.Goodput
+}
+
 // rateOf is how fast a setting was in a search once it was under way; 0 if that is not
 // known.
 func (s Search) rateOf(settings peer.Settings) float64 {
@@ -331,8 +357,8 @@ func (t table) entries(ctx context.Context, programs []peer.Program, full, probe
 			e.bytes = min(full, p.DefaultBytes)
 		}
 		list = append(list, e)
-		if found.Best.Default() {
-			continue // nothing set by hand was better
+		if !found.gains() {
+			continue
 		}
 		list = append(list, entry{program: p, settings: found.Best, label: "tuned", bytes: fitting(found.rateOf(found.Best), maxSeconds, full, leastBytes)})
 	}

@@ -23,13 +23,13 @@ type row struct {
 
 // rows are all, in the order in which they run.
 var rows = []row{
-	{"wan", "one large file, 1 Gbit/s, RTT 100 ms", 13, wide{path: wanPath, full: 512, probe: 128, quick: 6}.run},
-	{"lossy", "the same with 0.1% loss in each direction", 14, wide{path: lossyPath, full: 512, probe: 32, quick: 4, brief: true}.run},
-	{"fat", "one large file, no limit, RTT 10 ms", 7, wide{path: Path{RTTSeconds: 0.01}, full: 512, probe: 256, quick: 64, brief: true}.run},
-	{"lan", "one large file, no limit, no delay", 7, wide{path: Path{}, full: 512, probe: 256, quick: 64, brief: true}.run},
-	{"grid", "RTT and loss, 1 Gbit/s", 11, rowGrid},
+	{"wan", "one large file, 1 Gbit/s, RTT 100 ms", 11, wide{path: wanPath, full: 512, probe: 96, quick: 6}.run},
+	{"lossy", "the same with 0.1% loss in each direction", 12, wide{path: lossyPath, full: 512, probe: 16, quick: 4, brief: true}.run},
+	{"fat", "one large file, no limit, RTT 10 ms", 5, wide{path: Path{RTTSeconds: 0.01}, full: 512, probe: 256, quick: 64, brief: true}.run},
+	{"lan", "one large file, no limit, no delay", 5, wide{path: Path{}, full: 512, probe: 256, quick: 64, brief: true}.run},
+	{"grid", "RTT and loss, 1 Gbit/s", 8, rowGrid},
 	{"tree", "many files of 4 KiB at RTT 50 ms", 2, trees{programs: []string{"gomover", "rsync", "tar"}, files: 20_000, quick: 2_000}.run},
-	{"few", "few files of 4 KiB at RTT 50 ms, more programs", 3, trees{programs: []string{"gomover", "rsync", "tar", "scp", "rclone"}, files: 200, quick: 10}.run},
+	{"few", "few files of 4 KiB at RTT 50 ms, more programs", 2, trees{programs: []string{"gomover", "rsync", "tar", "scp", "rclone"}, files: 200, quick: 10}.run},
 	{"fairness", "beside one TCP flow, 200 Mbit/s, RTT 40 ms", 6, rowFairness},
 	{"receivers", "one file to several receivers, 100 Mbit/s, RTT 40 ms", 8, rowReceivers},
 	{"sources", "one file from several replicas", 3, rowSources},
@@ -105,8 +105,12 @@ func (w wide) run(ctx context.Context, b *bench, name string) error {
 	return t.compare(ctx, list)
 }
 
-// gridSeconds is how long a run of the grid may take, about: it has many.
-const gridSeconds = 8.0
+// The grid has many runs: gridSeconds is how long one may take, about, and what takes
+// gridOnce or longer is not repeated.
+const (
+	gridSeconds = 6.0
+	gridOnce    = 5.0
+)
 
 // rowGrid shows how a path's RTT and loss act on some programs.
 func rowGrid(ctx context.Context, b *bench, name string) error {
@@ -121,7 +125,7 @@ func rowGrid(ctx context.Context, b *bench, name string) error {
 			if err != nil {
 				return err
 			}
-			t.rounds = min(t.rounds, 2) // the neighbours of a point bear it out
+			t.rounds, t.once = min(t.rounds, 2), gridOnce // the neighbours of a point bear it out
 			var list []entry
 			for _, p := range b.named("gomover", "scp", "GridFTP", "libudt") {
 				if b.quick && p.Name == "libudt" {
@@ -215,7 +219,7 @@ func rowReceivers(ctx context.Context, b *bench, name string) error {
 // with two.
 func (s *scene) receiverEntries(ctx context.Context, name string) (list []entry, err error) {
 	b := s.b
-	size := b.size(24<<20, 4<<20)
+	size := b.size(16<<20, 4<<20)
 	for _, p := range b.named("gomover", "rsync", "GridFTP") {
 		if b.quick && p.Name == "rsync" {
 			continue
@@ -292,7 +296,7 @@ func rowFairness(ctx context.Context, b *bench, name string) error {
 		return err
 	}
 	t.against = t.Host(otherHost)
-	size := b.size(128<<20, 24<<20)
+	size := b.size(96<<20, 24<<20)
 	programs := b.named("gomover", "iperf3", "scp", "GridFTP", "aria2", "xrdcp", "libudt", "UFTP")
 	if b.quick {
 		programs = b.named("gomover", "scp", "GridFTP")

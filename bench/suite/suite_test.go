@@ -89,14 +89,14 @@ func TestFitting(t *testing.T) {
 // TestSearchEndsWhatCannotWin goes through a search as it would be on a lossy path.
 func TestSearchEndsWhatCannotWin(t *testing.T) {
 	s := Search{Program: "p", Bytes: 1000}
-	if got := s.limit(); got != 20*time.Second {
+	if got := s.limit(false); got != 15*time.Second {
 		t.Errorf("the first candidate has %v", got)
 	}
 	if s.failed() == nil {
 		t.Error("a search without candidates does not fail")
 	}
 	streams := func(n int) peer.Settings { return peer.Settings{Streams: n} }
-	late := fmt.Errorf("%w: 20s", ground.ErrLimit)
+	late := fmt.Errorf("%w: 15s", ground.ErrLimit)
 	for _, c := range []struct {
 		settings peer.Settings
 		run      Run
@@ -104,10 +104,10 @@ func TestSearchEndsWhatCannotWin(t *testing.T) {
 		limit    time.Duration
 		best     peer.Settings
 	}{
-		{streams(1), Run{}, errors.New("broken"), 20 * time.Second, peer.Settings{}},
-		{streams(2), Run{Seconds: 20, Goodput: 10}, late, 20 * time.Second, streams(2)},
-		{streams(3), Run{Seconds: 20, Goodput: 9}, late, 20 * time.Second, streams(2)},
-		{streams(4), Run{Seconds: 20, Goodput: 12}, late, 20 * time.Second, streams(4)},
+		{streams(1), Run{}, errors.New("broken"), 15 * time.Second, peer.Settings{}},
+		{streams(2), Run{Seconds: 15, Goodput: 10}, late, 15 * time.Second, streams(2)},
+		{streams(3), Run{Seconds: 15, Goodput: 9}, late, 15 * time.Second, streams(2)},
+		{streams(4), Run{Seconds: 15, Goodput: 12}, late, 15 * time.Second, streams(4)},
 		{streams(8), Run{Seconds: 10, Goodput: 100}, nil, 13 * time.Second, streams(8)},
 		// Far ahead when it was ended, but it was not done.
 		{streams(9), Run{Seconds: 13, Goodput: 200}, late, 13 * time.Second, streams(8)},
@@ -116,8 +116,8 @@ func TestSearchEndsWhatCannotWin(t *testing.T) {
 		{streams(32), Run{Seconds: 6, Goodput: 167}, nil, 6500 * time.Millisecond, peer.Settings{}},
 	} {
 		s.add(c.settings, c.run, c.err)
-		if s.limit() != c.limit || s.Best != c.best {
-			t.Errorf("after %s: limit %v, best %s; want %v, %s", c.settings, s.limit(), s.Best, c.limit, c.best)
+		if s.limit(false) != c.limit || s.Best != c.best {
+			t.Errorf("after %s: limit %v, best %s; want %v, %s", c.settings, s.limit(false), s.Best, c.limit, c.best)
 		}
 	}
 	if err := s.failed(); err != nil {
@@ -132,10 +132,8 @@ func TestSearchEndsWhatCannotWin(t *testing.T) {
 			t.Errorf("no %q in %s", want, text)
 		}
 	}
-	iperf := Search{Bytes: 1000} // sends more than that, and for a fixed time
-	iperf.add(streams(1), Run{Seconds: 3, Goodput: 1e9}, nil)
-	if got := iperf.limit(); got != 3900*time.Millisecond {
-		t.Errorf("iperf3's next candidate has %v", got)
+	if got := s.limit(true); got != 15*time.Second {
+		t.Errorf("a program that sends for a fixed time has %v", got)
 	}
 }
 
@@ -148,8 +146,40 @@ func TestMeasurementIsSettled(t *testing.T) {
 		{nil, false}, {[]Run{{Goodput: 1}}, false}, {[]Run{{Goodput: 100}, {Goodput: 103}}, true}, {[]Run{{Goodput: 100}, {Goodput: 110}}, false},
 		{[]Run{run(100, 1), run(100, 0.98)}, true}, {[]Run{run(100, 1), run(100, 0.6)}, false}, {[]Run{run(1, 1), run(2, 1), run(3, 1)}, true},
 	} {
-		if got := (Measurement{Runs: c.runs}).settled(3); got != c.want {
+		if got := (Measurement{Runs: c.runs}).settled(table{rounds: 3}); got != c.want {
 			t.Errorf("%v: %v", c.runs, got)
+		}
+	}
+}
+
+func TestSlowRunsOfTheGridAreNotRepeated(t *testing.T) {
+	for seconds, want := range map[float64]bool{4.9: false, 5: true} {
+		if got := (Measurement{Runs: []Run{{Seconds: seconds}}}).settled(table{rounds: 2, once: 5}); got != want {
+			t.Errorf("after a run of %v s: %v", seconds, got)
+		}
+	}
+}
+
+func TestGains(t *testing.T) {
+	hand := peer.Settings{Streams: 8}
+	try := func(s peer.Settings, goodput float64) Try {
+		return Try{Settings: s, Goodput: goodput, Reached: goodput}
+	}
+	for _, c := range []struct {
+		best  peer.Settings
+		tried []Try
+		want  bool
+	}{
+		{peer.Settings{}, []Try{try(hand, 1), try(peer.Settings{}, 2)}, false},
+		{hand, []Try{try(hand, 101), try(peer.Settings{}, 100)}, false},
+		{hand, []Try{try(hand, 103), try(peer.Settings{}, 100)}, true},
+		{hand, []Try{try(hand, 100), {Reached: 50}}, true}, // the default was ended
+		{hand, []Try{try(hand, 100)}, true},                // or not tried
+		{hand, nil, true},                                  // a quick run takes it unseen
+		{hand, []Try{{Settings: hand, Reached: 2}, {Reached: 1}}, true},
+	} {
+		if got := (Search{Best: c.best, Tried: c.tried}).gains(); got != c.want {
+			t.Errorf("%+v: %v", c, got)
 		}
 	}
 }
