@@ -86,13 +86,22 @@ func (e *Error) Line() string {
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Line())
-	for line := range strings.Lines(e.Detail) {
-		b.WriteString("\n  ssh: " + strings.TrimRight(line, "\n"))
+	for _, line := range e.Said() {
+		b.WriteString("\n  " + line)
 	}
 	for _, h := range e.Hints {
 		b.WriteString("\n  hint: " + h)
 	}
 	return b.String()
+}
+
+// Said gives the lines of Detail as they are shown, each with "ssh: " in front,
+// which some of them begin with as they come.
+func (e *Error) Said() (lines []string) {
+	for line := range strings.Lines(e.Detail) {
+		lines = append(lines, "ssh: "+strings.TrimPrefix(strings.TrimRight(line, "\n"), "ssh: "))
+	}
+	return lines
 }
 
 // Unwrap returns the cause.

@@ -313,9 +313,7 @@ func exitOf(err error, c *failCounter, r *mover.Report) (int, *exitError) {
 		} else if s.Kind == sshboot.Config {
 			x.Code = exitUsage
 		}
-		for l := range strings.Lines(s.Detail) {
-			x.Lines = append(x.Lines, "ssh: "+strings.TrimRight(l, "\n"))
-		}
+		x.Lines = s.Said()
 	}
 	return x.Code, x
 }
