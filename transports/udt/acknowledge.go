@@ -95,7 +95,7 @@ func micros(d time.Duration) uint32 {
 func (c *core) onAck2(now time.Duration, sub uint32) {
 	r := &c.recv
 	h := r.history[sub%ackHistory]
-	if h == nil || h.sub != sub {
+	if h == nil || h.sub != sub || sub > math.MaxInt32 {
 		c.count.Bad++
 		return
 	}

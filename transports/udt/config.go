@@ -48,6 +48,9 @@ const (
 	// acknowledgement never says less than 2, also when there is no room.
 	recvReserve = 16
 
+	// leastPayload is what the smallest packets count in buffers, in bytes.
+	leastPayload = 512
+
 	defaultLinger = 180 * time.Second
 
 	// aliveInterval is the longest time without sending anything.
@@ -83,7 +86,8 @@ type Config struct {
 	// one of both ends is used.
 	MSS int
 	// SendBuffer and RecvBuffer are how much may wait to be acknowledged, and
-	// to be read, in bytes; 0 is 64 MiB. The memory is not taken before.
+	// to be read, in bytes; 0 is 64 MiB. The memory is not taken before. Packets
+	// count as at least 512 bytes.
 	SendBuffer, RecvBuffer int
 	// AcceptBuffer is RecvBuffer of accepted connections, until SetReadBuffer is
 	// called, so that nobody can fill memory who has proved nothing; 0 is
@@ -131,9 +135,11 @@ func (c Config) validate() (Config, error) {
 	return c, nil
 }
 
-// packets turns bytes of a buffer into packets of a payload.
+// packets turns bytes of a buffer into packets of a payload. Small ones count as
+// leastPayload, so that a peer that wants them does not get more of what each
+// packet costs beside its payload.
 func packets(bytes, payload int) int64 {
-	return int64(min(max(bytes/payload, minWindow), maxWindow))
+	return int64(min(max(bytes/max(payload, leastPayload), minWindow), maxWindow))
 }
 
 func (c *Config) socketType() uint32 {

@@ -42,10 +42,15 @@ func (c *core) dial(now time.Duration, rendezvous bool) {
 
 func (k *connector) deadline() time.Duration { return min(k.next, k.giveUp) }
 
-// own is the handshake as it is to be sent now.
+// own is the handshake as it is to be sent now. Who meets another and has heard
+// of it tells the smaller MSS of both: the library takes it as it is.
 func (c *core) own() handshake {
+	mss := int32(c.cfg.MSS)
+	if c.connect.has {
+		mss = min(mss, c.connect.stored.mss)
+	}
 	return handshake{
-		version: version, kind: c.cfg.socketType(), isn: c.isn, mss: int32(c.cfg.MSS),
+		version: version, kind: c.cfg.socketType(), isn: c.isn, mss: mss,
 		window: int32(c.offered()), req: c.connect.req, id: c.id, cookie: c.connect.cookie,
 		addr: wireAddr(c.peer.Addr()),
 	}
@@ -235,9 +240,9 @@ func (c *core) accepted() handshake {
 
 // accept makes the listener's side of a connection that a client has asked for
 // with a valid cookie. Source: draft, section 5.2.1; both ends send from the
-// client's number on.
+// client's number on. It is false if the connection cannot be made, or was closed.
 func (c *core) accept(now time.Duration, hs *handshake) bool {
-	if !c.usable(hs) {
+	if c.state != connecting || !c.usable(hs) {
 		return false
 	}
 	c.connect.cookie = hs.cookie

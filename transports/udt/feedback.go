@@ -162,11 +162,13 @@ func (c *core) onNak(now time.Duration, l []seqRange) error {
 	}
 	x.losses = x.losses[:0]
 	var told cc.Ack
+	from := x.acked
 	for _, r := range l {
-		first, last := max(here.near(x.acked, r.first), x.acked), here.near(x.acked, r.last)
+		first, last := max(here.near(x.acked, r.first), from), here.near(x.acked, r.last)
 		if last < first {
-			continue // acknowledged in the meantime
+			continue // acknowledged in the meantime, or named before
 		}
+		from = last + 1
 		for pos := max(x.known, x.acked); pos < first; pos++ {
 			c.deliver(now, x.get(pos), &told)
 		}

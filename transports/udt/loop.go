@@ -176,8 +176,12 @@ func (t *turn) mark(c *Conn) {
 	}
 }
 
-// stranger takes a packet to no ID: of a rendezvous, or for the listener.
+// stranger takes a packet to no ID: of a rendezvous, or for the listener. All
+// others prove with the ID that they come from the peer, or have seen its packets.
 func (t *turn) stranger(from netip.AddrPort, h header, body []byte) {
+	if !h.control() || h.kind() != kindHandshake {
+		return
+	}
 	e := t.e
 	e.mu.Lock()
 	meeting, l := e.meeting[from], e.listener
