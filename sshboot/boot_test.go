@@ -141,6 +141,40 @@ func TestPlantedCopy(t *testing.T) {
 	}
 }
 
+// TestChangedCopy leaves a copy in the user's own cache which others could write
+// to or which is none of his files: it is not even asked for its hash.
+func TestChangedCopy(t *testing.T) {
+	for name, change := range map[string]func(copy, mark string) error{
+		"writable by the group": func(copy, _ string) error { return os.Chmod(copy, 0o770) },
+		"writable by all":       func(copy, _ string) error { return os.Chmod(copy, 0o707) },
+		"of another user":       func(copy, _ string) error { return os.Chown(copy, 12345, 12345) },
+		"a link": func(copy, mark string) error {
+			return errors.Join(os.Rename(copy, mark+".sh"), os.Symlink(mark+".sh", copy))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home := homeDir(t)
+			o := bootOptions(t)
+			dir, mark := filepath.Join(home, ".cache/gomover"), filepath.Join(t.TempDir(), "was-run")
+			copy := filepath.Join(dir, o.copyName())
+			write(t, copy, "#!/bin/sh\ntouch "+mark+"\necho "+o.Hash+"\n", 0o700)
+			if err := errors.Join(os.Chmod(dir, 0o700), change(copy, mark)); err != nil {
+				t.Fatal(err)
+			}
+			sh := localShell{[]string{"sh"}, farEnv(home)}
+			if b := boot(t, sh, o); b.Path != dir {
+				t.Errorf("uploaded to %q", b.Path)
+			}
+			if _, err := os.Stat(mark); err == nil {
+				t.Error("the changed copy was run")
+			}
+			if b := boot(t, sh, o); b.Uploaded {
+				t.Error("uploaded again")
+			}
+		})
+	}
+}
+
 func TestInstalled(t *testing.T) {
 	agent, err := testAgent()
 	if err != nil {

@@ -17,19 +17,21 @@ import (
 // none it says which system this is and obeys one line from its input.
 //
 // A copy is usable when it lies in a directory that belongs to us and that
-// nobody else may write to (in shared places: 0700), and when it reports the
-// expected hash of its own file; that catches truncated copies and file systems
-// without execution too. A file named gomover that the user installed counts
-// as well when it reports the same release.
+// nobody else may write to (in shared places: 0700), is itself a file that
+// belongs to us and that nobody else may write to, and reports the expected hash
+// of its own file. That catches truncated copies and file systems without
+// execution; it is no proof against whoever acts as this user, who needs no copy
+// of ours for that. A file named gomover that the user installed counts as well
+// when it reports the same release.
 //
-//	o DIR SHARED  DIR is ours
+//	o PATH KIND   PATH is ours: a directory (0), one in a shared place (1), a file (2)
 //	t FILE        FILE reports the right hash
 const stage1 = `u=$(id -u);` +
 	`o(){ m=$2;set -- $(ls -ldn "$1" 2>/dev/null);[ "$3" = "$u" ]||return 1;` +
-	`case $m$1 in ?drwx------|?drwx------[.@]|0drwx[r-]-[xsS-][r-]-[xtT-]*)return 0;;esac;return 1;};` +
+	`case $m$1 in ?drwx------|?drwx------[.@]|0drwx[r-]-[xsS-][r-]-[xtT-]*|2-rwx[r-]-[x-][r-]-[x-]*)return 0;;esac;return 1;};` +
 	`t(){ [ -f "$1" ]||return 1;s=$("$1" %[6]s </dev/null 2>/dev/null)||return 1;` +
 	`case $s in "$H"|"$H "*)return 0;;*" $R")[ "$2" ]&&return 0;;esac;return 1;};` +
-	`l(){ [ -f "$1/$N" ]&&o "$1" "$2"&&t "$1/$N"&&exec "$1/$N" %[5]s;};` +
+	`l(){ [ -f "$1/$N" ]&&o "$1" "$2"&&o "$1/$N" 2&&t "$1/$N"&&exec "$1/$N" %[5]s;};` +
 	`N="%[1]s";H=%[2]s;R="%[3]s";P="%[4]s";case $P in "~")P=$HOME;;"~/"*)P=$HOME/${P#??};;esac;` +
 	`C=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache};T=${TMPDIR:-/tmp};` +
 	`[ "$P" ]&&{ l "$P" 0;l "$P/gomover-$u" 1;};l "$C/gomover" 0;` +
