@@ -158,7 +158,11 @@ func (e *Emulator) Reset(ctx context.Context) error {
 	return Quiet(ctx, nil, e.program, "stats", "--reset")
 }
 
-// Counters reads the counters. It is an error if the emulator was too slow since
+// ErrVoid says that the emulator was too slow, so that nothing measured meanwhile
+// counts.
+var ErrVoid = errors.New("the emulator could not keep up: the measurement is void")
+
+// Counters reads the counters. It is an error, ErrVoid, if the emulator was too slow since
 // the last Reset: the measurement is then void.
 func (e *Emulator) Counters(ctx context.Context) (c Counters, err error) {
 	text, err := exec.CommandContext(ctx, e.program, "stats", "--json").Output()
@@ -170,7 +174,7 @@ func (e *Emulator) Counters(ctx context.Context) (c Counters, err error) {
 	}
 	for _, l := range c.Links {
 		if l.Drops["overrun"] > 0 {
-			return c, errors.New("the emulator could not keep up: the measurement is void")
+			return c, ErrVoid
 		}
 	}
 	return c, nil

@@ -98,6 +98,9 @@ func (m Measurement) settled(t table) bool {
 // time. Errors: that of ctx; another one goes into the measurement.
 func (t table) measure(ctx context.Context, e *entry, m *Measurement) error {
 	r, err := t.execute(ctx, *e)
+	if errors.Is(err, ground.ErrVoid) { // that is no fault of the program's, once
+		r, err = t.execute(ctx, *e)
+	}
 	if errors.Is(err, ground.ErrLimit) && len(m.Runs) == 0 && t.shrinks() {
 		if size := fitting(max(r.steady, r.Goodput), maxSeconds, e.bytes, leastBytes); size < e.bytes {
 			e.bytes, m.Bytes = size, size
