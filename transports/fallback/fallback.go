@@ -1,0 +1,177 @@
+// Package fallback makes one endpoint out of two that reach the same addresses by
+// different ways, such as UDP and TCP: streams are made the first way, and the
+// second one when nothing gets through there.
+//
+// Both ends need not agree: each accepts streams of either way.
+package fallback
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/gomover/gomover/transports"
+)
+
+// Constants of our choice.
+const (
+	// patience is how long the first way may be silent. A firewall that drops
+	// says nothing; a path that works answers within some round trips, repeated
+	// requests included.
+	patience = 3 * time.Second
+	// fresh is how long a stream that was made the first way proves that it is
+	// open. Streams do not come later by the second way then, they fail and are
+	// tried again.
+	fresh = 10 * time.Second
+	// maxReady is how many accepted streams may wait for Accept.
+	maxReady = 512
+)
+
+// Endpoint implements transports.Endpoint.
+type Endpoint struct {
+	first, second transports.Endpoint
+	ready         chan transports.Stream // never closed; life ends its readers
+	life          context.Context
+	end           context.CancelCauseFunc
+	tasks         sync.WaitGroup
+	once          sync.Once
+
+	mu     sync.Mutex // guards what follows
+	came   time.Time  // when the first way last gave a stream
+	turned bool       // the second way it is, from now on
+}
+
+var _ transports.Endpoint = (*Endpoint)(nil)
+
+// New makes an endpoint of two, which it takes over.
+func New(first, second transports.Endpoint) *Endpoint {
+	e := &Endpoint{first: first, second: second, ready: make(chan transports.Stream, maxReady)}
+	e.life, e.end = context.WithCancelCause(context.Background())
+	e.tasks.Go(func() { e.accept(first) })
+	e.tasks.Go(func() { e.accept(second) })
+	return e
+}
+
+// Offer implements transports.Endpoint: the first endpoint's, at whose ports the
+// second one is reached, too.
+func (e *Endpoint) Offer() transports.Offer { return e.first.Offer() }
+
+// accept collects the streams of one endpoint until it is closed.
+func (e *Endpoint) accept(from transports.Endpoint) {
+	for {
+		s, err := from.Accept(e.life)
+		if err != nil {
+			return
+		}
+		if from == e.first {
+			e.open()
+		}
+		select {
+		case e.ready <- s:
+		default:
+			s.Close()
+		}
+	}
+}
+
+// open notes that the first way is.
+func (e *Endpoint) open() {
+	e.mu.Lock()
+	e.came, e.turned = time.Now(), false
+	e.mu.Unlock()
+}
+
+// Dial implements transports.Endpoint. Errors: of the second endpoint, with what
+// happened the first way; or of the first one while others get through there.
+func (e *Endpoint) Dial(ctx context.Context, far transports.Offer, label uint32) (transports.Stream, error) {
+	e.mu.Lock()
+	turned := e.turned
+	e.mu.Unlock()
+	var before error
+	if !turned {
+		s, err := e.dialFirst(ctx, far, label)
+		if err == nil {
+			e.open()
+			return s, nil
+		}
+		e.mu.Lock()
+		open := !e.came.IsZero() && time.Since(e.came) < fresh
+		e.mu.Unlock()
+		if open || ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+			return nil, err
+		}
+		before = err
+	}
+	s, err := e.second.Dial(ctx, far, label)
+	if err != nil && before != nil {
+		return nil, fmt.Errorf("%w; before that: %s", err, reason(before))
+	}
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	e.turned = true
+	e.mu.Unlock()
+	return s, nil
+}
+
+// dialFirst dials the first way, as long as patience lasts.
+func (e *Endpoint) dialFirst(ctx context.Context, far transports.Offer, label uint32) (transports.Stream, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errSilent)
+	defer cancel()
+	s, err := e.first.Dial(ctx, far, label)
+	if err != nil {
+		return nil, fmt.Errorf("the preferred way: %w", err)
+	}
+	return s, nil
+}
+
+// errSilent ends a dial of the first way.
+var errSilent = errors.New("no answer")
+
+// reason says in a few words why the first way did not work.
+func reason(err error) string {
+	var known interface{ Reason() string }
+	switch {
+	case errors.Is(err, errSilent):
+		return "the preferred way: " + errSilent.Error()
+	case errors.As(err, &known):
+		return "the preferred way: " + known.Reason()
+	}
+	return err.Error()
+}
+
+// Accept implements transports.Endpoint.
+func (e *Endpoint) Accept(ctx context.Context) (transports.Stream, error) {
+	if e.life.Err() == nil {
+		select {
+		case s := <-e.ready:
+			return s, nil
+		case <-ctx.Done():
+			return nil, fmt.Errorf("accepting a data connection: %w", context.Cause(ctx))
+		case <-e.life.Done():
+		}
+	}
+	return nil, fmt.Errorf("accepting a data connection: %w", net.ErrClosed)
+}
+
+// Close implements transports.Endpoint.
+func (e *Endpoint) Close() error {
+	var err error
+	e.once.Do(func() {
+		e.end(net.ErrClosed)
+		err = errors.Join(e.first.Close(), e.second.Close())
+	})
+	e.tasks.Wait()
+	for {
+		select {
+		case s := <-e.ready:
+			s.Close()
+		default:
+			return err
+		}
+	}
+}
