@@ -123,7 +123,7 @@ func (c *Capture) words(words ...string) {
 
 func (c *Capture) packet(p *packet) {
 	if p.flow != nil {
-		c.words("tcp", p.flow.name)
+		c.words("tcp", p.flow.config.Name)
 		if p.seg.ack {
 			c.words("ack")
 		}

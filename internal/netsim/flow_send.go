@@ -228,9 +228,7 @@ func (f *Flow) hear(g *segment) {
 	switch {
 	case s.una == f.total:
 		f.Stop()
-		if f.config.Done != nil {
-			f.config.Done()
-		}
+		f.through()
 		return
 	case s.inflight == 0 && s.repair.len() == 0:
 		f.timeout.Stop()

@@ -1,7 +1,6 @@
 package netsim
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -54,9 +53,8 @@ type basin struct {
 
 // FluidFlow is a flow of a Fluid.
 type FluidFlow struct {
+	tcpFlow
 	x       *Fluid
-	config  FlowConfig
-	control control
 	rand    *rand.Rand
 	out     []*basin
 	back    []*basin
@@ -75,14 +73,8 @@ type FluidFlow struct {
 	timeouts   uint          // one after the other
 	stalled    time.Duration // nothing is sent until then
 	appLimited bool
-	done       bool
-	news       ack // for the control; kept here so that none is allocated
-
-	stats    FlowStats
-	lost     float64 // segments
-	samples  []Sample
-	before   FlowStats
-	sampleAt time.Duration
+	lost       float64       // segments
+	nextSample time.Duration // when it is taken
 }
 
 // NewFluid makes a fluid over the links of a world, as they are set at each
@@ -96,14 +88,14 @@ func NewFluid(w *World) *Fluid {
 //
 // Errors: those of FlowConfig.Validate.
 func (x *Fluid) AddFlow(from, to *Host, c FlowConfig) (*FluidFlow, error) {
-	if err := c.Validate(); err != nil {
-		return nil, fmt.Errorf("adding a flow: %w", err)
+	seed := x.w.flowSeed(c.Name)
+	made, err := newTCPFlow(seed, c)
+	if err != nil {
+		return nil, err
 	}
-	c.setDefaults()
-	c.Start = max(c.Start, x.now)
-	seed := SeedFor(x.w.seed, "flow "+c.Name)
-	f := &FluidFlow{x: x, config: c, control: newControl(c.Control, seed), rand: rand.New(rand.NewPCG(seed, 6)),
-		out: x.basinsOf(from.route(to)), back: x.basinsOf(to.route(from)), heard: c.Start, sampleAt: c.Start + c.Sample}
+	f := &FluidFlow{tcpFlow: made, x: x, rand: rand.New(rand.NewPCG(seed, 6)), out: x.basinsOf(from.route(to)), back: x.basinsOf(to.route(from))}
+	f.config.Start = max(c.Start, x.now)
+	f.heard, f.nextSample = f.config.Start, f.config.Start+c.Sample
 	x.flows = append(x.flows, f)
 	x.ordered = false
 	return f, nil
@@ -200,7 +192,7 @@ func (x *Fluid) advance() {
 	}
 	x.now += x.step
 	for _, f := range x.flows {
-		if !f.done && x.now > f.config.Start {
+		if !f.stopped && x.now > f.config.Start {
 			f.hear(dt)
 		}
 	}
@@ -215,7 +207,7 @@ func (f *FluidFlow) bytes(segments float64) float64 {
 func (f *FluidFlow) setRate(dt float64) {
 	f.rtt = max(f.roundTrip(), time.Microsecond)
 	f.rate, f.appLimited = 0, false
-	if f.done || f.x.now < f.config.Start || f.x.now < f.stalled {
+	if f.stopped || f.x.now < f.config.Start || f.x.now < f.stalled {
 		return
 	}
 	rtt := max(f.rtt.Seconds(), dt)
@@ -341,8 +333,9 @@ func (f *FluidFlow) hear(dt float64) {
 	} else if rto := max(2*f.rtt, flowMinRTO) << f.timeouts; now-max(f.heard, f.stalled) > min(rto, flowMaxRTO) && f.rate > 0 {
 		f.timedOut(now)
 	}
-	if f.config.Sample > 0 && now >= f.sampleAt {
-		f.sample()
+	if f.config.Sample > 0 && now >= f.nextSample {
+		f.sampleAt(now, f.Stats())
+		f.nextSample += f.config.Sample
 	}
 }
 
@@ -372,44 +365,16 @@ func (f *FluidFlow) take(dt float64) {
 	f.delivered += f.arrives * dt
 	if f.config.Bytes > 0 && f.delivered*float64(f.config.MSS) >= float64(f.config.Bytes) {
 		f.delivered = float64(f.config.Bytes) / float64(f.config.MSS)
-		f.done = true
-		if f.config.Done != nil {
-			f.config.Done()
-		}
+		f.stopped = true
+		f.through()
 	}
 }
 
-func (f *FluidFlow) sample() {
-	s := f.Stats()
-	f.samples = append(f.samples, Sample{
-		At:            f.x.now,
-		Goodput:       units.Rate(float64(s.Delivered-f.before.Delivered) / f.config.Sample.Seconds()),
-		Lost:          s.Lost - f.before.Lost,
-		Retransmitted: s.Retransmitted - f.before.Retransmitted,
-		RTT:           s.SRTT,
-		Cwnd:          s.Cwnd,
-	})
-	f.before = s
-	f.sampleAt += f.config.Sample
-}
-
-// Name gives the flow's name.
-func (f *FluidFlow) Name() string { return f.config.Name }
-
-// Done reports whether all bytes have arrived, or the flow was stopped.
-func (f *FluidFlow) Done() bool { return f.done }
-
 // Stop ends the flow.
-func (f *FluidFlow) Stop() { f.done = true }
+func (f *FluidFlow) Stop() { f.stopped = true }
 
 // SetRate changes what the program writes, as Flow.SetRate does.
 func (f *FluidFlow) SetRate(r units.Rate) { f.config.Rate, f.program = r, 0 }
-
-// SetWindow changes the limit of the buffers, as Flow.SetWindow does.
-func (f *FluidFlow) SetWindow(bytes int64) { f.config.setWindow(bytes) }
-
-// Samples gives the samples so far. The slice is the flow's.
-func (f *FluidFlow) Samples() []Sample { return f.samples }
 
 // Stats gives what the flow has done so far. Every lost segment counts as sent
 // again.
