@@ -18,9 +18,9 @@ func (c *PacketConn) JoinGroup(group, source netip.Addr) error {
 	m := membership{group.Unmap(), source.Unmap()}
 	switch {
 	case !m.group.IsMulticast() || m.source.IsValid() && m.source.Is4() != m.group.Is4():
-		return c.fail("join", netip.AddrPort{}, syscall.EINVAL)
+		return c.fail("join", syscall.EINVAL)
 	case c.find(m) >= 0:
-		return c.fail("join", netip.AddrPort{}, syscall.EADDRINUSE)
+		return c.fail("join", syscall.EADDRINUSE)
 	}
 	c.groups = append(c.groups, m)
 	return nil
@@ -33,7 +33,7 @@ func (c *PacketConn) LeaveGroup(group, source netip.Addr) error {
 	defer n.unlock()
 	i := c.find(membership{group.Unmap(), source.Unmap()})
 	if i < 0 {
-		return c.fail("leave", netip.AddrPort{}, syscall.EADDRNOTAVAIL)
+		return c.fail("leave", syscall.EADDRNOTAVAIL)
 	}
 	c.groups = append(c.groups[:i:i], c.groups[i+1:]...)
 	return nil
@@ -54,7 +54,7 @@ func (c *PacketConn) SetMulticastTTL(ttl int) error {
 	n.lock()
 	defer n.unlock()
 	if ttl < 0 || ttl > 255 {
-		return c.fail("set", netip.AddrPort{}, syscall.EINVAL)
+		return c.fail("set", syscall.EINVAL)
 	}
 	c.groupTTL = ttl
 	return nil

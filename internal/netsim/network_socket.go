@@ -3,7 +3,6 @@ package netsim
 import (
 	"net"
 	"net/netip"
-	"os"
 	"syscall"
 	"time"
 
@@ -26,14 +25,12 @@ const (
 // network's MTU are refused with EMSGSIZE, not fragmented. What finds a full
 // receive buffer is lost and counted.
 type PacketConn struct {
-	h       *Node
-	network string
-	local   bound
-	remote  netip.AddrPort // of a dialled socket
+	ends
+	h      *Node
+	local  bound
+	remote netip.AddrPort // of a dialled socket
 
 	// Guarded by the network's lock.
-	closed          bool
-	read, write     waiting
 	queue           []queuedDatagram // from head on; arrived first comes first
 	head            int
 	queued, room    int // bytes, with bookkeeping
@@ -87,9 +84,8 @@ func (h *Node) listenPacket(network string, at netip.AddrPort) (*PacketConn, err
 	} else if used(at.Port()) {
 		return nil, bindError(network, net.UDPAddrFromAddrPort(at), syscall.EADDRINUSE)
 	}
-	c := &PacketConn{h: h, network: network, local: b, room: defaultBuffer, sendRoom: defaultBuffer, groupTTL: 1}
-	c.read.init(h.n)
-	c.write.init(h.n)
+	c := &PacketConn{h: h, local: b, room: defaultBuffer, sendRoom: defaultBuffer, groupTTL: 1}
+	c.ends.init(h.n, network, c.LocalAddr(), nil)
 	h.sockets[b.Port()] = append(h.sockets[b.Port()], c)
 	return c, nil
 }
@@ -99,6 +95,7 @@ func (h *Node) dialPacket(network string, to netip.AddrPort) (*PacketConn, error
 	c, err := h.listenPacket(network, netip.AddrPortFrom(from, 0))
 	if err == nil {
 		c.remote = to // nobody else has c yet
+		c.whom.Addr = c.RemoteAddr()
 	}
 	return c, err
 }
@@ -124,15 +121,14 @@ func (c *PacketConn) Stats() PacketStats {
 // Dropped counts the datagrams that found a full receive buffer.
 func (c *PacketConn) Dropped() int64 { return c.Stats().Dropped }
 
-// fail is the error of an operation.
-func (c *PacketConn) fail(op string, to netip.AddrPort, err error) error {
-	e := &net.OpError{Op: op, Net: c.network, Source: c.LocalAddr(), Err: err}
+// failTo is the error of sending to an address, or to the peer.
+func (c *PacketConn) failTo(to netip.AddrPort, err error) error {
+	failed := c.whom
+	failed.Op, failed.Err = "write", err
 	if to.IsValid() {
-		e.Addr = net.UDPAddrFromAddrPort(to)
-	} else if c.remote.IsValid() {
-		e.Addr = c.RemoteAddr()
+		failed.Addr = net.UDPAddrFromAddrPort(to)
 	}
-	return e
+	return &failed
 }
 
 // Close implements net.PacketConn. What was sent is on its way; what was not
@@ -142,11 +138,9 @@ func (c *PacketConn) Close() error {
 	n.lock()
 	defer n.unlock()
 	if c.closed {
-		return c.fail("close", netip.AddrPort{}, net.ErrClosed)
+		return c.fail("close", net.ErrClosed)
 	}
-	c.closed = true
-	c.read.stop()
-	c.write.stop()
+	c.shut()
 	for c.head < len(c.queue) {
 		n.release(c.take().p)
 	}
@@ -156,27 +150,6 @@ func (c *PacketConn) Close() error {
 			c.h.sockets[c.local.Port()] = append(list[:i:i], list[i+1:]...)
 			break
 		}
-	}
-	return nil
-}
-
-// SetDeadline implements net.PacketConn.
-func (c *PacketConn) SetDeadline(t time.Time) error { return c.setDeadline(t, &c.read, &c.write) }
-
-// SetReadDeadline implements net.PacketConn.
-func (c *PacketConn) SetReadDeadline(t time.Time) error { return c.setDeadline(t, &c.read) }
-
-// SetWriteDeadline implements net.PacketConn.
-func (c *PacketConn) SetWriteDeadline(t time.Time) error { return c.setDeadline(t, &c.write) }
-
-func (c *PacketConn) setDeadline(t time.Time, of ...*waiting) error {
-	c.h.n.lock()
-	defer c.h.n.unlock()
-	if c.closed {
-		return c.fail("set", netip.AddrPort{}, net.ErrClosed)
-	}
-	for _, w := range of {
-		w.setDeadline(t)
 	}
 	return nil
 }
@@ -271,11 +244,10 @@ func (c *PacketConn) ReadBatch(ds []netx.Datagram) (int, error) {
 	n.lock()
 	defer n.unlock()
 	for {
+		err := c.usable(&c.read)
 		switch {
-		case c.closed:
-			return 0, c.fail("read", netip.AddrPort{}, net.ErrClosed)
-		case c.read.expired():
-			return 0, c.fail("read", netip.AddrPort{}, os.ErrDeadlineExceeded)
+		case err != nil:
+			return 0, c.fail("read", err)
 		case len(ds) == 0:
 			return 0, nil
 		case c.head == len(c.queue):
@@ -325,7 +297,7 @@ func (c *PacketConn) WriteBatch(ds []netx.Datagram) (int, error) {
 	defer c.h.n.unlock()
 	for i := range ds {
 		if err := c.send(&ds[i]); err != nil {
-			return i, c.fail("write", ds[i].Peer, err)
+			return i, c.failTo(ds[i].Peer, err)
 		}
 	}
 	return len(ds), nil
@@ -335,7 +307,7 @@ func (c *PacketConn) WriteBatch(ds []netx.Datagram) (int, error) {
 func (c *PacketConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	a, ok := to.(*net.UDPAddr)
 	if !ok {
-		return 0, c.fail("write", netip.AddrPort{}, syscall.EINVAL)
+		return 0, c.fail("write", syscall.EINVAL)
 	}
 	return c.WriteToUDPAddrPort(b, a.AddrPort())
 }
@@ -343,7 +315,7 @@ func (c *PacketConn) WriteTo(b []byte, to net.Addr) (int, error) {
 // WriteToUDPAddrPort is as that of net.UDPConn.
 func (c *PacketConn) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	if c.remote.IsValid() {
-		return 0, c.fail("write", to, net.ErrWriteToConnected)
+		return 0, c.failTo(to, net.ErrWriteToConnected)
 	}
 	ds := [1]netx.Datagram{{B: b, Peer: netip.AddrPortFrom(to.Addr().Unmap(), to.Port())}}
 	if _, err := c.WriteBatch(ds[:]); err != nil {
@@ -413,11 +385,10 @@ func (c *PacketConn) send(d *netx.Datagram) error {
 func (c *PacketConn) awaitNIC() error {
 	n := c.h.n
 	for {
+		err := c.usable(&c.write)
 		switch {
-		case c.closed:
-			return net.ErrClosed
-		case c.write.expired():
-			return os.ErrDeadlineExceeded
+		case err != nil:
+			return err
 		case c.h.nicRate == 0:
 			return nil
 		}

@@ -21,9 +21,9 @@ const streamBuffer = 6 << 20
 // after a loss halves it and adds one segment per round trip (RFC 5681), with
 // selective acknowledgements. There is no pacing.
 type Conn struct {
+	ends
 	h             *Node
 	peer          *Node
-	network       string
 	local, remote netip.AddrPort
 	listener      *Listener // of an accepted stream that nobody has taken yet
 
@@ -31,12 +31,9 @@ type Conn struct {
 	state     streamState
 	err       error // why the stream is broken
 	wasOpen   bool  // the handshake was through
-	closed    bool  // by Close
 	abortive  bool  // SetLinger(0)
 	finQueued bool  // by CloseWrite or Close
 	writing   bool  // a goroutine is in Write
-	read      waiting
-	write     waiting
 	out       streamSender
 	in        streamReceiver
 	clock     streamClock
@@ -82,10 +79,6 @@ func (c *Conn) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(c.local) }
 // RemoteAddr implements net.Conn.
 func (c *Conn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
 
-func (c *Conn) fail(op string, err error) error {
-	return &net.OpError{Op: op, Net: c.network, Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
-}
-
 // Read implements net.Conn. It ends with io.EOF when the peer has closed its
 // side, with ECONNRESET when the stream was reset, with ETIMEDOUT when the peer
 // did not acknowledge anything for some fifteen minutes.
@@ -94,11 +87,10 @@ func (c *Conn) Read(b []byte) (int, error) {
 	n.lock()
 	defer n.unlock()
 	for {
+		err := c.usable(&c.read)
 		switch {
-		case c.closed:
-			return 0, c.fail("read", net.ErrClosed)
-		case c.read.expired():
-			return 0, c.fail("read", os.ErrDeadlineExceeded)
+		case err != nil:
+			return 0, c.fail("read", err)
 		case len(b) == 0:
 			return 0, nil
 		case c.in.queued > 0:
@@ -146,11 +138,10 @@ func (c *Conn) Write(b []byte) (int, error) {
 
 // writable is why nothing can be written now or ever, or nil.
 func (c *Conn) writable() error {
+	err := c.usable(&c.write)
 	switch {
-	case c.closed:
-		return net.ErrClosed
-	case c.write.expired():
-		return os.ErrDeadlineExceeded
+	case err != nil:
+		return err
 	case c.err != nil:
 		return os.NewSyscallError("write", c.err)
 	case c.finQueued:
@@ -184,15 +175,13 @@ func (c *Conn) Close() error {
 	if c.closed {
 		return c.fail("close", net.ErrClosed)
 	}
-	c.shut()
+	c.leave()
 	return nil
 }
 
-// shut closes the stream's program side.
-func (c *Conn) shut() {
-	c.closed = true
-	c.read.stop()
-	c.write.stop()
+// leave closes the stream's program side.
+func (c *Conn) leave() {
+	c.shut()
 	switch {
 	case c.state == gone:
 	case c.abortive || c.in.queued > 0 || c.state == dialling:
@@ -236,27 +225,6 @@ func (c *Conn) endIfDone() {
 	if c.closed && c.in.ended && c.finQueued && c.out.first == nil && c.state == open {
 		c.end(net.ErrClosed)
 	}
-}
-
-// SetDeadline implements net.Conn.
-func (c *Conn) SetDeadline(t time.Time) error { return c.setDeadline(t, &c.read, &c.write) }
-
-// SetReadDeadline implements net.Conn.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(t, &c.read) }
-
-// SetWriteDeadline implements net.Conn.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(t, &c.write) }
-
-func (c *Conn) setDeadline(t time.Time, of ...*waiting) error {
-	c.h.n.lock()
-	defer c.h.n.unlock()
-	if c.closed {
-		return c.fail("set", net.ErrClosed)
-	}
-	for _, w := range of {
-		w.setDeadline(t)
-	}
-	return nil
 }
 
 // SetReadBuffer sets how many bytes may wait to be read, which is the window

@@ -165,9 +165,8 @@ func (h *Node) receiveSYN(p *parcel) {
 
 // newStream makes one end of a stream and makes it known to the host.
 func (h *Node) newStream(network string, local, remote netip.AddrPort, peer *Node) *Conn {
-	c := &Conn{h: h, peer: peer, network: network, local: local, remote: remote}
-	c.read.init(h.n)
-	c.write.init(h.n)
+	c := &Conn{h: h, peer: peer, local: local, remote: remote}
+	c.ends.init(h.n, network, c.LocalAddr(), c.RemoteAddr())
 	c.out.room, c.in.room = streamBuffer, streamBuffer
 	c.out.cwnd, c.out.ssthresh = initialSegments*float64(c.mss()), math.MaxFloat64
 	c.clock.deadline, c.clock.alarm, c.clock.began = never, never, h.n.now
@@ -218,7 +217,7 @@ func (h *Node) dialStream(ctx context.Context, network string, to netip.AddrPort
 	switch {
 	case ctx.Err() != nil:
 		c.abortive = true
-		c.shut()
+		c.leave()
 		return nil, fail(ctx.Err())
 	case !c.wasOpen:
 		return nil, fail(c.err)
