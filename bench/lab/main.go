@@ -29,6 +29,7 @@ const usage = `usage:
   lab stats [--json] [--reset]    print counters, then zero them
   lab sshd [--install-home DIR]   start ssh servers, and have DIR/.ssh know them
   lab check [-lab PROGRAM]        measure what is emulated, and print a table
+  lab compare [-rows WORD]        measure TCP beside its model, and print a table
 
 LINK is h1.up, h1.down, h1, all.up, all.down, all, or h0:h2 for a path.
 `
@@ -88,6 +89,8 @@ func run(ctx context.Context, args []string) error {
 		return schedule(ctx, args[0])
 	case word == "check":
 		return check(ctx, args)
+	case word == "compare":
+		return compare(ctx, args)
 	case word == "probe":
 		return probe(ctx, args)
 	case word == emulatorWord:

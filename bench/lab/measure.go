@@ -162,6 +162,12 @@ func partition(ctx context.Context, b *bed) (reading, error) {
 
 // tcp gives what one connection carries from h0 to h1 once it has got going.
 func tcp(ctx context.Context, b *bed) (reading, error) {
+	return b.iperf3(ctx, 6*time.Second, 10*time.Second, "-w", "32M")
+}
+
+// iperf3 gives what one connection from h0 to h1 carries per second, in Mbit/s
+// without headers, once warm has passed.
+func (b *bed) iperf3(ctx context.Context, warm, span time.Duration, words ...string) (reading, error) {
 	server := b.on(ctx, "h1", "iperf3", "-s", "-1")
 	if err := server.Start(); err != nil {
 		return reading{}, fmt.Errorf("starting iperf3: %w", err)
@@ -173,7 +179,8 @@ func tcp(ctx context.Context, b *bed) (reading, error) {
 		return reading{}, err
 	}
 	for range 50 { // until the server listens
-		out, err = b.output(ctx, "h0", "iperf3", "-J", "-c", "h1", "-w", "32M", "-O", "6", "-t", "10")
+		out, err = b.output(ctx, "h0", slices.Concat([]string{"iperf3", "-J", "-c", "h1",
+			"-O", fmt.Sprint(warm.Seconds()), "-t", fmt.Sprint(span.Seconds())}, words)...)
 		if err == nil || ctx.Err() != nil {
 			break
 		}
