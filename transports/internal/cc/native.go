@@ -51,9 +51,10 @@ const (
 // measure and for tests beside it: the first losses can bring the rate to 16
 // packets per second; the slow start is not paced, and fills any buffer; an idle
 // application's rate is taken for the path's; the window is not bounded by what
-// the path holds; periods are rounded to whole microseconds. The other form is
-// mended where those are, with the same steps of increase and decrease, and is
-// meant for use.
+// the path holds, but holds back flows of long RTTs; an epoch with several reports
+// of losses nearly halves the rate; periods are rounded to whole microseconds. The
+// other form is mended where those are, with the same steps of increase and
+// decrease, and is meant for use.
 type Native struct {
 	Ignore
 	stock bool
@@ -117,7 +118,7 @@ func (n *Native) OnAck(s *Stats, a *Ack) {
 	if n.slowStart {
 		n.double(s)
 	} else {
-		n.cwnd = n.rate(s)/1e6*micros(s.RTT+synInterval) + nativeWindow
+		n.cwnd = n.flow(s)/1e6*micros(s.RTT+synInterval) + nativeWindow
 		if !n.stock {
 			n.cwnd = n.bound(s, n.cwnd)
 		}
@@ -206,13 +207,35 @@ func (n *Native) OnLoss(s *Stats, l *Loss) {
 	n.lossSeen = true
 	if l.First() > n.lastDecrease {
 		n.epoch(s)
-	} else if n.decreaseCount++; n.decreaseCount <= nativeDecreases {
-		if n.nakCount++; n.nakCount%n.decreaseEvery == 0 {
-			n.decrease()
-			n.lastDecrease = s.Sent - 1
-		}
+	} else {
+		n.again(s)
 	}
 	n.learn(s)
+}
+
+// again decides on a further loss of an epoch. The draft (section 6.1) spreads
+// the decreases of an epoch over as many reports as came in earlier ones; the
+// library counts reports as if they were decreases, so that it decreases at each
+// of the first five, to 55%.
+func (n *Native) again(s *Stats) {
+	due := false
+	if n.stock {
+		if n.decreaseCount++; n.decreaseCount <= nativeDecreases {
+			n.nakCount++
+			due = n.nakCount%n.decreaseEvery == 0
+		}
+	} else {
+		n.nakCount++
+		due = n.decreaseCount < nativeDecreases && n.nakCount >= int64(n.decreaseCount)*n.decreaseEvery
+	}
+	if !due {
+		return
+	}
+	if !n.stock {
+		n.decreaseCount++
+	}
+	n.decrease()
+	n.lastDecrease = s.Sent - 1
 }
 
 // leave ends the slow start at a loss or a timeout. The library's formula for an
@@ -269,6 +292,17 @@ func (n *Native) rate(s *Stats) float64 {
 		return s.ArrivalRate
 	}
 	return 0
+}
+
+// flow is the rate that the window has to hold, in packets per second. In the
+// library it is that of arrival, which makes the window a bound that grows by the
+// RTT: flows of 100 ms then get half of what flows of 10 ms get beside them. So
+// the mended form takes the pace, up to twice the rate of arrival.
+func (n *Native) flow(s *Stats) float64 {
+	if n.stock {
+		return n.rate(s)
+	}
+	return min(1e6/n.period, nativeSpare*n.rate(s))
 }
 
 // capacity is the estimated rate of the path, in packets per second.
