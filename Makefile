@@ -37,7 +37,7 @@ BENCH_PACKAGES = openssh-server openssh-client rsync rclone iperf3 tar util-linu
 	xrootd-server uftp udpcast libudt-dev g++
 
 .DEFAULT_GOAL := help
-.PHONY: help build lab demo test test-short test-deps cover fuzz fuzz-short lint cross bench bench-go bench-copy bench-deps install clean
+.PHONY: help build lab demo test test-short test-deps cover fuzz fuzz-short lint cross bench bench-go bench-copy bench-udt bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,7 +105,11 @@ bench-go: ## run the benchmarks of the packages
 bench-copy: build lab ## measure whole copies against the bars
 	$(GO) run ./bench/copy -lab "$(LAB)" $(BENCHFLAGS)
 
-bench-deps: ## install what bench and bench-copy compare with (as root, with apt)
+bench-udt: lab ## measure the UDT transport beside libudt and TCP
+	$(BUILD) -o bin/bench-udt ./bench/udt
+	bin/bench-udt -lab "$(LAB)" $(if $(QUICK),-quick) $(BENCHFLAGS)
+
+bench-deps: ## install what bench, bench-copy and bench-udt compare with (as root, with apt)
 	@scripts/need $(BENCH_PACKAGES)
 
 install: build ## install the program below PREFIX (/usr/local)

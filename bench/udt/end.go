@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gomover/gomover/internal/netx"
+	"github.com/gomover/gomover/transports/udt"
+)
+
+// endWord is the first word of a command line that makes this program an end of a
+// flow.
+const endWord = "end"
+
+// chunk is what an end reads or writes at once, in bytes.
+const chunk = 1 << 20
+
+// sampleInterval is the time between two lines of a receiver.
+const sampleInterval = 100 * time.Millisecond
+
+// ready is the first line of a receiver.
+const ready = "ready"
+
+// end is one end of a flow.
+type end struct {
+	tcp     bool
+	to      string // of a sender; a receiver has none
+	listen  string
+	control string // congestion control of UDT
+	buffer  int    // bytes that may be under way; 0 is the default
+}
+
+// runEnd is an end of a flow until it is killed.
+func runEnd(ctx context.Context, args []string) error {
+	var e end
+	flags := flag.NewFlagSet(endWord, flag.ContinueOnError)
+	flags.BoolVar(&e.tcp, "tcp", false, "TCP instead of UDT")
+	flags.StringVar(&e.to, "to", "", "send to this address")
+	flags.StringVar(&e.listen, "listen", "", "receive at this address")
+	flags.StringVar(&e.control, "control", "", "congestion control of UDT")
+	flags.IntVar(&e.buffer, "buffer", 0, "buffers of UDT, in bytes")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if (e.to == "") == (e.listen == "") || flags.NArg() > 0 {
+		return errors.New("an end has either -to or -listen, and no other words")
+	}
+	if e.to != "" {
+		return e.send(ctx)
+	}
+	return e.receive(ctx)
+}
+
+func (e *end) config() udt.Config {
+	return udt.Config{MSS: 1500, Control: e.control, SendBuffer: e.buffer, RecvBuffer: e.buffer}
+}
+
+func (e *end) dial(ctx context.Context) (net.Conn, error) {
+	if e.tcp {
+		return new(net.Dialer).DialContext(ctx, "tcp4", e.to)
+	}
+	return udt.Dial(ctx, &netx.System{}, "udp4", e.to, e.config())
+}
+
+// send sends as long as it can.
+func (e *end) send(ctx context.Context) error {
+	c, err := e.dial(ctx)
+	if err != nil {
+		return err
+	}
+	b := make([]byte, chunk)
+	for i := range b {
+		b[i] = 'u'
+	}
+	for {
+		if _, err := c.Write(b); err != nil {
+			return err
+		}
+	}
+}
+
+func (e *end) listener(ctx context.Context) (net.Listener, error) {
+	if e.tcp {
+		return new(net.ListenConfig).Listen(ctx, "tcp4", e.listen)
+	}
+	return udt.Listen(ctx, &netx.System{}, "udp4", e.listen, e.config())
+}
+
+// receive prints what has come of one connection.
+func (e *end) receive(ctx context.Context) error {
+	l, err := e.listener(ctx)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(os.Stdout)
+	say := func(format string, args ...any) error {
+		fmt.Fprintf(out, format, args...)
+		return out.Flush()
+	}
+	if err := say("%s\n", ready); err != nil {
+		return err
+	}
+	c, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	var got atomic.Int64
+	ended := make(chan error, 1)
+	go func() { ended <- count(c, &got) }()
+	tick := time.NewTicker(sampleInterval)
+	defer tick.Stop()
+	for {
+		if err := say("%.6f %d\n", monotonic(), got.Load()); err != nil {
+			return err
+		}
+		select {
+		case err := <-ended:
+			return err
+		case <-tick.C:
+		}
+	}
+}
+
+// count reads a connection to its end.
+func count(c net.Conn, got *atomic.Int64) error {
+	b := make([]byte, chunk)
+	for {
+		n, err := c.Read(b)
+		got.Add(int64(n))
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// monotonic is the machine's monotonic clock, the same for all processes. Unit:
+// seconds.
+func monotonic() float64 {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // always there on Linux
+	return float64(t.Sec) + float64(t.Nsec)/1e9
+}
