@@ -141,6 +141,10 @@ func (s *Sink) told(l wire.Verdicts) {
 func (s *Sink) allDone() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.allDoneLocked()
+}
+
+func (s *Sink) allDoneLocked() bool {
 	return s.endSeen && !s.checking && len(s.files) == 0 && len(s.sums) == 0 && s.retries <= 0
 }
 

@@ -330,12 +330,16 @@ func (s *Sink) endFile(f *sinkFile, class wire.Class, text string) {
 	if !again {
 		s.lately.add(e)
 	}
+	// Whoever finds something in the queue has been woken by who came first.
+	news := len(s.doneQ) == 1 || s.allDoneLocked()
 	s.mu.Unlock()
 	s.report1(f, class, text)
 	if again {
 		s.uncount(e)
 	}
-	s.wake()
+	if news {
+		s.wake()
+	}
 }
 
 // forgetLocked takes a file that has ended off the books.
