@@ -85,6 +85,7 @@ type Paths struct {
 	Seal      transports.Seal
 	Ready     func(body []byte) error // takes a KindReady that comes while a source runs; nil: none may
 	CCs       []string                // congestion controls permitted here
+	Prefer    string                  // transport that is tried first, as in transports.Stats; "": tcp
 }
 
 // Totals is a snapshot of how far an end is. Bytes are payload; Done counts

@@ -271,6 +271,9 @@ func (s *Source) tuneCC(now time.Time, rate int64) {
 	own := ""
 	for _, ss := range list {
 		st := ss.st.Stats()
+		if st.Transport == "udt" { // its control was chosen when it began
+			return
+		}
 		sum += st.RTT
 		if sample.MinRTT == 0 || (st.MinRTT > 0 && st.MinRTT < sample.MinRTT) {
 			sample.MinRTT = st.MinRTT
@@ -312,7 +315,7 @@ func (s *Source) facts(st transports.Stats) tuner.Facts {
 	if rtt == 0 {
 		rtt = s.paths.RTT
 	}
-	return tuner.Facts{RTT: rtt, Cores: cores(), Local: s.paths.Local, CC: s.opts.CC,
+	return tuner.Facts{RTT: rtt, Cores: cores(), Local: s.paths.Local, UDT: orElse(st.Transport, s.prefer()) == "udt", CC: s.opts.CC,
 		Streams: [2]int{s.opts.StreamsMin, s.opts.StreamsMax}}
 }
 
@@ -494,7 +497,7 @@ func (s *Source) noWay(ctx context.Context, own, far string) bool {
 	}
 	if s.opts.NoInband {
 		s.fail(&wire.Fail{Class: wire.ClassNoPath, Text: fmt.Sprintf("%s: ssh works, but no data connection does: %s", s.paths.Name, why),
-			Hints: []string{"open one TCP port: --ports 50000-50000", "slower, but works now: --transport=ssh"}})
+			Hints: []string{s.openPort(), "slower, but works now: --transport=ssh"}})
 		return false
 	}
 	s.startInband(ctx)
@@ -502,7 +505,7 @@ func (s *Source) noWay(ctx context.Context, own, far string) bool {
 	s.emit(events.Warn{Code: "net.inband", Host: s.paths.Name,
 		Message: fmt.Sprintf("no data connection gets through (%s); sending inside ssh, which is slow: at most about %d MB/s", why, predicted/1e6)})
 	s.emit(events.Plan{Transport: "ssh", Streams: 1, BlockBytes: s.opts.BlockSizeFor(0), Encrypt: "ssh", RTTms: msOf(s.paths.RTT), Reason: why,
-		Alternatives: []events.Alternative{{Transport: "tcp", Reason: "no connection in either direction; open one port: --ports 50000-50000"}}})
+		Alternatives: []events.Alternative{{Transport: s.prefer(), Reason: "no connection in either direction; " + s.openPort()}}})
 	return false
 }
 
@@ -537,7 +540,9 @@ func (s *Source) keepStreams(ctx context.Context) {
 	}
 	own := x.ownWay
 	x.mu.Unlock()
-	plan := events.Plan{Transport: "tcp", Streams: set.Streams, BlockBytes: s.opts.BlockSizeFor(0), Dial: "target", CC: set.CC,
+	way := orElse(st.Transport, s.prefer())
+	s.tellBlocked(way)
+	plan := events.Plan{Transport: way, Streams: set.Streams, BlockBytes: s.opts.BlockSizeFor(0), Dial: "target", CC: set.CC,
 		RTTms: msOf(s.facts(st).RTT), Encrypt: s.paths.Seal.String(), Reason: set.Reason, Alternatives: []events.Alternative{}}
 	if own {
 		plan.Dial = "source"
@@ -547,6 +552,9 @@ func (s *Source) keepStreams(ctx context.Context) {
 	} else {
 		if plan.CC == "" {
 			plan.CC = st.CC
+		}
+		if way != s.prefer() {
+			plan.Alternatives = append(plan.Alternatives, events.Alternative{Transport: s.prefer(), Reason: blockedReason})
 		}
 		plan.Alternatives = append(plan.Alternatives, events.Alternative{Transport: "ssh", PredictedBps: inbandRate(s.facts(st).RTT), Reason: "one window for all, twice sealed"})
 	}
@@ -597,17 +605,22 @@ func (s *Source) keepStreams(ctx context.Context) {
 		if have > 0 {
 			if fallen {
 				fallen = false
-				s.emit(events.Transport{Dest: s.paths.Name, From: "ssh", To: "tcp", Reason: "data connections get through again"})
+				way = s.transport(way)
+				s.emit(events.Transport{Dest: s.paths.Name, From: "ssh", To: way, Reason: "data connections get through again"})
 			}
 			none = time.Time{}
 			s.stopInband()
+			if now := s.transport(way); now != way {
+				s.emit(events.Transport{Dest: s.paths.Name, From: way, To: now, Reason: blockedReason})
+				way = now
+			}
 		} else if none.IsZero() {
 			none = now
 		} else if now.Sub(none) > inbandAfter && !s.opts.NoInband {
 			s.update(func(t *Totals) { t.State = "reconnecting streams" })
 			if !fallen {
 				fallen = true
-				s.emit(events.Transport{Dest: s.paths.Name, From: "tcp", To: "ssh", Reason: "all data connections are lost and no new one gets through"})
+				s.emit(events.Transport{Dest: s.paths.Name, From: way, To: "ssh", Reason: "all data connections are lost and no new one gets through"})
 				s.emit(events.Warn{Code: "net.inband", Host: s.paths.Name, Message: fmt.Sprintf("all data connections are lost; sending inside ssh, which is slow: at most about %d MB/s, while new ones are tried", inbandRate(s.pathRTT())/1e6)})
 			}
 			s.startInband(ctx)

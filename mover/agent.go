@@ -109,7 +109,7 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, ear
 	}
 	paths := engine.Paths{DialFirst: st.DialFirst, DialOnly: st.DialOnly, RTT: time.Duration(st.RTT), Name: otherEnd, Seal: transports.Seal(st.Seal)}
 	rd := ready{}
-	if st.TCP {
+	if st.TCP || st.UDT {
 		var err error
 		first := []netip.Addr{}
 		if st.Client {
@@ -123,14 +123,14 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, ear
 			known = append(known, env.Server)
 		}
 		// Warnings wait until the director listens to them, behind Ready.
-		ep, err := newEndpoint(ctx, params{secret: st.Secret, seal: paths.Seal, maxBody: st.Engine.FrameMax(), listen: st.Listen,
+		ep, err := newEndpoint(ctx, params{secret: st.Secret, tcp: st.TCP, udt: st.UDT, control: st.Engine.CC, seal: paths.Seal, maxBody: st.Engine.FrameMax(), listen: st.Listen,
 			ports: st.Ports, window: st.Window, dscp: st.DSCP, ipv4: st.IPv4, ipv6: st.IPv6, known: known, on: early,
 			warn: func(text string) { warn("net.buffer", text, "") }})
 		if err != nil {
 			return err
 		}
 		defer ep.Close()
-		paths.Endpoint = ep
+		paths.Endpoint, paths.Prefer = ep, prefer(st.UDT)
 		rd.Offer, rd.CCs = offerText(ep.Offer()), ccs()
 		paths.CCs = rd.CCs
 	}

@@ -253,7 +253,7 @@ func (d *director) specs() (r readSpec, w writeSpec) {
 func (d *director) options() engine.Options {
 	o := d.job.Engine
 	o.JobID = d.id
-	o.NoStreams, o.NoInband = !d.job.TCP && !d.job.local(), !d.job.SSH
+	o.NoStreams, o.NoInband = !d.job.TCP && !d.job.UDT && !d.job.local(), !d.job.SSH
 	return o
 }
 
@@ -354,7 +354,7 @@ func (d *director) session(ctx context.Context) error {
 // receives and nothing was asked for about how it listens.
 func (d *director) early(sh sshboot.Shell) bool {
 	j := d.job
-	return j.push() && j.TCP && j.Dial != "target" && j.Ports == [2]uint16{} && j.Window == 0 && j.DSCP == 0 &&
+	return j.push() && j.TCP && !j.UDT && j.Dial != "target" && j.Ports == [2]uint16{} && j.Window == 0 && j.DSCP == 0 &&
 		!j.IPv4 && !j.IPv6 && len(j.DataAddr) == 0 && sh.Remote().IsValid()
 }
 
@@ -414,7 +414,7 @@ func (d *director) named(err error) error {
 func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Conn, r *readSpec, w *writeSpec, roots []engine.SourceRoot, early uint16) (e end, done func(), err error) {
 	j := d.job
 	o := d.options()
-	st := start{Version: wire.Version, JobID: d.id, Secret: make([]byte, 32), Engine: o, TCP: j.TCP, Client: true, Seal: uint8(j.Seal),
+	st := start{Version: wire.Version, JobID: d.id, Secret: make([]byte, 32), Engine: o, TCP: j.TCP, UDT: j.UDT, Client: true, Seal: uint8(j.Seal),
 		Ports: j.Ports, Window: j.Window, DSCP: j.DSCP, IPv4: j.IPv4, IPv6: j.IPv6, Listen: true}
 	if _, err := rand.Read(st.Secret); err != nil {
 		return nil, nil, err
@@ -440,14 +440,14 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Con
 	} else {
 		st.Read = r
 	}
-	if j.TCP {
-		ep, err := newEndpoint(ctx, params{secret: st.Secret, seal: j.Seal, maxBody: o.FrameMax(), listen: !(st.DialOnly && mine),
+	if j.TCP || j.UDT {
+		ep, err := newEndpoint(ctx, params{secret: st.Secret, tcp: j.TCP, udt: j.UDT, control: o.CC, seal: j.Seal, maxBody: o.FrameMax(), listen: !(st.DialOnly && mine),
 			ports: j.Ports, window: j.Window, dscp: j.DSCP, ipv4: j.IPv4, ipv6: j.IPv6, bind: j.Bind,
 			warn: func(text string) { record(d.rec, events.Warn{Code: "net.buffer", Message: text, Host: "local"}) }})
 		if err != nil {
 			return nil, nil, &localError{err}
 		}
-		paths.Endpoint = ep
+		paths.Endpoint, paths.Prefer = ep, prefer(j.UDT)
 		done = func() { ep.Close() }
 		st.Offer = offerText(ep.Offer())
 		st.Listen = !(st.DialOnly && !mine)

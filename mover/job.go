@@ -49,6 +49,7 @@ type Job struct {
 	Engine engine.Options // JobID is set by Run
 
 	TCP, SSH bool   // permitted transports
+	UDT      bool   // permitted, too, and tried before the others
 	Dial     string // auto, source, target
 	Seal     transports.Seal
 	Ports    [2]uint16

@@ -3,7 +3,6 @@ package mover
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -30,6 +29,7 @@ type start struct {
 
 	Engine engine.Options `json:"engine"`
 	TCP    bool           `json:"tcp"`
+	UDT    bool           `json:"udt,omitempty"`
 	Offer  []string       `json:"offer,omitempty"` // the director's addresses
 	Client bool           `json:"client"`          // the agent may also dial where its ssh client comes from
 	Seal   uint8          `json:"seal"`
@@ -51,39 +51,6 @@ type ready struct {
 	Offer []string `json:"offer,omitempty"`
 	CCs   []string `json:"ccs,omitempty"`
 	Dirs  [][]byte `json:"dirs,omitempty"` // a source's directories, on the same host
-}
-
-// params are what an endpoint is made with at either end.
-type params struct {
-	secret     []byte
-	seal       transports.Seal
-	maxBody    int
-	listen     bool
-	ports      [2]uint16
-	window     int
-	dscp       int
-	ipv4, ipv6 bool
-	bind       netip.Addr
-	known      []netip.Addr
-	warn       func(string)
-	on         net.Listener
-}
-
-func newEndpoint(ctx context.Context, p params) (transports.Endpoint, error) {
-	tp := transports.Params{Seal: p.seal, MaxBody: p.maxBody, Listen: p.listen, Ports: p.ports, Window: p.window,
-		DSCP: p.dscp, IPv4: p.ipv4, IPv6: p.ipv6, Bind: p.bind, Known: p.known, Warn: p.warn, On: p.on}
-	if copy(tp.Secret[:], p.secret) != len(tp.Secret) {
-		return nil, wire.Failf(wire.ClassProtocol, "the job's secret has %d bytes instead of %d", len(p.secret), len(tp.Secret))
-	}
-	ep, err := tcp.New(ctx, tp)
-	if err != nil {
-		f := wire.Failf(wire.ClassNoPath, "%v", err)
-		if errors.Is(err, tcp.ErrInUse) {
-			f.Hints = []string{"give a wider range with --ports"}
-		}
-		return nil, f
-	}
-	return ep, nil
 }
 
 // earlyPrefix is what the token in a greeting begins with when an agent listens

@@ -12,6 +12,7 @@ type Facts struct {
 	RTT      time.Duration // least seen; 0: not known
 	Cores    int           // processors of this end
 	Local    bool          // both ends in one process
+	UDT      bool          // streams are UDT's
 	SendBuf  int64         // bytes, the most that the kernel lets a socket keep; 0: not known
 	Streams  [2]int        // least and most as asked; 0: free
 	CC       string        // as asked; "": free
@@ -36,12 +37,19 @@ const farRTT = 2 * time.Millisecond
 // 32 were alike (docs/performance.md).
 const farStreams = 12
 
+// udtStreams is how many streams UDT gets. Ours: neither small kernel buffers nor
+// losses make more of them faster, and all share one port and its goroutines; two
+// let one be read and sealed while the other is sent.
+const udtStreams = 2
+
 // Initial decides the settings to start with.
 func Initial(f Facts) Settings {
 	var s Settings
 	switch {
 	case f.Local:
 		s.Streams, s.Reason = max(1, f.Cores), "one for each processor"
+	case f.UDT:
+		s.Streams, s.Reason = udtStreams, "over UDT, whose control finds the rate with few: the second one uses another processor"
 	case f.RTT < farRTT:
 		// More than the processors would only take turns on them.
 		s.Streams, s.Reason = min(max(2, f.Cores), 4), fmt.Sprintf("rtt %.2g ms: near, as many as processors", ms(f.RTT))

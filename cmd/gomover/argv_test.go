@@ -191,7 +191,7 @@ func TestMessages(t *testing.T) {
 		{"--help=x", 1, "--help=x: must be --help or --help=all"},
 		// What a later version brings.
 		{"--bwlimit 08:00,200Mbit f h:", 1, "--bwlimit 08:00,200Mbit: " + later + "give one rate for the whole run, such as --bwlimit 200Mbit"},
-		{"--transport=udt f h:", 1, "--transport udt: " + later + "use --transport=tcp or --transport=ssh"},
+		{"--transport=xm f h:", 1, "--transport xm: " + later + "use --transport=tcp, udt or ssh"},
 		{"-n f h:", 1, "-n: " + later + "use --explain to see the plan of a real run"},
 		{"--to h: f", 1, "--to: " + later + "run gomover once for each destination"},
 		{"--inplace f h:", 1, "--inplace: " + later + "without it the old file stays until the new one is complete"},

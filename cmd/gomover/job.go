@@ -44,7 +44,13 @@ func newJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 	j.Dest = place(plan.Dests[0])
 	j.Dest.Inside = plan.Dests[0].NamesDir()
 	if t := o.Net.Transports; t != nil {
-		j.TCP, j.SSH = slices.Contains(t, "tcp"), slices.Contains(t, "ssh")
+		j.TCP, j.UDT, j.SSH = slices.Contains(t, "tcp"), slices.Contains(t, "udt"), slices.Contains(t, "ssh")
+		if j.UDT && !j.TCP && !j.SSH {
+			j.TCP, j.SSH = true, true // where nothing gets through over UDP
+		}
+	}
+	if err := checkCongestion(o.Net.Congestion, j.UDT); err != nil {
+		return nil, err
 	}
 	j.Seal = map[string]transports.Seal{"auth": transports.SealAuth, "off": transports.SealOff}[o.Net.Encrypt]
 	if !o.Net.Ports.Auto {
@@ -91,6 +97,21 @@ func newJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 		return nil, usageError("--expect: needs a single file")
 	}
 	return j, loginOptions(env, o, j)
+}
+
+// checkCongestion refuses what UDT does not know, and what only it knows. What the
+// kernels know is seen when they are asked.
+func checkCongestion(name string, udt bool) error {
+	switch {
+	case name == "":
+	case udt:
+		if err := mover.CheckUDTControl(name); err != nil {
+			return usageError(fmt.Sprintf("--cc %s: for --transport=udt it is one of %s", name, mover.UDTControls()))
+		}
+	case strings.Contains(name, "="):
+		return usageError(fmt.Sprintf("--cc %s: only --transport=udt has that", name))
+	}
+	return nil
 }
 
 // bindAddr is the address of --bind, which may name an interface.

@@ -68,8 +68,8 @@ var (
 )
 
 var netTable = []option{
-	{name: "transport", kind: kindValue, arg: "LIST", def: "auto", group: groupNet, brief: true, values: []string{"auto", "tcp", "ssh"},
-		help: "permitted ways: auto, or a list of tcp and ssh", store: storeTransport},
+	{name: "transport", kind: kindValue, arg: "LIST", def: "auto", group: groupNet, brief: true, values: []string{"auto", "tcp", "udt", "ssh"},
+		help: "ways: auto, or a list of tcp, udt, ssh; udt comes first", store: storeTransport},
 	{name: "streams", short: "s", kind: kindValue, arg: "N", def: "auto", group: groupNet, brief: true,
 		help: "data connections: auto, N or MIN-MAX", store: storeStreams},
 	{name: "window", short: "w", kind: kindValue, arg: "SIZE", def: "auto", group: groupNet, brief: true,
@@ -77,7 +77,7 @@ var netTable = []option{
 	{name: "bwlimit", kind: kindValue, arg: "RATE", def: "off", group: groupNet, brief: true,
 		help: "limit of the whole run, such as 95MB or 800Mbit", store: storeLimit},
 	{name: "cc", kind: kindValue, arg: "NAME", def: "system", group: groupNet,
-		help: "congestion control of the kernel", store: storeCongestion},
+		help: "congestion control: of the kernel, or of UDT", store: storeCongestion},
 	{name: "dscp", kind: kindValue, arg: "CLASS", def: "0", group: groupNet,
 		help: "traffic class: a number or a name", store: storeDSCP},
 	{name: "dial", kind: kindValue, arg: "SIDE", def: "auto", group: groupNet, values: []string{"auto", "source", "target"},

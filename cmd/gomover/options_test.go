@@ -123,6 +123,7 @@ func TestOptionValues(t *testing.T) {
 		{"--ports 50000", func(o *Options) any { return o.Net.Ports }, PortRange{First: 50000, Last: 50000}},
 		{"--ports 0-1", nil, nil}, {"--ports 1-65536", nil, nil}, {"--ports a-b", nil, nil},
 		{"--transport tcp,ssh", func(o *Options) any { return strings.Join(o.Net.Transports, "+") }, "tcp+ssh"},
+		{"--transport udt,ssh", func(o *Options) any { return strings.Join(o.Net.Transports, "+") }, "udt+ssh"},
 		{"--transport carrier-pigeon", nil, nil}, {"--transport tcp,", nil, nil},
 		{"--dscp ef", func(o *Options) any { return o.Net.DSCP }, 46},
 		{"--dscp 63", func(o *Options) any { return o.Net.DSCP }, 63},

@@ -89,11 +89,11 @@ const (
 
 // NetOptions say how data travels.
 type NetOptions struct {
-	Transports []string // permitted, out of tcp and ssh; nil means automatic
+	Transports []string // permitted, out of tcp, udt and ssh; nil means automatic
 	Streams    Streams
 	Window     int64      // socket buffer in bytes; 0 is automatic
 	Limit      units.Rate // of the whole job; 0 is none
-	Congestion string     // kernel algorithm; empty is the system's
+	Congestion string     // algorithm of the kernel or of UDT; empty is the default
 	DSCP       int        // traffic class, 0..63
 	Dial       string     // auto, source or target
 	Ports      PortRange

@@ -106,12 +106,12 @@ func storeTransport(o *Options, value string) error {
 	var list []string
 	for _, name := range strings.Split(value, ",") {
 		switch name {
-		case "tcp", "ssh":
+		case "tcp", "udt", "ssh":
 			list = append(list, name)
-		case "udt", "xm":
-			return &laterError{"use --transport=tcp or --transport=ssh"}
+		case "xm":
+			return &laterError{"use --transport=tcp, udt or ssh"}
 		default:
-			return badValue(value, "must be auto or a list of tcp and ssh")
+			return badValue(value, "must be auto or a list of tcp, udt and ssh")
 		}
 	}
 	o.Net.Transports = list
@@ -292,8 +292,9 @@ func storeCongestion(o *Options, value string) error {
 		o.Net.Congestion = ""
 		return nil
 	}
-	ok := value != "" && len(value) <= maxCongestionLen
-	for _, c := range value {
+	name, rate, fixed := strings.Cut(value, "=") // UDT's blast=RATE, which only it can read
+	ok := name != "" && len(name) <= maxCongestionLen && (!fixed || name == "blast" && rate != "")
+	for _, c := range name {
 		ok = ok && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '-')
 	}
 	if !ok {

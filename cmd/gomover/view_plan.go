@@ -140,7 +140,7 @@ func explainPin(p events.Plan) string {
 		return ""
 	}
 	words := []string{"--transport=" + p.Transport}
-	if p.Transport == "tcp" {
+	if p.Transport == "tcp" || p.Transport == "udt" {
 		if p.Streams > 0 {
 			words = append(words, "--streams="+strconv.Itoa(p.Streams))
 		}

@@ -41,6 +41,13 @@ type Options struct {
 	Control string
 }
 
+// CheckControl tells what is wrong with a name for Options.Control; nil if nothing
+// is.
+func CheckControl(name string) error { return udt.CheckControl(name) }
+
+// Controls gives the names for Options.Control, separated by commas.
+func Controls() string { return udt.ControlNames() }
+
 // endpoint implements transports.Endpoint.
 type endpoint struct {
 	*sealed.Endpoint
