@@ -40,8 +40,8 @@ func (c *core) collectReceiver(now time.Duration, out *outbox) {
 	case now >= r.repeatDue(&c.rtt):
 		r.again = true
 		c.ack(now, out)
-	case r.since >= lightEvery*r.light:
-		r.light = r.since/lightEvery + 1
+	case r.since >= lightEvery*r.light && (now >= r.lightAt+lightTime || int64(r.since) >= r.size/8):
+		r.light, r.lightAt = r.since/lightEvery+1, now
 		if r.next > r.confirmed {
 			c.count.SentAcks++
 			out.push(ack{form: ackLight, next: r.first.add(r.next)}.append(out.room(), c.peerID), c.peer)

@@ -69,6 +69,16 @@ const (
 	// resendTimes is how often a packet is sent before its loss is left to the
 	// peer's reports and to timeouts.
 	resendTimes = 6
+	// aheadTime is how much more is sent at once where that is more than a burst,
+	// which is so from 2 Gbit/s on: waking up costs more than sending a burst.
+	aheadTime = 250 * time.Microsecond
+	// notSentBytes is how much of what was written waits for its first sending: 17
+	// ms of a gigabit, and little enough to stay in the processor's cache until
+	// then.
+	notSentBytes = 2 << 20
+	// lightTime is the shortest time between light acknowledgements, unless they
+	// are due for the size of the buffer. Each costs both ends a turn.
+	lightTime = 250 * time.Microsecond
 	// resendPatience is how many times as long a repetition may take that is not
 	// the first one missing.
 	resendPatience = 3

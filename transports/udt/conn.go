@@ -19,13 +19,14 @@ import (
 type Conn struct {
 	e *Endpoint
 
-	mu      sync.Mutex // guards what follows
-	core    *core
-	changed sync.Cond // something that somebody may wait for
-	waiting int       // how many do
-	writing bool      // somebody is in Write; others wait for their turn
-	read    deadline
-	write   deadline
+	mu       sync.Mutex // guards what follows
+	core     *core
+	changed  sync.Cond // something that somebody may wait for
+	waiting  int       // how many do
+	roomless int       // how many of them for room to write
+	writing  bool      // somebody is in Write; others wait for their turn
+	read     deadline
+	write    deadline
 
 	woken bool // guarded by the endpoint's lock
 
@@ -91,9 +92,17 @@ func (c *Conn) wait() {
 	c.waiting--
 }
 
-// notify wakes who waits; the lock is held.
+// waitRoom is wait for a writer.
+func (c *Conn) waitRoom() {
+	c.roomless++
+	c.wait()
+	c.roomless--
+}
+
+// notify wakes who waits; the lock is held. Writers alone are not woken for a
+// little room, since waking them costs more than what they could write.
 func (c *Conn) notify() {
-	if c.waiting > 0 {
+	if c.waiting > c.roomless || c.roomless > 0 && (c.core.state != connected || c.core.send.peerError || c.core.writable()) {
 		c.changed.Broadcast()
 	}
 }
@@ -205,7 +214,7 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 			c.mu.Lock()
 			continue
 		}
-		c.wait()
+		c.waitRoom()
 	}
 }
 

@@ -47,6 +47,7 @@ type receiver struct {
 	squeezed  bool                   // little room was told
 	since     int                    // packets since the last acknowledgement
 	light     int                    // light ones since then, from 1
+	lightAt   time.Duration          // of the last light one
 
 	tolerance time.Duration // how long a gap may be mere reordering
 	nakDue    time.Duration // of the next report of gaps

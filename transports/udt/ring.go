@@ -5,7 +5,7 @@ package udt
 const (
 	slabBytes   = 65507
 	slabPackets = 64
-	spareSlabs  = 8 // kept for the next packets
+	spareSlabs  = 64 // kept for the next packets
 )
 
 // slab is packets side by side in memory, with what is known of each.

@@ -94,7 +94,8 @@ func (c *core) write(b []byte) (n int) {
 		n = copy(x.bytes(x.end - 1)[headerLen+s.n:], b)
 		s.n += n
 	}
-	for n < len(b) && x.end-x.acked < x.room {
+	most := min(x.acked+x.room, x.next+max(minWindow, notSentBytes/int64(c.payload)))
+	for n < len(b) && x.end < most {
 		s, p := x.put(x.end)
 		x.msg = x.msg.next()
 		*s = sent{n: copy(p[headerLen:], b[n:]), msg: partOnly | msgInOrder | msgWord(x.msg)}
@@ -102,6 +103,12 @@ func (c *core) write(b []byte) (n int) {
 		x.end++
 	}
 	return n
+}
+
+// writable tells that there is room for enough to be worth waking a writer.
+func (c *core) writable() bool {
+	x := &c.send
+	return x.end-x.acked < x.room-x.room/8 && x.end-x.next < max(minWindow, notSentBytes/int64(c.payload))/2
 }
 
 // window is how many new packets may be sent now.
@@ -124,6 +131,7 @@ func (c *core) collectSender(now time.Duration, out *outbox) {
 	c.probe(now, out)
 	x.more = false
 	burst := c.burst()
+	ahead := time.Duration(0) // what goes with the first burst costs no further turn
 	for n := 0; ; {
 		if n >= turnPackets {
 			x.more = true
@@ -135,7 +143,7 @@ func (c *core) collectSender(now time.Duration, out *outbox) {
 			return
 		}
 		if c.ctl.Rate > 0 {
-			if now < x.paceAt {
+			if now+ahead < x.paceAt {
 				x.starved = false
 				return
 			}
@@ -152,7 +160,11 @@ func (c *core) collectSender(now time.Duration, out *outbox) {
 			sent, bytes = c.sendNew(now, burst, out)
 		}
 		x.paceAt += c.ctl.Gap(bytes)
-		n += max(sent, 1)
+		if n += max(sent, 1); n < int(c.ctl.Window)/4 {
+			ahead = aheadTime
+		} else {
+			ahead = 0
+		}
 	}
 }
 
