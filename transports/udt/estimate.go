@@ -76,6 +76,11 @@ func (w *sampleWindow) rate(least int) uint32 {
 	return uint32(min(math.Ceil(float64(n)*float64(time.Second)/float64(sum)), math.MaxInt32))
 }
 
+// pairFloor is how far apart packets of a pair are taken to be that were read at
+// once. Ours: the pairs that the path has torn apart are no fair sample, and
+// library senders that are told of too little capacity hardly get faster.
+const pairFloor = 10 * time.Microsecond
+
 // arrivals estimates how fast packets come, and how fast they could.
 //
 // The library takes the gap before each packet; where packets are handed over in
@@ -105,8 +110,8 @@ func (a *arrivals) packet(now time.Duration, pos int64, s seq) {
 	case 0:
 		a.probe, a.probeAt = pos, now
 	case 1:
-		if a.probe == pos-1 && now > a.probeAt {
-			a.pairs.add(now - a.probeAt)
+		if a.probe == pos-1 {
+			a.pairs.add(max(now-a.probeAt, pairFloor))
 		}
 		a.probe = -1
 	}

@@ -307,7 +307,11 @@ func (x *sender) probeAt() time.Duration {
 	last := max(x.progress, x.lastSent)
 	switch x.probes {
 	case 0:
-		return last + x.rtt.rtt + synInterval + pokeDelay
+		rtt := x.minRTT // the smooth one has grown by what the peer waits for
+		if rtt == 0 {
+			rtt = x.rtt.rtt
+		}
+		return last + rtt + synInterval + pokeDelay
 	default:
 		d := x.rtt.patience() + 2*synInterval
 		return last + max(d, min(d<<min(x.probes-1, 6), aliveInterval))

@@ -18,6 +18,7 @@ const (
 	bbrProbeRTTTime = 200 * time.Millisecond
 	bbrMinWindow    = 4 // packets
 	bbrPaceMargin   = 0.99
+	bbrLumpTime     = 100 * time.Millisecond // of the rate, at most, is taken for a lump; as in Linux
 )
 
 // Constants of the answer to losses; ours. Version 2 of BBR takes 2% of losses

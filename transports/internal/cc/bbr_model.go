@@ -43,7 +43,7 @@ func (m *bbrModel) aggregate(s *Stats, a *Ack) {
 		m.lumpAt, m.lumpBytes, expected = s.Now, 0, 0
 	}
 	m.lumpBytes += bytes
-	extra := min(m.lumpBytes-expected, rate*max(m.minRTT, synInterval).Seconds())
+	extra := min(m.lumpBytes-expected, rate*max(m.minRTT, bbrLumpTime).Seconds())
 	m.extra[m.index] = max(m.extra[m.index], extra)
 }
 
