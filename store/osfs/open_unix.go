@@ -79,7 +79,7 @@ func (d *dir) openOwn(base, beside string) (f *os.File, found bool, err error) {
 			return f, f != nil, err
 		}
 		if beside != "" {
-			if err := d.unlink(beside); err != nil && err != unix.ENOENT {
+			if err := d.removeFree(beside); err != nil {
 				return nil, false, err
 			}
 		}
@@ -237,6 +237,30 @@ func (d *dir) removeForeign(base string) error {
 		if e.Kind != store.File && e.Kind != store.Symlink {
 			return errNotRegular
 		}
+		err = d.unlink(base)
+	}
+	if err == unix.ENOENT {
+		return nil
+	}
+	return err
+}
+
+// removeFree removes the file or link base, which nobody holds; store.ErrLocked
+// when somebody does. Another run may have come first, made what belongs to this
+// one, and hold it by now.
+func (d *dir) removeFree(base string) error {
+	h, err := openat(d.fd, base, ownFlags|unix.O_NONBLOCK, 0)
+	if err == nil {
+		f := os.NewFile(uintptr(h), base)
+		defer f.Close()
+		if err := lock(f); err != nil {
+			return err
+		}
+		if !d.is(base, f) {
+			return nil // who did that goes on from here
+		}
+	}
+	if err != unix.ENOENT {
 		err = d.unlink(base)
 	}
 	if err == unix.ENOENT {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -91,6 +92,73 @@ func TestHeldFileIsLeftAlone(t *testing.T) {
 	got, err := dests[0].Lookup("f")
 	if err != nil || got.Mode != 0o644 || got.UID != 12345 {
 		t.Errorf("mode %o, owner %d, %v; want 644, 12345", got.Mode, got.UID, err)
+	}
+}
+
+// TestJournalOfAnotherRun has two runs begin the same file at once, again and
+// again: the one that gets it keeps its journal.
+func TestJournalOfAnotherRun(t *testing.T) {
+	root := t.TempDir()
+	var dests [2]*dest
+	for i := range dests {
+		d, err := NewDest(root, DestOptions{JobID: "j"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		dests[i] = d.(*dest)
+	}
+	journal := tempBase(dests[0].prefix, "f") + journalSuffix
+	for round := range 2000 {
+		type end struct {
+			w   store.WriteFile
+			j   store.AppendFile
+			err error
+		}
+		var ends [2]end
+		var wg sync.WaitGroup
+		for i, d := range dests {
+			e := &ends[i]
+			wg.Go(func() {
+				if e.w, _, e.err = d.OpenPartial("f"); e.err == nil {
+					e.j, e.err = d.OpenJournal("f")
+				}
+			})
+		}
+		wg.Wait()
+		won := 0
+		for i := range ends {
+			e := &ends[i]
+			switch {
+			case e.err == nil:
+				won++
+				if !dests[i].top.is(journal, e.j.(*appendFile).f) {
+					t.Fatalf("round %d: the journal was removed while it was held", round)
+				}
+			case !errors.Is(e.err, store.ErrLocked):
+				t.Fatalf("round %d: %v", round, e.err)
+			}
+		}
+		if won != 1 {
+			t.Fatalf("round %d: %d runs have the file", round, won)
+		}
+		for i := range ends {
+			if ends[i].w != nil {
+				ends[i].w.Close()
+			}
+			if ends[i].j != nil {
+				ends[i].j.Close()
+			}
+		}
+		// As a run that dies leaves it, every second time with its file.
+		if err := os.Remove(filepath.Join(root, tempBase(dests[0].prefix, "f"))); err != nil {
+			t.Fatal(err)
+		}
+		if round%2 == 0 {
+			if err := os.Remove(filepath.Join(root, journal)); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

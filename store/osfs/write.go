@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/gomover/gomover/store"
 )
@@ -108,11 +109,12 @@ func (d *dest) removeBeside(doing, name string, suffixes ...string) error {
 }
 
 // OpenJournal opens or creates the journal beside the partial file of name. The
-// lock on the partial file covers it.
+// lock on the partial file covers it; its own one is for runs that do not have
+// that lock and find the journal while they look for one.
 func (d *dest) OpenJournal(name string) (store.AppendFile, error) {
 	var f *os.File
 	err := d.in("opening the journal of", name, func(in *dir, _, temp string) (err error) {
-		f, _, err = in.openOwn(temp+journalSuffix, "")
+		f, err = openHeld(in, temp+journalSuffix)
 		return err
 	})
 	if err != nil {
@@ -124,6 +126,27 @@ func (d *dest) OpenJournal(name string) (store.AppendFile, error) {
 		return nil, describe("opening the journal of", name, err)
 	}
 	return &appendFile{d: d, f: f, name: name, end: end}, nil
+}
+
+// openHeld opens and locks the journal base. Others lock it for as long as it
+// takes to see that it is not theirs.
+func openHeld(in *dir, base string) (*os.File, error) {
+	for range lockTries {
+		f, _, err := in.openOwn(base, "")
+		if err != nil {
+			return nil, err
+		}
+		if err = lock(f); err == nil && in.is(base, f) {
+			return f, nil
+		}
+		f.Close()
+		if errors.Is(err, store.ErrLocked) {
+			time.Sleep(time.Millisecond)
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return nil, errUnsteady
 }
 
 // writeFile is an unfinished file.
