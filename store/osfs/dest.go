@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/gomover/gomover/store"
 )
@@ -44,7 +45,7 @@ type dest struct {
 	o        DestOptions
 	umask    uint32
 	volatile bool
-	root     *os.Root
+	root     *os.Root // nil when the top may not be listed
 	top      *dir
 	dirs     *dirCache
 }
@@ -70,18 +71,48 @@ func NewDest(root string, o DestOptions) (store.Dest, error) {
 			return nil, describe("making directory", root, err)
 		}
 	}
-	if d.root, err = os.OpenRoot(path); err != nil {
-		return nil, describe("opening directory", root, err)
-	}
-	if d.top, err = openDirIn(d.root, ""); err != nil {
-		d.root.Close()
+	if err := d.open(path); err != nil {
 		return nil, describe("opening directory", root, err)
 	}
 	if _, _, d.volatile, err = d.top.space(); err != nil {
 		d.volatile = false // not known: sync as usual
 	}
-	d.dirs = newDirCache(destDirs, func(name string) (*dir, error) { return openDirIn(d.root, name) })
+	d.dirs = newDirCache(destDirs, d.openDir)
 	return d, nil
+}
+
+// open opens the root.
+func (d *dest) open(path string) (err error) {
+	if d.root, err = os.OpenRoot(path); err == nil {
+		if d.top, err = openDirIn(d.root, ""); err != nil {
+			d.root.Close()
+		}
+		return err
+	}
+	d.root = nil
+	if errors.Is(err, fs.ErrPermission) {
+		if top, uerr := openUnlisted(path); uerr == nil {
+			d.top, err = top, nil
+		}
+	}
+	return err
+}
+
+// openDir opens a directory below the root, "" the root. It need not be one that
+// this user may list, nor those on the way, where the system can open such.
+func (d *dest) openDir(name string) (*dir, error) {
+	err := fs.ErrPermission
+	if d.root != nil {
+		var in *dir
+		if in, err = openDirIn(d.root, name); !errors.Is(err, fs.ErrPermission) {
+			return in, err
+		}
+	}
+	in, uerr := d.top.beneath(name)
+	if errors.Is(uerr, errors.ErrUnsupported) {
+		return nil, err
+	}
+	return in, uerr
 }
 
 func checkJobID(id string) error {
@@ -227,8 +258,10 @@ func (d *dest) usable(in *dir, base, name string) error {
 		}
 		return nil
 	case store.Symlink:
-		to, err := d.root.Stat(filepath.FromSlash(name))
-		if err == nil && !to.IsDir() {
+		to, err := d.openDir(name)
+		if err == nil {
+			to.close()
+		} else if errors.Is(err, syscall.ENOTDIR) {
 			err = errNotDir
 		}
 		return err
@@ -361,5 +394,8 @@ func (d *dest) label(name string) string {
 func (d *dest) Close() error {
 	d.dirs.close()
 	d.top.close()
+	if d.root == nil {
+		return nil
+	}
 	return d.root.Close()
 }

@@ -1,6 +1,7 @@
 package osfs
 
 import (
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -44,7 +45,12 @@ func syncData(fd int) error {
 // syncWhole writes out the whole file system that d is on.
 //
 // Errors: those of writing back since 5.8; older systems report none.
-func (d *dir) syncWhole() error { return unix.Syncfs(d.fd) }
+func (d *dir) syncWhole() error {
+	if d.unlisted {
+		return errors.ErrUnsupported
+	}
+	return unix.Syncfs(d.fd)
+}
 
 // writeBack starts writing a part of f to the disk.
 func writeBack(f *os.File, off, n int64) {

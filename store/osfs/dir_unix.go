@@ -19,9 +19,10 @@ import (
 //
 // Concurrency: any, until close.
 type dir struct {
-	f   *os.File
-	fd  int
-	dev uint64
+	f        *os.File
+	fd       int
+	dev      uint64
+	unlisted bool // opened without the right to list it; nor can it be synced
 }
 
 const dirFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
@@ -249,12 +250,18 @@ func (d *dir) apply(base string, s settings, link bool, have uint32) (denied, er
 
 // applySelf applies s to the directory itself.
 func (d *dir) applySelf(s settings, have uint32) (denied, err error) {
+	if d.unlisted {
+		return d.apply(".", s, false, have)
+	}
 	return d.applyTo(d.fd, ".", s, have)
 }
 
 // chmod sets the bits of base, which must not be a link: where the system
 // cannot change bits without following, the file is opened instead.
 func (d *dir) chmod(base string, mode uint32) error {
+	if base == "." { // which is no link
+		return unix.Fchmodat(d.fd, base, mode, 0)
+	}
 	err := unix.Fchmodat(d.fd, base, mode, unix.AT_SYMLINK_NOFOLLOW)
 	if err != unix.EOPNOTSUPP && err != unix.ENOSYS && err != unix.EINVAL {
 		return err
@@ -313,8 +320,12 @@ func (d *dir) rename(old, base string) error { return unix.Renameat(d.fd, old, d
 func (d *dir) unlink(base string) error { return unix.Unlinkat(d.fd, base, 0) }
 
 // sync makes the directory's list durable. Some file systems cannot sync a
-// directory and say so with EINVAL; nothing more can be done there.
+// directory and say so with EINVAL; nothing more can be done there, nor where it
+// may not be read.
 func (d *dir) sync() error {
+	if d.unlisted {
+		return nil
+	}
 	err := d.f.Sync()
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
 		return nil

@@ -101,6 +101,101 @@ func openTop(t *testing.T) string {
 	return dir
 }
 
+// TestUnlistedDirectories writes into directories that this user may write to but
+// not list: the top, its own, and one below.
+func TestUnlistedDirectories(t *testing.T) {
+	for name, perm := range map[string]os.FileMode{"the top too": 0o333, "below": 0o755} {
+		t.Run(name, func(t *testing.T) {
+			top := openTop(t)
+			root := filepath.Join(top, "root")
+			for _, dir := range []string{root, filepath.Join(root, "drop"), filepath.Join(root, "drop/in"), filepath.Join(top, "out")} {
+				check(t, os.Mkdir(dir, 0o777))
+			}
+			check(t, os.Symlink("drop/in", filepath.Join(root, "link")))
+			check(t, os.Symlink("../out", filepath.Join(root, "away")))
+			for dir, mode := range map[string]os.FileMode{"out": 0o777, "root/drop/in": 0o333, "root/drop": 0o333 | os.ModeSticky, "root": perm} {
+				check(t, os.Chmod(filepath.Join(top, dir), mode))
+			}
+			if perm&0o022 == 0 {
+				check(t, os.Chmod(root, 0o777))
+			}
+			asNobody(t, func() {
+				d, err := osfs.NewDest(root, osfs.DestOptions{JobID: "j", Create: true})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer d.Close()
+				names := []string{"f", "drop/f", "drop/in/g", "link/h", "new/f"}
+				for _, dir := range []string{"drop", "drop/in", "link", "new"} {
+					if err := d.Mkdir(dir); err != nil {
+						t.Errorf("directory %s: %v", dir, err)
+					}
+				}
+				for _, n := range names {
+					e := store.Entry{Name: n, Kind: store.File, Size: 4, Mode: 0o640, ModTime: 1e18}
+					if err := d.WriteSmall(e, []byte("data"), store.Attrs{Perms: true, Times: true}); err != nil {
+						t.Errorf("%s: %v", n, err)
+					}
+				}
+				for _, n := range []string{"big", "drop/in/big"} {
+					w, _, err := d.OpenPartial(n)
+					if err != nil {
+						t.Errorf("%s: %v", n, err)
+						continue
+					}
+					j, err := d.OpenJournal(n)
+					if err != nil {
+						t.Errorf("journal of %s: %v", n, err)
+					} else {
+						j.Close()
+					}
+					if _, err := w.WriteAt([]byte("big"), 0); err != nil {
+						t.Errorf("%s: %v", n, err)
+					}
+					w.Close()
+					if err := d.RemoveJournal(n); err != nil {
+						t.Errorf("journal of %s: %v", n, err)
+					}
+					names = append(names, n)
+				}
+				if err := d.Sync(names); err != nil {
+					t.Error(err)
+				}
+				if err := d.SyncDirs(names); err != nil {
+					t.Error(err)
+				}
+				for _, n := range names {
+					if err := d.Commit(n); err != nil {
+						t.Errorf("%s: %v", n, err)
+					}
+				}
+				own := store.Entry{Name: "new", Kind: store.Dir, Mode: 0o311, ModTime: 1e18}
+				if err := d.SetAttrs(own, store.Attrs{Perms: true, Times: true}); err != nil {
+					t.Error(err)
+				}
+				if free, _, err := d.Free(); free <= 0 || err != nil {
+					t.Errorf("free %d, %v", free, err)
+				}
+				if err := d.WriteSmall(store.Entry{Name: "away/f", Kind: store.File}, nil, store.Attrs{}); err == nil {
+					t.Error("wrote outside the root")
+				}
+			})
+			for _, n := range []string{"f", "drop/f", "drop/in/g", "drop/in/h", "new/f", "big", "drop/in/big"} {
+				if _, err := os.Stat(filepath.Join(root, n)); err != nil {
+					t.Error(err)
+				}
+			}
+			if l, err := os.ReadDir(filepath.Join(top, "out")); err != nil || len(l) > 0 {
+				t.Errorf("outside: %v, %v", l, err)
+			}
+			if i, err := os.Stat(filepath.Join(root, "new")); err != nil || i.Mode().Perm() != 0o311 {
+				t.Errorf("%v, %v", i, err)
+			}
+		})
+	}
+}
+
 func TestWithoutPrivileges(t *testing.T) {
 	top := openTop(t)
 	check(t, os.Mkdir(filepath.Join(top, "readonly"), 0o755))
