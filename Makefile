@@ -12,6 +12,9 @@ QUICK   ?=
 # How long each fuzz target runs, and how long one package's tests may.
 FUZZTIME    ?= 30s
 TESTTIMEOUT ?= 11m
+# How many runs soak-udt makes, and where it begins.
+SOAKSEEDS ?= 10000
+SOAKFROM  ?= 0
 # Where covered programs and tests leave what they ran.
 COVERDIR = $(CURDIR)/bin/cover
 
@@ -37,7 +40,7 @@ BENCH_PACKAGES = openssh-server openssh-client rsync rclone iperf3 tar util-linu
 	xrootd-server uftp udpcast libudt-dev g++
 
 .DEFAULT_GOAL := help
-.PHONY: help build lab demo test test-short test-deps cover fuzz fuzz-short lint cross bench bench-go bench-copy bench-udt bench-deps install clean
+.PHONY: help build lab demo test test-short test-deps cover fuzz fuzz-short soak-udt soak-interop lint cross bench bench-go bench-copy bench-udt bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +87,12 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 # end itself as a failure.
 fuzz-short: ## run each fuzz target with 5000 inputs
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=5000x
+
+soak-udt: ## run SOAKSEEDS (10000) random simulated UDT connections, from seed SOAKFROM on
+	$(GO) test -count=1 -timeout 1h -run='^TestSoak$$' ./transports/udt -udt.seeds=$(SOAKSEEDS) -udt.from=$(SOAKFROM)
+
+soak-interop: test-deps ## move 64 MiB each way between UDT here and libudt, 50 times
+	$(GO) test -count=1 -timeout 3h -v -run='^TestInteropSoak$$' ./transports/udt -udt.interop=50 -udt.interopbytes=67108864
 
 lint: ## check the source without running it
 	@GO="$(GO)" scripts/lint

@@ -37,6 +37,7 @@ func buildPeer(t *testing.T) string {
 // relay passes datagrams between a client and a server, and loses some.
 type relay struct {
 	front net.PacketConn
+	back  net.Conn
 	wg    sync.WaitGroup
 }
 
@@ -50,7 +51,7 @@ func newRelay(t *testing.T, server string, loss float64) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{front: front}
+	r := &relay{front: front, back: back}
 	client := make(chan net.Addr, 1)
 	r.wg.Go(func() {
 		defer back.Close()

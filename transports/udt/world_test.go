@@ -50,6 +50,8 @@ type end struct {
 	filter func(h header, b []byte) bool
 	sent   func(now time.Duration, h header, b []byte)
 	accept func(*core)
+	feed   func(now time.Duration) // writes messages
+	eat    func()                  // reads messages
 }
 
 func (s *sim) listen(h *netsim.Host, cfg Config) *end {
@@ -96,7 +98,7 @@ func (e *end) handle(now time.Duration, d netsim.Datagram) {
 	switch {
 	case e.c != nil && h.id == e.c.id && d.Src == e.c.peer:
 		e.c.receive(now, h, body)
-	case h.id == 0 && e.c != nil && e.c.state == connecting && e.c.connect.rendezvous:
+	case h.id == 0 && e.c != nil && d.Src == e.c.peer && e.c.connect.rendezvous:
 		e.c.receive(now, h, body)
 	case h.id == 0:
 		hs, ok := e.greet.greet(now, d.Src, h, body, &e.out)
@@ -121,6 +123,9 @@ func (e *end) pump() {
 			if e.c.state == connected || e.c.state == closing {
 				n := e.c.write(e.toSend)
 				e.toSend = e.toSend[n:]
+				if e.feed != nil {
+					e.feed(now)
+				}
 			}
 			e.c.collect(now, &e.out)
 		}
@@ -140,6 +145,10 @@ func (e *end) pump() {
 }
 
 func (e *end) drain() {
+	if e.eat != nil && !e.mute && (e.c.state == connected || e.c.state == broken) {
+		e.eat()
+		return
+	}
 	var b [64 << 10]byte
 	for !e.mute && !e.c.cfg.Messages && (e.c.state == connected || e.c.state == broken) {
 		n := e.c.read(b[:])
