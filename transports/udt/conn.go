@@ -30,7 +30,7 @@ type Conn struct {
 
 	woken bool // guarded by the endpoint's lock
 
-	// Owned by the endpoint's loop.
+	// Guarded by the endpoint's turns.
 	dirty bool
 	due   time.Duration
 	heap  int
@@ -210,7 +210,7 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 			n += k
 			b = b[k:]
 			c.mu.Unlock()
-			c.e.wake(c)
+			c.e.wakeNow(c)
 			c.mu.Lock()
 			continue
 		}

@@ -17,8 +17,8 @@ import (
 )
 
 // Endpoint is one UDP port with any number of connections, and at most one
-// listener. One goroutine owns the connections' packets and timers, another one
-// reads the socket.
+// listener. One goroutine reads the socket, another one looks after timers; these
+// and writers take turns in working on packets.
 //
 // All methods may be called by any goroutine.
 type Endpoint struct {
@@ -30,8 +30,9 @@ type Endpoint struct {
 	short  error // socket buffers are smaller than asked for
 	greet  *greeter
 	done   chan struct{} // closed by the loop at its end
-	empty  chan *batch   // for the reader; holds all of them, so that nobody waits to give one back
-	full   chan *batch   // from the reader, closed by it; as many
+	quiet  chan struct{} // closed by the reader at its end
+	turns  chan struct{} // holds the token of whoever has the turn; a lock, but virtual time can pass while waiting
+	turn   turn          // guarded by it
 
 	mu       sync.Mutex // guards what follows
 	conns    map[uint32]*Conn
@@ -82,10 +83,10 @@ func Open(ctx context.Context, nw netx.Network, network, addr string, cfg Config
 	e := &Endpoint{
 		cfg: cfg, socket: socket, local: local.AddrPort(), start: time.Now(), greet: newGreeter(cfg, secret),
 		done: make(chan struct{}), conns: make(map[uint32]*Conn), meeting: make(map[netip.AddrPort]*Conn),
-		children: make(map[childKey]*Conn), empty: make(chan *batch, batches), full: make(chan *batch, batches),
+		children: make(map[childKey]*Conn), quiet: make(chan struct{}), turns: make(chan struct{}, 1),
 	}
-	e.prepare()
-	go e.read()
+	e.turn.e = e
+	go e.read(e.prepare())
 	go e.loop()
 	return e, nil
 }
@@ -98,8 +99,9 @@ func newControl(cfg *Config) (cc.Controller, error) {
 	return cc.New(name)
 }
 
-// prepare sets the socket's options, as far as it has them.
-func (e *Endpoint) prepare() {
+// prepare sets the socket's options, as far as it has them, and gives the memory
+// for what is read from it.
+func (e *Endpoint) prepare() *batch {
 	_, system := e.socket.(*netx.UDPConn)
 	e.timer = pace.NewTimer(system)
 	if s, ok := e.socket.(interface{ SetReadBuffer(int) error }); ok {
@@ -112,9 +114,7 @@ func (e *Endpoint) prepare() {
 	if s, ok := e.socket.(interface{ SetReceiveCoalescing(bool) error }); ok && s.SetReceiveCoalescing(true) == nil {
 		entries, size = 16, netx.CoalescedSize
 	}
-	for range batches {
-		e.empty <- newBatch(entries, size)
-	}
+	return newBatch(entries, size)
 }
 
 // Addr is the local address.
@@ -211,13 +211,18 @@ func (e *Endpoint) now() time.Duration { return time.Since(e.start) }
 
 // wake has the loop look after a connection.
 func (e *Endpoint) wake(c *Conn) {
+	e.note(c)
+	e.timer.Wake()
+}
+
+// note has whoever has the next turn look after a connection.
+func (e *Endpoint) note(c *Conn) {
 	e.mu.Lock()
 	if !c.woken {
 		c.woken = true
 		e.woken = append(e.woken, c)
 	}
 	e.mu.Unlock()
-	e.timer.Wake()
 }
 
 // Listen begins to accept connections. Errors: there is a listener already;

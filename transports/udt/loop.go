@@ -11,9 +11,11 @@ import (
 	"github.com/gomover/gomover/internal/netx"
 )
 
-// batches is how many batches of datagrams there are: one is being read while
-// another is being looked at.
-const batches = 3
+// timerSlack is by how much the timer may be early.
+const timerSlack = 20 * time.Microsecond
+
+// unset is an instant that was not set.
+const unset time.Duration = -1
 
 // batch is what one call reads.
 type batch struct {
@@ -30,18 +32,19 @@ func newBatch(entries, size int) *batch {
 	return b
 }
 
-// read hands what comes to the loop, until the socket is closed.
-func (e *Endpoint) read() {
-	defer e.timer.Wake()
-	defer close(e.full)
-	for b := range e.empty {
+// read takes what comes, until the socket is closed. It does all that follows
+// from it: to wake another goroutine for that would cost more than the work.
+func (e *Endpoint) read(b *batch) {
+	defer close(e.quiet)
+	for {
 		n, err := e.socket.ReadBatch(b.ds)
 		if n <= 0 && (errors.Is(err, net.ErrClosed) || e.isClosed()) {
 			return
 		}
 		b.n = max(n, 0) // other errors are of datagrams that could not be delivered
-		e.full <- b
-		e.timer.Wake()
+		e.turns <- struct{}{}
+		e.turn.take(b)
+		e.finish()
 	}
 }
 
@@ -51,47 +54,99 @@ func (e *Endpoint) isClosed() bool {
 	return e.closed && len(e.conns) == 0
 }
 
-// turn is what the loop knows of the connections.
+// turn is what the packets and timers of all connections share. It belongs to the
+// goroutine that has put its token into Endpoint.turns.
 type turn struct {
 	e     *Endpoint
 	now   time.Duration
 	out   outbox
 	due   dueHeap
 	dirty []*Conn
-	last  *Conn // of the packet before; its lock is held
+	last  *Conn         // of the packet before; its lock is held
+	armed time.Duration // what the timer is set to; unset if it is to be set in any case
+	ended bool          // nothing is done any more
 }
 
-// loop owns the packets and timers of all connections. Each turn takes what has
-// come, then sends what is due; the order matters, since what is sent lies in
-// the buffers that acknowledgements release.
+// loop looks after the timers. What is sent lies in the buffers that
+// acknowledgements release, so whoever has the turn sends all before it ends.
 func (e *Endpoint) loop() {
 	defer close(e.done)
-	t := &turn{e: e}
 	for {
-		t.now = e.now()
-		t.takeBatches()
-		t.takeWoken()
-		for len(t.due) > 0 && t.due[0].due <= t.now {
-			t.mark(t.due[0])
-			heap.Pop(&t.due)
-		}
-		t.collect()
-		if t.over() {
+		e.turns <- struct{}{}
+		e.turn.armed = unset
+		over := e.turn.over()
+		e.turn.ended = over
+		e.finish()
+		if over {
 			break
 		}
-		wait := time.Hour
-		if len(t.due) > 0 {
-			wait = t.due[0].due - e.now()
-		}
-		if wait > 0 {
-			e.timer.Wait(wait)
-		}
+		e.timer.Sleep()
 	}
 	_ = e.socket.Close() // nothing was written that it could have lost
-	close(e.empty)
-	for range e.full { // until the reader has ended
-	}
+	<-e.quiet
 	e.timer.Close()
+}
+
+// wakeNow is wake for goroutines that hold no lock: they do the work themselves,
+// unless another one is at it, which will see it then.
+func (e *Endpoint) wakeNow(c *Conn) {
+	e.note(c)
+	select {
+	case e.turns <- struct{}{}:
+		e.finish()
+	default:
+	}
+}
+
+// finish does what is due, ends the turn, and takes another one if something was
+// noted meanwhile that nobody else looks after.
+func (e *Endpoint) finish() {
+	for again := true; again; {
+		if e.turn.ended {
+			<-e.turns
+			return
+		}
+		e.turn.work()
+		<-e.turns
+		e.mu.Lock()
+		again = len(e.woken) > 0
+		e.mu.Unlock()
+		if again {
+			select {
+			case e.turns <- struct{}{}:
+			default:
+				return
+			}
+		}
+	}
+}
+
+// work does what is due, and sets the timer.
+func (t *turn) work() {
+	t.now = t.e.now()
+	t.takeWoken()
+	for len(t.due) > 0 && t.due[0].due <= t.now {
+		t.mark(t.due[0])
+		heap.Pop(&t.due)
+	}
+	t.collect()
+	if t.over() {
+		t.e.timer.Wake()
+		return
+	}
+	at := t.now + time.Hour
+	if len(t.due) > 0 {
+		at = t.due[0].due
+	}
+	// A timer that is a little early costs less than to set it anew.
+	if t.armed == unset || at < t.armed || at > t.armed+timerSlack {
+		t.armed = at
+		if wait := at - t.e.now(); wait > 0 {
+			t.e.timer.Set(wait)
+		} else {
+			t.e.timer.Wake()
+		}
+	}
 }
 
 // over tells that the endpoint is closed and all is said.
@@ -104,23 +159,16 @@ func (t *turn) over() bool {
 	return t.e.closed && len(t.e.conns) == 0
 }
 
-// takeBatches takes what was read so far.
-func (t *turn) takeBatches() {
-	for range batches {
-		select {
-		case b, ok := <-t.e.full:
-			if !ok {
-				return
-			}
-			for i := range b.ds[:b.n] {
-				t.split(&b.ds[i])
-			}
-			t.unlock()
-			t.e.empty <- b
-		default:
-			return
-		}
+// take takes what was read.
+func (t *turn) take(b *batch) {
+	if t.ended {
+		return
 	}
+	t.now = t.e.now()
+	for i := range b.ds[:b.n] {
+		t.split(&b.ds[i])
+	}
+	t.unlock()
 }
 
 func (t *turn) unlock() {
@@ -250,7 +298,7 @@ func (t *turn) admit(l *Listener, from netip.AddrPort, hs *handshake) {
 		return
 	}
 	t.mark(c)
-	l.arrived <- c // there is room, and only this goroutine adds
+	l.arrived <- c // there is room, and only who has the turn adds
 	select {
 	case <-l.closed: // perhaps too late for being ended by it
 		c.mu.Lock()

@@ -12,10 +12,17 @@ const coarseGrain = 1100 * time.Microsecond
 // Timer lets one goroutine wait for a while or until others wake it. It costs no
 // thread and does not spin.
 type Timer interface {
-	// Wait waits for that long, or until Wake. If Wake was called since the last
-	// Wait, or Close ever, it returns at once. One goroutine at a time may wait.
+	// Wait is Set and Sleep. If Wake was called since the last Sleep, or Close ever,
+	// it returns at once. One goroutine at a time may wait.
 	Wait(d time.Duration)
-	// Wake ends the Wait that goes on, or else the next one. It never waits. Any
+	// Set has the Sleep that goes on, or else the next one, end after that long,
+	// whatever was set before; d is above 0. Nobody is woken by it. Any goroutine
+	// may call it, at any time.
+	Set(d time.Duration)
+	// Sleep waits for the time that was set, or until Wake. It may return early.
+	// One goroutine at a time may sleep.
+	Sleep()
+	// Wake ends the Sleep that goes on, or else the next one. It never waits. Any
 	// goroutine may call it, at any time.
 	Wake()
 	// Grain is how late Wait is to be expected on a machine that is not busy; see
@@ -50,13 +57,19 @@ type coarse struct {
 }
 
 func (t *coarse) Wait(d time.Duration) {
-	t.timer.Reset(max(d, 0))
+	t.Set(d)
+	t.Sleep()
+	t.timer.Stop()
+}
+
+func (t *coarse) Set(d time.Duration) { t.timer.Reset(max(d, 0)) }
+
+func (t *coarse) Sleep() {
 	select {
 	case <-t.wake:
 	case <-t.timer.C:
 	case <-t.closed:
 	}
-	t.timer.Stop()
 }
 
 func (t *coarse) Wake() {

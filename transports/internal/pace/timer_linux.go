@@ -2,7 +2,7 @@ package pace
 
 import (
 	"os"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,11 +17,12 @@ const fineGrain = 100 * time.Microsecond
 type fine struct {
 	file  *os.File
 	raw   syscall.RawConn
-	woken atomic.Bool
 	count [8]byte // what a read gives; of no interest
 
-	next        unix.ItimerSpec // of the waiting goroutine
-	arm, expire func(fd uintptr)
+	mu    sync.Mutex // guards what follows; held while the timer is set
+	woken bool
+	next  unix.ItimerSpec
+	arm   func(fd uintptr)
 }
 
 // newFine gives nil if the system refuses.
@@ -38,29 +39,52 @@ func newFine() Timer {
 	// Made once: no allocation for each wait. Setting a timer that is there can
 	// fail for no reason but a wrong time.
 	t.arm = func(fd uintptr) { _ = unix.TimerfdSettime(int(fd), 0, &t.next, nil) }
-	soon := unix.ItimerSpec{Value: unix.NsecToTimespec(1)}
-	t.expire = func(fd uintptr) { _ = unix.TimerfdSettime(int(fd), 0, &soon, nil) }
 	return t
 }
 
+// set is called with the lock held. An error is that of a closed file.
+func (t *fine) set(d time.Duration) {
+	t.next.Value = unix.NsecToTimespec(max(d.Nanoseconds(), 1))
+	_ = t.raw.Control(t.arm)
+}
+
 func (t *fine) Wait(d time.Duration) {
-	if t.woken.Swap(false) || d <= 0 {
+	if d > 0 {
+		t.Set(d)
+		t.Sleep()
 		return
 	}
-	t.next.Value = unix.NsecToTimespec(d.Nanoseconds())
-	if t.raw.Control(t.arm) != nil {
-		return // closed
+	t.mu.Lock()
+	t.woken = false
+	t.mu.Unlock()
+}
+
+func (t *fine) Set(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.woken { // else the timer has expired, and must stay so
+		t.set(d)
 	}
-	// A Wake before the timer was set is seen here, a later one sets it again.
-	if !t.woken.Load() {
+}
+
+func (t *fine) Sleep() {
+	t.mu.Lock()
+	woken := t.woken
+	t.mu.Unlock()
+	if !woken {
 		_, _ = t.file.Read(t.count[:]) // an error is that of a closed file
 	}
-	t.woken.Store(false)
+	t.mu.Lock()
+	t.woken = false
+	t.mu.Unlock()
 }
 
 func (t *fine) Wake() {
-	if !t.woken.Swap(true) {
-		_ = t.raw.Control(t.expire) // an error is that of a closed file
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.woken {
+		t.woken = true
+		t.set(1)
 	}
 }
 
