@@ -4,6 +4,7 @@ package tuner
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -48,6 +49,8 @@ func Initial(f Facts) Settings {
 	switch {
 	case f.Local:
 		s.Streams, s.Reason = max(1, f.Cores), "one for each processor"
+	case f.UDT && strings.HasPrefix(f.CC, "blast="):
+		s.Streams, s.Reason = 1, "at the rate that was asked for"
 	case f.UDT:
 		s.Streams, s.Reason = udtStreams, "over UDT, whose control finds the rate with few: the second one uses another processor"
 	case f.RTT < farRTT:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -165,8 +166,28 @@ func (e *endpoint) Close() error {
 	return err
 }
 
-// released is a connection whose Close does not wait.
+// released is a connection whose Close does not wait, and whose errors are those
+// of the system's connections where package seal asks for them.
 type released struct{ *udt.Conn }
+
+// Read implements net.Conn.
+func (c released) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	return n, hungUp(err)
+}
+
+// Write implements net.Conn.
+func (c released) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	return n, hungUp(err)
+}
+
+func hungUp(err error) error {
+	if errors.Is(err, udt.ErrShutdown) {
+		return fmt.Errorf("%w: %w", err, syscall.ECONNRESET)
+	}
+	return err
+}
 
 // Close implements net.Conn.
 func (c released) Close() error {

@@ -1,0 +1,30 @@
+package tuner
+
+import (
+	"testing"
+	"time"
+)
+
+func TestInitial(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		f    Facts
+		want int
+		cc   string
+	}{
+		{"within a process", Facts{Local: true, Cores: 3}, 3, ""},
+		{"near, few processors", Facts{RTT: time.Millisecond, Cores: 1}, 2, ""},
+		{"near, many processors", Facts{RTT: time.Millisecond, Cores: 64}, 4, ""},
+		{"far", Facts{RTT: 50 * time.Millisecond, Cores: 2}, farStreams, ""},
+		{"UDT, near", Facts{UDT: true, RTT: time.Millisecond, Cores: 64}, udtStreams, ""},
+		{"UDT, far", Facts{UDT: true, RTT: 500 * time.Millisecond, Cores: 2, CC: "ledbat"}, udtStreams, "ledbat"},
+		{"UDT at a fixed rate, which is of each stream", Facts{UDT: true, Cores: 2, CC: "blast=1Gbit/s"}, 1, "blast=1Gbit/s"},
+		{"at least", Facts{UDT: true, Cores: 2, Streams: [2]int{5, 9}}, 5, ""},
+		{"at most", Facts{RTT: time.Second, Cores: 2, Streams: [2]int{0, 7}}, 7, ""},
+	} {
+		got := Initial(tt.f)
+		if got.Streams != tt.want || got.CC != tt.cc || got.Reason == "" {
+			t.Errorf("%s: %+v, want %d streams, %q", tt.name, got, tt.want, tt.cc)
+		}
+	}
+}
