@@ -62,6 +62,22 @@ func TestJSON(t *testing.T) {
 	checkEvents(t, string(get(t, filepath.Join(w.near, "events3"))), 0)
 
 	t.Log("# errors before and after the start of the job")
+	for words, code := range map[string]int{"--json --strems 4 f far:": 1, "f far: --streams=0 --json": 1, "--json pull a:x b:x": 1, "-n --json f far:": 1,
+		"--json --config=none f far:": 1, "--json f": 1, "--json ./gone far:": 4} {
+		r := w.fails(code, nil, strings.Fields(words)...)
+		_, said := lastEvent(r.out, "error")
+		end, ended := lastEvent(r.out, "job.end")
+		if strings.Count(r.out, "\n") != 2 || !said || !ended || number(end, "seq") != 2 || number(end, "exit") != int64(code) {
+			t.Errorf("events of a refused command:\n%v", r)
+		}
+	}
+	if r := w.fails(1, nil, "--strems", "4", "f", "far:", "--", "--json"); r.out != "" {
+		t.Errorf("events that nobody asked for:\n%v", r)
+	}
+	r = w.ok("--json=/dev/full", "tree/a", "far:full")
+	if !strings.Contains(r.err, "gomover: warning: events are missing from --json: write /dev/full: no space left on device\n") {
+		t.Errorf("events are lost without a word:\n%v", r)
+	}
 	r = w.fails(4, nil, "--json", "./gone", "far:")
 	e, _ := lastEvent(r.out, "error")
 	if end, _ := lastEvent(r.out, "job.end"); strings.Count(r.out, "\n") != 2 || number(end, "seq") != 2 || number(end, "exit") != 4 {

@@ -13,13 +13,23 @@ import (
 // copy gets the resolved options and the words of a copy; version the options of
 // a version request. own holds the commands that read their arguments themselves.
 // hidden holds commands for the program's own use, taken only as the very first
-// argument. Both are handed the rest untouched. All return errors
+// argument. Both are handed the rest untouched. refused, which may be nil, hears of
+// a command line that cannot be read and returns its error. All return errors
 // for reportError and print nothing themselves on failure.
 type handlers struct {
 	copy    func(ctx context.Context, o *Options, words []string) error
 	version func(ctx context.Context, o *Options) error
 	own     map[string]func(ctx context.Context, args []string) error
 	hidden  map[string]func(ctx context.Context, args []string) error
+	refused func(err error) error
+}
+
+// refuse is the end of a command line that cannot be read.
+func (h handlers) refuse(err error) error {
+	if h.refused == nil {
+		return err
+	}
+	return h.refused(err)
 }
 
 // dispatch reads the arguments of env and runs the command they name.
@@ -38,7 +48,7 @@ func dispatch(ctx context.Context, env Env, h handlers) error {
 	}
 	line, err := readArgs(env.Args)
 	if err != nil {
-		return err
+		return h.refuse(err)
 	}
 	for _, g := range line.given {
 		switch {
@@ -86,7 +96,7 @@ func newCommand(c *command, env Env, h handlers, line commandLine) *cli.Command 
 	if c.later != "" {
 		out.Hidden, out.SkipFlagParsing = true, true
 		out.Action = func(*cli.Context) error {
-			return laterUsage(c.name, c.later)
+			return h.refuse(laterUsage(c.name, c.later))
 		}
 		return out
 	}
@@ -105,7 +115,7 @@ func newCommand(c *command, env Env, h handlers, line commandLine) *cli.Command 
 	out.Action = func(ctx *cli.Context) error {
 		o, err := resolve(env, got.given)
 		if err != nil {
-			return err
+			return h.refuse(err)
 		}
 		if c.name != "version" {
 			return h.copy(ctx.Context, o, ctx.Args().Slice())

@@ -25,7 +25,7 @@ import (
 func runCopy(ctx context.Context, env Env, o *Options, words []string) error {
 	plan, err := readWords(env, o, words)
 	if err != nil {
-		return refused(env, o, err)
+		return refused(env, o.Output.JSON, err)
 	}
 	far := plan.Dests[0].Host
 	if far == "" {
@@ -36,7 +36,7 @@ func runCopy(ctx context.Context, env Env, o *Options, words []string) error {
 	}
 	j, err := newJob(ctx, env, o, plan)
 	if err != nil {
-		return refused(env, o, err)
+		return refused(env, o.Output.JSON, err)
 	}
 	v, err := newView(env, o, j)
 	if err != nil {
@@ -59,14 +59,14 @@ func runCopy(ctx context.Context, env Env, o *Options, words []string) error {
 	return v.end(env, o, j, &r, err)
 }
 
-// refused writes the events of a command that never became a job, for programs
-// that read nothing else, and returns its error.
-func refused(env Env, o *Options, err error) error {
+// refused writes the events of a command that never became a job to where --json
+// says, for programs that read nothing else, and returns its error.
+func refused(env Env, to string, err error) error {
 	var x *exitError
 	if !errors.As(err, &x) {
 		x = &exitError{Code: exitInternal, Msg: err.Error()}
 	}
-	w, e := openJSON(env, o.Output.JSON)
+	w, e := openJSON(env, to)
 	if e != nil || w == nil {
 		return err // the first error is the one to show
 	}
@@ -76,6 +76,23 @@ func refused(env Env, o *Options, err error) error {
 	lines.Record(now, events.JobEnd{Exit: x.Code, Reason: x.Msg, Dests: []events.DestEnd{}, Sources: []events.SourceEnd{}})
 	lines.Close()
 	return err
+}
+
+// refusedEarly is refused for a command line that could not be read: where its
+// events go is looked for in the words themselves.
+func refusedEarly(env Env, err error) error {
+	to := ""
+	for _, a := range env.Args {
+		if a == "--" {
+			break
+		}
+		if a == "--json" {
+			to = "-"
+		} else if v, ok := strings.CutPrefix(a, "--json="); ok {
+			to = v
+		}
+	}
+	return refused(env, to, err)
 }
 
 // errorEvent is the event of an error that ends the run.
@@ -240,8 +257,10 @@ func (v *view) close() {
 		v.plain.Close()
 	}
 	if v.json != nil {
-		v.json.Close()
-		v.jsonFile.Close()
+		// A reader that has gone away wants no more; anything else is news.
+		if err := errors.Join(v.json.Close(), v.jsonFile.Close()); err != nil && !errors.Is(err, syscall.EPIPE) {
+			writeWarning(v.stderr, fmt.Sprintf("events are missing from --json: %v", err))
+		}
 	}
 }
 

@@ -56,6 +56,7 @@ func mainCode() int {
 			"agent": func(ctx context.Context, args []string) error { return runAgent(ctx, env, args) },
 		},
 	}
+	h.refused = func(err error) error { return refusedEarly(env, err) }
 	return reportError(env.Stderr, dispatch(context.Background(), env, h))
 }
 
