@@ -61,7 +61,6 @@ func TestMessages(t *testing.T) {
 		{"--block-size 3M f h:", 1, "--block-size 3145728: must be a power of two from 64K to 16M"},
 		{"--existing=perhaps f h:", 1, "--existing perhaps: must be update, skip, replace or fail"},
 		{"--encrypt=maybe f h:", 1, "--encrypt maybe: must be on, auth or off"},
-		{"--transport=udt f h:", 1, "--transport udt: not available yet; use --transport=tcp or --transport=ssh"},
 		{"--expect=sha256:zz f h:", 1, "--expect sha256:zz: not available yet; give the hash as blake3:HEX, which b3sum prints"},
 		{"--bind nowhere0 f h:", 1, "--bind nowhere0: is neither an address nor an interface of this machine"},
 		{"--json=fd:77 f h:", 1, "--json=fd:77: no such descriptor"},
