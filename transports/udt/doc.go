@@ -4,7 +4,7 @@
 //
 //	Conn, Listener (net)         goroutines, sockets, the clock
 //	      |
-//	Endpoint: one port, one loop that owns it
+//	Endpoint: one port, at which one goroutine at a time has its turn
 //	      |  datagrams and the time, both ways
 //	core: one connection         no goroutine, no clock, no socket
 //	  connect   handshakes: client, rendezvous     greeter: a listener's side
