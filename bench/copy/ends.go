@@ -56,16 +56,16 @@ type usage struct {
 
 // timed runs a command at the near end and says what it took at both ends.
 func (g *ends) timed(ctx context.Context, args ...string) (usage, error) {
-	return g.timedAfter(ctx, func() error { return nil }, args...)
+	return g.timedLike(ctx, "", nil, args...)
 }
 
-// timedAfter is timed with something to do at the last moment before.
-func (g *ends) timedAfter(ctx context.Context, prepare func() error, args ...string) (usage, error) {
+// timedLike is timed for what writes as much memory as the file like has, with
+// something to do at the last moment before; nil is nothing.
+func (g *ends) timedLike(ctx context.Context, like string, before func(context.Context) error, args ...string) (usage, error) {
 	var w watcher
 	u, err := g.Timed(ctx, ground.Run{
-		Host: g.near, Args: args,
-		Before: func(context.Context) error { return prepare() },
-		Look:   func() { w.look(g) },
+		Host: g.near, Args: args, Like: like, Before: before,
+		Look: func() { w.look(g) },
 	})
 	return usage{
 		wall: u.Wall, cpu: u.TotalCPU(), foreign: u.Foreign, output: u.Output,
@@ -81,10 +81,10 @@ const (
 	attempts  = 4
 )
 
-// steady is timed for commands that can be repeated; prepare goes before each.
-func (g *ends) steady(ctx context.Context, prepare func() error, args ...string) (best usage, err error) {
+// steady is timedLike for commands that can be repeated.
+func (g *ends) steady(ctx context.Context, like string, before func(context.Context) error, args ...string) (best usage, err error) {
 	for i := range attempts {
-		u, err := g.timedAfter(ctx, prepare, args...)
+		u, err := g.timedLike(ctx, like, before, args...)
 		if err != nil {
 			return u, err
 		}

@@ -64,10 +64,9 @@ func rowLoop(ctx context.Context, b *bench) error {
 	cpu, speed, foreign := map[string]ground.Samples{}, map[string]ground.Samples{}, map[string]ground.Samples{}
 	part, detail := map[string]ground.Samples{}, map[string][]string{}
 	streams := 1
-	touch := func() error { return ground.Touch(ctx, src, dst) }
 	for range b.Rounds {
 		for _, m := range modes {
-			u, err := g.steady(ctx, touch, g.mover(append(m.args, src, g.target(dst))...)...)
+			u, err := g.steady(ctx, src, nil, g.mover(append(m.args, src, g.target(dst))...)...)
 			if err != nil {
 				return err
 			}
@@ -104,7 +103,7 @@ func (b *bench) parts(ctx context.Context, g *ends, part map[string]ground.Sampl
 		return fmt.Errorf("iperf3 moved %d bytes instead of %d", f.bytes, size)
 	}
 	part["iperf3"] = append(part["iperf3"], f.cpu.Seconds()/(float64(f.bytes)/gigabyte))
-	u, err := g.steady(ctx, func() error { return ground.Touch(ctx, src, dst) }, "cp", src, dst)
+	u, err := g.steady(ctx, src, nil, "cp", src, dst)
 	if err != nil {
 		return err
 	}
@@ -252,7 +251,7 @@ func rowPeers(ctx context.Context, b *bench) error {
 	var foreign ground.Samples
 	for !settled(order, times, b.Rounds) {
 		for _, name := range order {
-			u, err := g.steady(ctx, func() error { return ground.Touch(ctx, src, dst) }, commands[name]...)
+			u, err := g.steady(ctx, src, nil, commands[name]...)
 			if err != nil {
 				return err
 			}

@@ -63,15 +63,3 @@ func Build(ctx context.Context, pkg, binary string) error {
 	}
 	return nil
 }
-
-// Touch writes dst as large as src is and removes it, for right before a command
-// that writes as much. A virtual machine gives free memory back to its host some
-// seconds after it was freed and must get it again page by page at the next use,
-// which costs more than copying into it does; without this the figures say little
-// but who came when.
-func Touch(ctx context.Context, src, dst string) error {
-	if err := Quiet(ctx, nil, "cp", src, dst); err != nil {
-		return err
-	}
-	return os.Remove(dst)
-}

@@ -110,6 +110,9 @@ type Run struct {
 	Look   func()                      // called every 20 ms and once at the end; may be nil
 	Then   func(context.Context) error // what else belongs to the command's time; may be nil
 	Limit  time.Duration               // from the start of the command; 0 is none
+	// Like is a file on the memory file system that the command writes to: memory for
+	// as much is kept in use until then, see Reserve. "" is none.
+	Like string
 }
 
 // ErrLimit says that a command took longer than its Limit.
@@ -125,6 +128,20 @@ func (g *Ground) Timed(ctx context.Context, r Run) (Usage, error) {
 	}
 	if err := g.hush(ctx); err != nil {
 		return Usage{}, err
+	}
+	look := r.Look
+	if r.Like != "" {
+		reserve, err := NewReserve(ctx, r.Like)
+		if err != nil {
+			return Usage{}, err
+		}
+		defer reserve.Close()
+		look = func() {
+			reserve.Feed()
+			if r.Look != nil {
+				r.Look()
+			}
+		}
 	}
 	if r.Before != nil {
 		if err := r.Before(ctx); err != nil {
@@ -144,7 +161,7 @@ func (g *Ground) Timed(ctx context.Context, r Run) (Usage, error) {
 	if err := cmd.Start(); err != nil {
 		return Usage{}, fmt.Errorf("starting %s: %w", r.Args[0], err)
 	}
-	stop := poll(r.Look)
+	stop := poll(look)
 	err := cmd.Wait()
 	if err == nil && r.Then != nil {
 		err = r.Then(limited)
