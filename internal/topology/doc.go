@@ -11,7 +11,7 @@
 // It is a JSON document:
 //
 //	{
-//	  "mtu": 1500, "cc": "cubic", "seed": 1, "quantum": "100us", "min_ttl": 0,
+//	  "mtu": 1500, "cc": "cubic", "seed": 1, "quantum": "200us", "min_ttl": 0,
 //	  "hosts": [
 //	    {"name": "h0", "multicast": true, "link": {"rate": "1gbit", "delay": "25ms"}},
 //	    {"name": "h1", "up": {"rate": "100mbit"}, "down": {"loss": "0.1%"}, "nic": "1gbit"}

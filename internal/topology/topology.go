@@ -29,7 +29,7 @@ type Topology struct {
 	MTU     int           // bytes of the largest IP packet; 1500 if not set
 	CC      string        // TCP congestion control of all hosts; cubic if not set
 	Seed    uint64        // of all random decisions; 1 if not set
-	Quantum time.Duration // under load, the lab's deliveries to a host are this far apart; 100us if not set
+	Quantum time.Duration // under load, the lab's deliveries to a host are this far apart; 200us if not set
 	MinTTL  int           // multicast packets with a lower time to live are dropped; 0..255
 	Hosts   []Host
 	Paths   []Path // extra links between pairs of hosts, at most one each way
@@ -51,7 +51,7 @@ type Path struct {
 
 // New gives a topology without hosts, all else at its default.
 func New() *Topology {
-	return &Topology{MTU: 1500, CC: "cubic", Seed: 1, Quantum: 100 * time.Microsecond}
+	return &Topology{MTU: 1500, CC: "cubic", Seed: 1, Quantum: 200 * time.Microsecond}
 }
 
 // Address gives the address of the host with index i, which is the same in the

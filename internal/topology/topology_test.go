@@ -49,7 +49,7 @@ func TestDefaults(t *testing.T) {
 	if !reflect.DeepEqual(top, want) {
 		t.Errorf("got %+v, want %+v", top, want)
 	}
-	if top.MTU != 1500 || top.CC != "cubic" || top.Seed != 1 || top.Quantum != 100*time.Microsecond {
+	if top.MTU != 1500 || top.CC != "cubic" || top.Seed != 1 || top.Quantum != 200*time.Microsecond {
 		t.Errorf("defaults are %+v", top)
 	}
 }
