@@ -56,3 +56,108 @@ func TestUDT(t *testing.T) {
 		}
 	}
 }
+
+// TestUDTCutMidway blocks UDP while data flows: the rest goes over TCP.
+func TestUDTCutMidway(t *testing.T) {
+	w, near, far := newCable(t)
+	data := content(82, 16<<20)
+	put(t, filepath.Join(w.near, "f"), data)
+	p := slowly(t, w, "--transport=udt,tcp", "--stall-timeout=2s", "f", "far:g")
+	for _, s := range []*space{near, far} {
+		s.filter("meta l4proto udp drop")
+	}
+	r := p.wait()
+	r.want(t, 0)
+	holds(t, filepath.Join(w.far, "g"), data)
+	if l := plans(t, r); len(l) < 2 || l[0] != "udt" || l[len(l)-1] != "tcp" {
+		t.Errorf("the transports were %v, want udt first and tcp in the end", l)
+	}
+	w.clean(w.near, w.far)
+}
+
+// TestUDTResume interrupts a run over UDT and gives the command again.
+func TestUDTResume(t *testing.T) {
+	w, _, _ := newCable(t)
+	data := content(84, 24<<20)
+	put(t, filepath.Join(w.near, "f"), data)
+	p := slowly(t, w, "--transport=udt", "f", "far:g")
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	p.wait()
+	missing(t, filepath.Join(w.far, "g"))
+	r := w.ok("--json", "--transport=udt", "f", "far:g")
+	holds(t, filepath.Join(w.far, "g"), data)
+	end, ok := lastEvent(r.out, "job.end")
+	if !ok || number(end, "sent_bytes") >= 24<<20 {
+		t.Errorf("all was sent again: %v", end)
+	}
+	if l := plans(t, r); len(l) == 0 || l[len(l)-1] != "udt" {
+		t.Errorf("the transports were %v", l)
+	}
+	w.clean(w.near, w.far)
+}
+
+// newNATs is a world whose user and far host are behind address translators that
+// let in nothing but answers, and ssh: 10.78.0.2 - 192.0.2.1 = 192.0.2.2 - 10.79.0.2.
+func newNATs(t *testing.T) *world {
+	t.Helper()
+	near, nat1, nat2, far := newSpace(t), newSpace(t), newSpace(t), newSpace(t)
+	cable := func(a, b *space, dev, aAddr, bAddr string) {
+		a.run(fmt.Sprintf("ip link add %sa type veth peer name %sb netns %d", dev, dev, b.pid))
+		a.run(fmt.Sprintf("ip addr add %s/24 dev %sa", aAddr, dev))
+		b.run(fmt.Sprintf("ip addr add %s/24 dev %sb", bAddr, dev))
+		a.run(fmt.Sprintf("ip link set %sa up", dev))
+		b.run(fmt.Sprintf("ip link set %sb up", dev))
+	}
+	cable(near, nat1, "n", "10.78.0.2", "10.78.0.1")
+	cable(nat1, nat2, "w", "192.0.2.1", "192.0.2.2")
+	cable(nat2, far, "f", "10.79.0.1", "10.79.0.2")
+	near.run("ip route add default via 10.78.0.1")
+	far.run("ip route add default via 10.79.0.1")
+	w := &world{t: t, addr: "10.79.0.2", inside: near.words(), sshdIn: far.words()}
+	w.setUp()
+	for _, s := range []*space{nat1, nat2} {
+		s.run("sysctl -qw net.ipv4.ip_forward=1")
+		outside := map[*space]string{nat1: "wa", nat2: "wb"}[s]
+		s.filter("iifname " + outside + " ct state new drop")
+		s.run("nft add chain inet t forward { type filter hook forward priority 0 ; }")
+		s.run(fmt.Sprintf("nft add rule inet t forward iifname %s ct state new tcp dport != %d drop", outside, w.port))
+		s.run(fmt.Sprintf("nft add rule inet t forward iifname %s ct state new meta l4proto udp drop", outside))
+		s.run("nft add chain inet t out { type nat hook postrouting priority 100 ; }")
+		s.run("nft add rule inet t out oifname " + outside + " masquerade")
+	}
+	nat2.run("nft add chain inet t pre { type nat hook prerouting priority -100 ; }")
+	nat2.run(fmt.Sprintf("nft add rule inet t pre iifname wb tcp dport %d dnat ip to 10.79.0.2", w.port))
+	w.addr = "192.0.2.2"
+	w.known(w.hostKey)
+	w.config("")
+	w.warm()
+	put(t, filepath.Join(w.near, "f"), content(80, 6<<20))
+	return w
+}
+
+// TestUDTBetweenNATs: neither end can reach the other by itself. Over UDP they
+// meet, since both send from the port at which they listen, to the address that
+// ssh goes to or comes from; TCP has no way.
+func TestUDTBetweenNATs(t *testing.T) {
+	for _, tt := range []struct{ way, last, rate string }{{"udt", "udt", "1MB"}, {"tcp,ssh", "ssh", "500KB"}} {
+		for _, pull := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/pull=%t", tt.way, pull), func(t *testing.T) {
+				t.Parallel()
+				w := newNATs(t)
+				args, dst := []string{"f", "far:g"}, filepath.Join(w.far, "g")
+				if pull {
+					put(t, filepath.Join(w.far, "f"), content(80, 6<<20))
+					args, dst = []string{"far:f", "./g"}, filepath.Join(w.near, "g")
+				}
+				r := w.ok(append([]string{"--json", "--transport=" + tt.way, "--bwlimit=" + tt.rate}, args...)...)
+				holds(t, dst, content(80, 6<<20))
+				if l := plans(t, r); len(l) == 0 || l[len(l)-1] != tt.last {
+					t.Errorf("the transports were %v, want %s in the end\n%v", l, tt.last, r)
+				}
+				w.clean(w.near, w.far)
+			})
+		}
+	}
+}

@@ -485,47 +485,6 @@ func (s *Source) firstStream(ctx context.Context) bool {
 	}
 }
 
-// noWay is reached when no connection gets through in any direction.
-func (s *Source) noWay(ctx context.Context, own, far string) bool {
-	if ctx.Err() != nil || s.over() {
-		return false
-	}
-	own, far = orElse(own, "timed out"), orElse(far, "timed out")
-	why := fmt.Sprintf("this end cannot reach %s (%s), %s cannot reach this end (%s)", s.paths.Name, own, s.paths.Name, far)
-	if s.paths.DialOnly {
-		why = "the other direction was not permitted by --dial; " + why
-	}
-	if s.opts.NoInband {
-		s.fail(&wire.Fail{Class: wire.ClassNoPath, Text: fmt.Sprintf("%s: ssh works, but no data connection does: %s", s.paths.Name, why),
-			Hints: []string{s.openPort(), "slower, but works now: --transport=ssh"}})
-		return false
-	}
-	s.startInband(ctx)
-	predicted := inbandRate(s.paths.RTT)
-	s.emit(events.Warn{Code: "net.inband", Host: s.paths.Name,
-		Message: fmt.Sprintf("no data connection gets through (%s); sending inside ssh, which is slow: at most about %d MB/s", why, predicted/1e6)})
-	s.emit(events.Plan{Transport: "ssh", Streams: 1, BlockBytes: s.opts.BlockSizeFor(0), Encrypt: "ssh", RTTms: msOf(s.paths.RTT), Reason: why,
-		Alternatives: []events.Alternative{{Transport: s.prefer(), Reason: "no connection in either direction; " + s.openPort()}}})
-	return false
-}
-
-func orElse(s, d string) string {
-	if s == "" {
-		return d
-	}
-	return s
-}
-
-// inbandRate predicts the rate in bytes per second inside ssh: its window of
-// 2 MiB once a round trip, or what one processor seals.
-func inbandRate(rtt time.Duration) int64 {
-	const window, cpu = 2 << 20, 400e6
-	if rtt <= 0 {
-		return cpu
-	}
-	return int64(min(cpu, window/rtt.Seconds()))
-}
-
 // keepStreams holds the number of streams at the target while the job runs.
 func (s *Source) keepStreams(ctx context.Context) {
 	x := &s.streams
@@ -603,17 +562,9 @@ func (s *Source) keepStreams(ctx context.Context) {
 			backoff, retryAt = 100*time.Millisecond, time.Time{}
 		}
 		if have > 0 {
-			if fallen {
-				fallen = false
-				way = s.transport(way)
-				s.emit(events.Transport{Dest: s.paths.Name, From: "ssh", To: way, Reason: "data connections get through again"})
-			}
+			way, fallen = s.followWay(way, fallen), false
 			none = time.Time{}
 			s.stopInband()
-			if now := s.transport(way); now != way {
-				s.emit(events.Transport{Dest: s.paths.Name, From: way, To: now, Reason: blockedReason})
-				way = now
-			}
 		} else if none.IsZero() {
 			none = now
 		} else if now.Sub(none) > inbandAfter && !s.opts.NoInband {

@@ -1,6 +1,14 @@
 package engine
 
-import "github.com/gomover/gomover/events"
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/tuner"
+	"github.com/gomover/gomover/wire"
+)
 
 // blockedReason says why data does not travel by UDT as asked.
 const blockedReason = "nothing gets through over UDP"
@@ -22,6 +30,23 @@ func (s *Source) transport(before string) string {
 	return now
 }
 
+// followWay gives how streams travel, and tells if that is otherwise than before,
+// or if data went inside the link until now. Another way has as many streams as it
+// needs.
+func (s *Source) followWay(before string, inside bool) string {
+	now := s.transport(before)
+	switch {
+	case inside:
+		s.emit(events.Transport{Dest: s.paths.Name, From: "ssh", To: now, Reason: "data connections get through again"})
+	case now != before:
+		s.emit(events.Transport{Dest: s.paths.Name, From: before, To: now, Reason: "no other way gets through"})
+	}
+	if l := s.streams.list(); now != before && len(l) > 0 {
+		s.SetStreams(tuner.Initial(s.facts(l[0].st.Stats())).Streams)
+	}
+	return now
+}
+
 // tellBlocked says once that data travels otherwise than it was to.
 func (s *Source) tellBlocked(way string) {
 	if way == s.prefer() || s.paths.Local {
@@ -37,4 +62,45 @@ func (s *Source) openPort() string {
 		kind = "TCP or UDP"
 	}
 	return "open one " + kind + " port: --ports 50000-50000"
+}
+
+// noWay is reached when no connection gets through in any direction.
+func (s *Source) noWay(ctx context.Context, own, far string) bool {
+	if ctx.Err() != nil || s.over() {
+		return false
+	}
+	own, far = orElse(own, "timed out"), orElse(far, "timed out")
+	why := fmt.Sprintf("this end cannot reach %s (%s), %s cannot reach this end (%s)", s.paths.Name, own, s.paths.Name, far)
+	if s.paths.DialOnly {
+		why = "the other direction was not permitted by --dial; " + why
+	}
+	if s.opts.NoInband {
+		s.fail(&wire.Fail{Class: wire.ClassNoPath, Text: fmt.Sprintf("%s: ssh works, but no data connection does: %s", s.paths.Name, why),
+			Hints: []string{s.openPort(), "slower, but works now: --transport=ssh"}})
+		return false
+	}
+	s.startInband(ctx)
+	predicted := inbandRate(s.paths.RTT)
+	s.emit(events.Warn{Code: "net.inband", Host: s.paths.Name,
+		Message: fmt.Sprintf("no data connection gets through (%s); sending inside ssh, which is slow: at most about %d MB/s", why, predicted/1e6)})
+	s.emit(events.Plan{Transport: "ssh", Streams: 1, BlockBytes: s.opts.BlockSizeFor(0), Encrypt: "ssh", RTTms: msOf(s.paths.RTT), Reason: why,
+		Alternatives: []events.Alternative{{Transport: s.prefer(), Reason: "no connection in either direction; " + s.openPort()}}})
+	return false
+}
+
+func orElse(s, d string) string {
+	if s == "" {
+		return d
+	}
+	return s
+}
+
+// inbandRate predicts the rate in bytes per second inside ssh: its window of
+// 2 MiB once a round trip, or what one processor seals.
+func inbandRate(rtt time.Duration) int64 {
+	const window, cpu = 2 << 20, 400e6
+	if rtt <= 0 {
+		return cpu
+	}
+	return int64(min(cpu, window/rtt.Seconds()))
 }

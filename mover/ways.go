@@ -97,7 +97,7 @@ func bothWays(ctx context.Context, p transports.Params, control string) (transpo
 			first.Close()
 			return nil, err
 		}
-		return fallback.New(first, second), nil
+		return fallback.New(first, second, "UDP"), nil
 	}
 	if !p.Listen {
 		return at(0)

@@ -25,7 +25,7 @@ const (
 	// fresh is how long a stream that was made the first way proves that it is
 	// open. Streams do not come later by the second way then, they fail and are
 	// tried again.
-	fresh = 10 * time.Second
+	fresh = 5 * time.Second
 	// maxReady is how many accepted streams may wait for Accept.
 	maxReady = 512
 )
@@ -33,6 +33,7 @@ const (
 // Endpoint implements transports.Endpoint.
 type Endpoint struct {
 	first, second transports.Endpoint
+	name          string                 // of the first way, for errors
 	ready         chan transports.Stream // never closed; life ends its readers
 	life          context.Context
 	end           context.CancelCauseFunc
@@ -46,9 +47,10 @@ type Endpoint struct {
 
 var _ transports.Endpoint = (*Endpoint)(nil)
 
-// New makes an endpoint of two, which it takes over.
-func New(first, second transports.Endpoint) *Endpoint {
-	e := &Endpoint{first: first, second: second, ready: make(chan transports.Stream, maxReady)}
+// New makes an endpoint of two, which it takes over. name is what errors call the
+// first way, such as UDP.
+func New(first, second transports.Endpoint, name string) *Endpoint {
+	e := &Endpoint{first: first, second: second, name: name, ready: make(chan transports.Stream, maxReady)}
 	e.life, e.end = context.WithCancelCause(context.Background())
 	e.tasks.Go(func() { e.accept(first) })
 	e.tasks.Go(func() { e.accept(second) })
@@ -107,7 +109,7 @@ func (e *Endpoint) Dial(ctx context.Context, far transports.Offer, label uint32)
 	}
 	s, err := e.second.Dial(ctx, far, label)
 	if err != nil && before != nil {
-		return nil, fmt.Errorf("%w; before that: %s", err, reason(before))
+		return nil, fmt.Errorf("%w; over %s: %s", err, e.name, reason(before))
 	}
 	if err != nil {
 		return nil, err
@@ -124,7 +126,7 @@ func (e *Endpoint) dialFirst(ctx context.Context, far transports.Offer, label ui
 	defer cancel()
 	s, err := e.first.Dial(ctx, far, label)
 	if err != nil {
-		return nil, fmt.Errorf("the preferred way: %w", err)
+		return nil, fmt.Errorf("over %s: %w", e.name, err)
 	}
 	return s, nil
 }
@@ -137,9 +139,12 @@ func reason(err error) string {
 	var known interface{ Reason() string }
 	switch {
 	case errors.Is(err, errSilent):
-		return "the preferred way: " + errSilent.Error()
+		return errSilent.Error()
 	case errors.As(err, &known):
-		return "the preferred way: " + known.Reason()
+		return known.Reason()
+	}
+	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
+		err = next
 	}
 	return err.Error()
 }

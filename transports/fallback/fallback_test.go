@@ -35,7 +35,7 @@ func TestContract(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return New(first, second)
+		return New(first, second, "UDP")
 	}
 	transporttest.Run(t, func(t *testing.T, seal transports.Seal) (a, b transports.Endpoint) {
 		p := params(seal)
@@ -76,7 +76,7 @@ func ways(t *testing.T, first, second func(ctx context.Context, label uint32) er
 			}
 		}()
 	}
-	e = New(w1, w2)
+	e = New(w1, w2, "UDP")
 	return e, w1, w2, b1, b2
 }
 
@@ -105,7 +105,7 @@ func TestFallback(t *testing.T) {
 		{"open", open, silent, 0, 2, ""},
 		{"silence", silent, open, patience, 1, ""},
 		{"refused", refused, open, 0, 1, ""},
-		{"neither", silent, refused, patience, 2, "refused; before that: the preferred way: no answer"},
+		{"neither", silent, refused, patience, 2, "refused; over UDP: no answer"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -32,8 +32,8 @@ const (
 
 // Config is what an end is made of. All functions may be called at the same time.
 type Config struct {
-	// Params are those of the transport; of the sockets' only Listen does not
-	// matter here, nor do Net, On, Ports, Window, CC and DSCP.
+	// Params are the transport's. What concerns sockets does not matter here: Net,
+	// Listen, On, Ports, Window, CC, DSCP and Warn.
 	Params transports.Params
 	// Listener gives connections to this end; nil: it only dials. The endpoint
 	// takes it over. What it accepts must have a remote address.
