@@ -38,6 +38,7 @@ type end struct {
 	listen  string
 	control string // congestion control of UDT
 	buffer  int    // bytes that may be under way; 0 is the default
+	trace   bool   // a sender of UDT prints how it stands, once a second
 }
 
 // runEnd is an end of a flow until it is killed.
@@ -49,6 +50,7 @@ func runEnd(ctx context.Context, args []string) error {
 	flags.StringVar(&e.listen, "listen", "", "receive at this address")
 	flags.StringVar(&e.control, "control", "", "congestion control of UDT")
 	flags.IntVar(&e.buffer, "buffer", 0, "buffers of UDT, in bytes")
+	flags.BoolVar(&e.trace, "trace", false, "print how a sender of UDT stands, once a second")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -78,6 +80,9 @@ func (e *end) send(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if u, ok := c.(*udt.Conn); ok && e.trace {
+		go trace(u)
+	}
 	b := make([]byte, chunk)
 	for i := range b {
 		b[i] = 'u'
@@ -86,6 +91,15 @@ func (e *end) send(ctx context.Context) error {
 		if _, err := c.Write(b); err != nil {
 			return err
 		}
+	}
+}
+
+// trace prints how a connection stands as long as the process lives.
+func trace(c *udt.Conn) {
+	for range time.Tick(time.Second) {
+		s := c.Stats()
+		fmt.Printf("%.3f rate %.1f Mbit/s, window %d, in flight %d, RTT %v, least %v, peer's speed %.0f, capacity %.0f, sent %d, again %d, lost %d, timeouts %d, NAKs %d\n",
+			monotonic(), float64(s.Rate)*8/1e6, s.Window, s.InFlight, s.RTT, s.MinRTT, s.PeerSpeed, s.PeerCapacity, s.Sent, s.Resent, s.Lost, s.Timeouts, s.RecvNaks)
 	}
 }
 

@@ -30,7 +30,9 @@ const (
 	// nativeQueue is the queue of others in which it may stand nevertheless.
 	nativeQueue = 100 * time.Millisecond
 	// nativeHeadroom is the capacity that is assumed beyond the highest rate of
-	// delivery when the peer reports none.
+	// delivery, at most. Where packets are handed over in bunches, as modern systems
+	// do, their spacing tells a peer nothing, and its reports are up to ten times
+	// too high: steps of increase are then those for the decade above.
 	nativeHeadroom = 1.25
 	// The slow start ends when the rate of delivery grew by less than a quarter
 	// in three round trips: the queue grows instead (as BBR's startup does).
@@ -254,8 +256,12 @@ func (n *Native) leave(s *Stats) {
 	}
 }
 
-// epoch begins an epoch of congestion.
+// epoch begins an epoch of congestion. A rate far beyond that of delivery only
+// filled the queue: the mended form decreases from what was delivered.
 func (n *Native) epoch(s *Stats) {
+	if r := n.rate(s); !n.stock && r > 0 {
+		n.period = max(n.period, 1e6/(nativeHeadroom*r))
+	}
 	n.decreaseFrom = n.period
 	n.decrease()
 	n.avgNAK = math.Ceil(0.875*n.avgNAK + 0.125*float64(n.nakCount))
@@ -312,10 +318,12 @@ func (n *Native) capacity(s *Stats) float64 {
 		return stockBandwidth
 	case n.stock:
 		return s.Capacity
-	case s.Reports >= nativeReports && s.Capacity > 0:
+	}
+	seen := n.path.peak * nativeHeadroom / max(n.mss, 1)
+	if s.Reports >= nativeReports && s.Capacity > 0 && (seen == 0 || s.Capacity < seen) {
 		return s.Capacity
 	}
-	return n.path.highest * nativeHeadroom / max(n.mss, 1)
+	return seen
 }
 
 // bound keeps a window near what the path holds: more would only wait in queues.
@@ -345,7 +353,8 @@ func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsec
 // path is what the mended control knows of the path by its own measuring.
 type path struct {
 	rate    float64 // bytes per second, smoothed
-	highest float64 // bytes per second, of the connection's life
+	peak    float64 // the highest of it, of the connection's life
+	highest float64 // bytes per second, not smoothed, of the connection's life
 	round   int64   // bytes delivered that end the round trip
 	best    float64 // rate of the round trip
 	before  float64 // highest rate that was a clear growth
@@ -361,6 +370,7 @@ func (p *path) learn(s *Stats, a *Ack) {
 		p.rate = r
 	}
 	p.rate += (r - p.rate) / 8
+	p.peak = max(p.peak, p.rate)
 	p.highest, p.best = max(p.highest, r), max(p.best, r)
 	if a.Delivery.Prior < p.round {
 		return
