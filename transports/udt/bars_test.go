@@ -13,7 +13,7 @@ import (
 const sec = time.Second
 
 // A long path alone, from 10 s on.
-func TestLongPath(t *testing.T) {
+func TestSimulatedLongPath(t *testing.T) {
 	for _, name := range []string{"native", "bbr"} {
 		t.Run(name, func(t *testing.T) {
 			s := newShared(t, 200, 100*ms, 0)
@@ -29,7 +29,7 @@ func TestLongPath(t *testing.T) {
 
 // Random losses do not slow the model-based control, nor does it send more again
 // than was lost.
-func TestLossyPath(t *testing.T) {
+func TestSimulatedLossyPath(t *testing.T) {
 	s := newShared(t, 200, 100*ms, 0.01)
 	f := s.add("bbr", 200*ms, 0)
 	l := s.shares(10*sec, 30*sec)
@@ -44,7 +44,7 @@ func TestLossyPath(t *testing.T) {
 }
 
 // Native flows share a link, also with different RTTs.
-func TestFairness(t *testing.T) {
+func TestSimulatedFairness(t *testing.T) {
 	for _, p := range []struct {
 		name       string
 		queue      time.Duration
@@ -71,7 +71,7 @@ func TestFairness(t *testing.T) {
 
 // A TCP flow keeps 30% of its half beside the native control, and nearly all
 // beside the scavenger.
-func TestBesideTCP(t *testing.T) {
+func TestSimulatedBesideTCP(t *testing.T) {
 	for _, p := range []struct {
 		name string
 		want float64
