@@ -1,0 +1,112 @@
+// Command udtfile sends and fetches files over UDT, and understands the sample
+// programs of the UDT library, sendfile and recvfile:
+//
+//	udtfile serve [-listen :9000] [-control NAME] DIR
+//	udtfile get [-control NAME] ADDRESS:PORT NAME FILE
+//
+// It shows how to use package transports/udt; gomover itself does much more. There
+// is no login and no encryption: whoever reaches the port reads what is in DIR.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/gomover/gomover/internal/netx"
+	"github.com/gomover/gomover/transports/udt"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "udtfile:", err)
+		os.Exit(1)
+	}
+}
+
+var errUsage = errors.New("usage: udtfile serve [-listen :9000] [-control NAME] DIR, or udtfile get [-control NAME] ADDRESS:PORT NAME FILE")
+
+// run does what the command line says.
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return errUsage
+	}
+	flags := flag.NewFlagSet("udtfile "+args[0], flag.ContinueOnError)
+	control := flags.String("control", "", "congestion control: "+udt.ControlNames())
+	listen := ":9000"
+	if args[0] == "serve" {
+		flags.StringVar(&listen, "listen", listen, "address and port to listen at")
+	}
+	if err := flags.Parse(args[1:]); err != nil {
+		return err
+	}
+	cfg := udt.Config{Control: *control}
+	switch {
+	case args[0] == "serve" && flags.NArg() == 1:
+		return serve(ctx, listen, flags.Arg(0), cfg)
+	case args[0] == "get" && flags.NArg() == 3:
+		return get(ctx, flags.Arg(0), flags.Arg(1), flags.Arg(2), cfg)
+	}
+	return errUsage
+}
+
+// serve sends files from dir to whoever asks, until ctx ends.
+func serve(ctx context.Context, listen, dir string, cfg udt.Config) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	l, err := udt.Listen(ctx, new(netx.System), "udp", listen, cfg)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	fmt.Println("listening at", l.Addr())
+	s := server{files: root.FS(), say: func(text string) { fmt.Println(text) }}
+	return s.run(ctx, l)
+}
+
+// get fetches a file; it gets its final name when all of it is there.
+func get(ctx context.Context, addr, name, file string, cfg udt.Config) (err error) {
+	c, err := udt.Dial(ctx, new(netx.System), "udp", addr, cfg)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	f, err := os.CreateTemp(filepath.Dir(file), ".udtfile-*")
+	if err != nil {
+		return errors.Join(err, c.Close())
+	}
+	size, err := fetch(c, name, f)
+	if cerr := c.Close(); err == nil && cerr != nil && !errors.Is(cerr, net.ErrClosed) {
+		err = cerr
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return err
+	}
+	fmt.Printf("%s: %d bytes\n", file, size)
+	return nil
+}
