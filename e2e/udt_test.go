@@ -161,3 +161,36 @@ func TestUDTBetweenNATs(t *testing.T) {
 		}
 	}
 }
+
+// TestUDTNarrowPath: a link on the way takes shorter packets than both ends', and
+// its router keeps that to itself. TCP tells each other what the ends' links take;
+// UDP has to be cut.
+func TestUDTNarrowPath(t *testing.T) {
+	near, mid, far := newSpace(t), newSpace(t), newSpace(t)
+	for _, c := range []struct {
+		end       *space
+		dev, a, b string
+		mtu       int
+	}{{near, "n", "10.78.0.2", "10.78.0.1", 1500}, {far, "f", "10.79.0.2", "10.79.0.1", 1300}} {
+		c.end.run(fmt.Sprintf("ip link add %sa type veth peer name %sb netns %d", c.dev, c.dev, mid.pid))
+		c.end.run(fmt.Sprintf("ip addr add %s/24 dev %sa", c.a, c.dev))
+		mid.run(fmt.Sprintf("ip addr add %s/24 dev %sb", c.b, c.dev))
+		c.end.run(fmt.Sprintf("ip link set %sa mtu %d up", c.dev, c.mtu))
+		mid.run(fmt.Sprintf("ip link set %sb mtu %d up", c.dev, c.mtu))
+		c.end.run("ip route add default via " + c.b)
+	}
+	mid.run("sysctl -qw net.ipv4.ip_forward=1")
+	mid.run("nft add table inet t")
+	mid.run("nft add chain inet t out { type filter hook output priority 0 ; }")
+	mid.run("nft add rule inet t out icmp type destination-unreachable drop")
+	w := &world{t: t, addr: "10.79.0.2", inside: near.words(), sshdIn: far.words()}
+	w.setUp()
+	w.warm()
+	put(t, filepath.Join(w.near, "f"), content(80, 6<<20))
+	r := w.ok("--json", "--transport=udt", "--time-limit=60s", "f", "far:g")
+	holds(t, filepath.Join(w.far, "g"), content(80, 6<<20))
+	if l := plans(t, r); len(l) == 0 || l[len(l)-1] != "udt" {
+		t.Errorf("the transports were %v, want udt in the end\n%v", l, r)
+	}
+	w.clean(w.near, w.far)
+}

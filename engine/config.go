@@ -86,6 +86,8 @@ type Paths struct {
 	Ready     func(body []byte) error // takes a KindReady that comes while a source runs; nil: none may
 	CCs       []string                // congestion controls permitted here
 	Prefer    string                  // transport that is tried first, as in transports.Stats; "": tcp
+	Ports     string                  // protocols whose ports data may come to, for people; "": TCP
+	Window    int                     // bytes of buffer that each stream was asked to have; 0: not asked
 }
 
 // Totals is a snapshot of how far an end is. Bytes are payload; Done counts

@@ -82,6 +82,7 @@ type dirEnd struct {
 type recvStream struct {
 	id    uint32
 	st    transports.Stream
+	began time.Time
 	count atomic.Uint64 // frames dealt with
 	told  uint64        // count last confirmed; the confirmer's
 }
@@ -343,6 +344,7 @@ func (s *Sink) startStream(r *recvStream) {
 		r.st.Close()
 		return
 	}
+	r.began = time.Now()
 	s.streams[r.id] = r
 	s.recvWG.Add(1) // under the lock: Run waits only after ended is set
 	s.mu.Unlock()

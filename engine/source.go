@@ -45,6 +45,8 @@ type Source struct {
 	start  time.Time
 	wg     sync.WaitGroup
 
+	refused sync.Once // the user was told of a congestion control that is not to be had
+
 	mu       sync.Mutex // guards what follows
 	cond     *sync.Cond // outstanding shrank, or end
 	nextID   uint64

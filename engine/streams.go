@@ -217,6 +217,9 @@ func (s *Source) adopt(ctx context.Context, st transports.Stream) {
 	x := &s.streams
 	ss := &sendStream{id: st.ID(), st: st}
 	ss.moved.Store(time.Now().UnixNano())
+	if s.opts.CC != "" {
+		s.tuneStream(st) // before anybody looks at what it is
+	}
 	x.mu.Lock()
 	if _, dup := x.m[ss.id]; x.closed || dup || ss.id == inbandID || len(x.m) >= 256 {
 		x.mu.Unlock()
@@ -230,7 +233,9 @@ func (s *Source) adopt(ctx context.Context, st transports.Stream) {
 	}
 	x.mu.Unlock()
 	s.sched.addStream(ss.id)
-	s.tuneStream(st)
+	if s.opts.CC == "" {
+		s.tuneStream(st) // after it is listed, so that no change is missed
+	}
 	s.update(func(t *Totals) { t.Streams = n; t.State = "" })
 	s.wg.Go(func() { s.send(ctx, ss); x.poke() })
 	s.wg.Go(func() {
@@ -253,9 +258,12 @@ func (s *Source) tuneStream(st transports.Stream) {
 	if s.opts.CC != "" {
 		cc = s.opts.CC
 	}
-	if cc != "" {
-		// A refusal leaves the system's default, which works.
-		_ = st.Retune(transports.Settings{CC: cc})
+	if cc == "" {
+		return
+	}
+	// A refusal leaves the system's default, which works.
+	if err := st.Retune(transports.Settings{CC: cc}); err != nil && s.opts.CC != "" {
+		s.tellRefused(st.Stats().CC, err)
 	}
 }
 
@@ -304,7 +312,7 @@ func (s *Source) tuneCC(now time.Time, rate int64) {
 	for _, ss := range list {
 		s.tuneStream(ss.st)
 	}
-	s.emit(events.Plan{Transport: "tcp", Streams: len(list), BlockBytes: s.opts.BlockSizeFor(0), CC: cc, RTTms: msOf(sample.MinRTT), Encrypt: s.paths.Seal.String(), Reason: reason})
+	s.emit(events.Plan{Transport: "tcp", Streams: len(list), WindowBytes: int64(s.paths.Window), BlockBytes: s.opts.BlockSizeFor(0), CC: cc, RTTms: msOf(sample.MinRTT), Encrypt: s.paths.Seal.String(), Reason: reason})
 }
 
 func (s *Source) facts(st transports.Stats) tuner.Facts {
@@ -327,6 +335,9 @@ func (s *Source) streamDead(ss *sendStream, err error) {
 	}
 	if ss.dead.Swap(true) {
 		return
+	}
+	if errors.Is(err, errStalled) && ss.bytes.Load() == 0 {
+		distrust(s.paths.Endpoint, ss.st.Stats().Transport, s.prefer())
 	}
 	ss.st.Close()
 	x := &s.streams
@@ -509,9 +520,8 @@ func (s *Source) keepStreams(ctx context.Context) {
 	if s.paths.Local {
 		plan.Transport, plan.Dial, plan.Encrypt = "local", "", ""
 	} else {
-		if plan.CC == "" {
-			plan.CC = st.CC
-		}
+		plan.WindowBytes = int64(s.paths.Window)
+		plan.CC = orElse(st.CC, plan.CC) // as it is, not as asked
 		if way != s.prefer() {
 			plan.Alternatives = append(plan.Alternatives, events.Alternative{Transport: s.prefer(), Reason: blockedReason})
 		}
@@ -586,6 +596,3 @@ func (s *Source) keepStreams(ctx context.Context) {
 		}
 	}
 }
-
-// errStalled ends a stream on which nothing is confirmed any more.
-var errStalled = errors.New("nothing confirmed for too long")

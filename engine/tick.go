@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"time"
 
@@ -66,6 +67,9 @@ func (s *Source) pathRTT() time.Duration {
 	}
 	return least
 }
+
+// errStalled ends a stream on which nothing is confirmed any more.
+var errStalled = errors.New("nothing confirmed for too long")
 
 // watchStalls replaces streams on which nothing moves.
 func (s *Source) watchStalls(now time.Time) {

@@ -2,10 +2,12 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/tuner"
 	"github.com/gomover/gomover/wire"
 )
@@ -39,7 +41,11 @@ func (s *Source) followWay(before string, inside bool) string {
 	case inside:
 		s.emit(events.Transport{Dest: s.paths.Name, From: "ssh", To: now, Reason: "data connections get through again"})
 	case now != before:
-		s.emit(events.Transport{Dest: s.paths.Name, From: before, To: now, Reason: "no other way gets through"})
+		why := blockedReason
+		if now == s.prefer() {
+			why = "it gets through again"
+		}
+		s.emit(events.Transport{Dest: s.paths.Name, From: before, To: now, Reason: why})
 	}
 	if l := s.streams.list(); now != before && len(l) > 0 {
 		s.SetStreams(tuner.Initial(s.facts(l[0].st.Stats())).Streams)
@@ -55,13 +61,31 @@ func (s *Source) tellBlocked(way string) {
 	s.emit(events.Warn{Code: "net.udp", Host: s.paths.Name, Message: blockedReason + "; sending over TCP instead"})
 }
 
+// distrust has e make streams another way when one by t, which is preferred, has
+// moved nothing: who stalls once more does so otherwise.
+func distrust(e transports.Endpoint, t, preferred string) {
+	if x, ok := e.(transports.Switcher); ok && t == preferred {
+		x.Distrust()
+	}
+}
+
+// tellRefused says once that streams do not have the congestion control that was
+// asked for, but has.
+func (s *Source) tellRefused(has string, err error) {
+	if has == s.opts.CC {
+		return
+	}
+	if why := errors.Unwrap(err); why != nil {
+		err = why // without the number of the stream
+	}
+	s.refused.Do(func() {
+		s.emit(events.Warn{Code: "net.cc", Message: fmt.Sprintf("%v; data connections use %s", err, orElse(has, "the system's own"))})
+	})
+}
+
 // openPort is the advice to who sees no connection get through.
 func (s *Source) openPort() string {
-	kind := "TCP"
-	if s.prefer() == "udt" {
-		kind = "TCP or UDP"
-	}
-	return "open one " + kind + " port: --ports 50000-50000"
+	return "open one " + orElse(s.paths.Ports, "TCP") + " port: --ports 50000-50000"
 }
 
 // noWay is reached when no connection gets through in any direction.

@@ -103,11 +103,9 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, ear
 		}
 		return u.HomeDir, nil
 	}
-	warn := func(code, text, path string) {
-		// A dead link ends the job by itself.
-		_ = sendJSON(conn, wire.KindWarn, wire.Warn{Code: code, Text: text, Path: []byte(path)})
-	}
-	paths := engine.Paths{DialFirst: st.DialFirst, DialOnly: st.DialOnly, RTT: time.Duration(st.RTT), Name: otherEnd, Seal: transports.Seal(st.Seal)}
+	warned := &warnings{link: conn}
+	warn := warned.say
+	paths := engine.Paths{DialFirst: st.DialFirst, DialOnly: st.DialOnly, RTT: time.Duration(st.RTT), Name: otherEnd, Seal: transports.Seal(st.Seal), Window: st.Window}
 	rd := ready{}
 	if st.TCP || st.UDT {
 		var err error
@@ -122,7 +120,6 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, ear
 		if env.Server.IsValid() {
 			known = append(known, env.Server)
 		}
-		// Warnings wait until the director listens to them, behind Ready.
 		ep, err := newEndpoint(ctx, params{secret: st.Secret, tcp: st.TCP, udt: st.UDT, control: st.Engine.CC, seal: paths.Seal, maxBody: st.Engine.FrameMax(), listen: st.Listen,
 			ports: st.Ports, window: st.Window, dscp: st.DSCP, ipv4: st.IPv4, ipv6: st.IPv6, known: known, on: early,
 			warn: func(text string) { warn("net.buffer", text, "") }})
@@ -130,7 +127,7 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, ear
 			return err
 		}
 		defer ep.Close()
-		paths.Endpoint, paths.Prefer = ep, prefer(st.UDT)
+		paths.Endpoint, paths.Prefer, paths.Ports = ep, prefer(st.UDT), portsOf(st.TCP, st.UDT)
 		rd.Offer, rd.CCs = offerText(ep.Offer()), ccs()
 		paths.CCs = rd.CCs
 	}
@@ -177,6 +174,7 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, ear
 	if err := sendJSON(conn, wire.KindReady, rd); err != nil {
 		return wire.Failf(wire.ClassLost, "%v", err)
 	}
+	warned.release()
 	if err := e.Run(ctx); err != nil {
 		return &reportedError{err} // the engine tells its other end
 	}

@@ -428,7 +428,7 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Con
 		mine, st.DialOnly = !j.push(), true
 	}
 	// DialFirst is seen from the source, whichever process it is in.
-	paths := engine.Paths{DialOnly: st.DialOnly, Name: j.FarHost(), Seal: j.Seal, Hasty: true}
+	paths := engine.Paths{DialOnly: st.DialOnly, Name: j.FarHost(), Seal: j.Seal, Window: j.Window, Hasty: true}
 	paths.DialFirst = mine == j.push()
 	st.DialFirst = paths.DialFirst
 	st.SameHost = sameHost(sh)
@@ -447,7 +447,7 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Con
 		if err != nil {
 			return nil, nil, &localError{err}
 		}
-		paths.Endpoint, paths.Prefer = ep, prefer(j.UDT)
+		paths.Endpoint, paths.Prefer, paths.Ports = ep, prefer(j.UDT), portsOf(j.TCP, j.UDT)
 		done = func() { ep.Close() }
 		st.Offer = offerText(ep.Offer())
 		st.Listen = !(st.DialOnly && !mine)

@@ -69,6 +69,17 @@ func prefer(udt bool) string {
 	return "tcp"
 }
 
+// portsOf names the protocols whose ports data may come to, for people.
+func portsOf(tcp, udt bool) string {
+	switch {
+	case tcp && udt:
+		return "TCP or UDP"
+	case udt:
+		return "UDP"
+	}
+	return "TCP"
+}
+
 // Constants of our choice.
 const (
 	// behindTimeout bounds a TCP connection attempt that comes after one over UDT:

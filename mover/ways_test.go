@@ -134,3 +134,12 @@ func TestOnceEach(t *testing.T) {
 	}
 	onceEach(nil)("nobody listens")
 }
+
+// TestPortsOf: who permits UDT alone is not told to open a port for TCP.
+func TestPortsOf(t *testing.T) {
+	for want, p := range map[string][2]bool{"TCP": {true, false}, "UDP": {false, true}, "TCP or UDP": {true, true}} {
+		if got := portsOf(p[0], p[1]); got != want {
+			t.Errorf("TCP %t, UDT %t: %q", p[0], p[1], got)
+		}
+	}
+}

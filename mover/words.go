@@ -34,6 +34,12 @@ func (w wording) Record(t time.Time, e events.Event) {
 	case events.Plan:
 		x.Reason = w.words.Replace(x.Reason)
 		e = x
+	case events.Transport:
+		if x.Dest == otherEnd {
+			x.Dest = "" // this machine
+		}
+		x.Reason = w.words.Replace(x.Reason)
+		e = x
 	}
 	w.rec.Record(t, e)
 }

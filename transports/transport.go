@@ -111,6 +111,15 @@ type Endpoint interface {
 	Close() error
 }
 
+// A Switcher is an endpoint that makes streams in more than one way, and prefers
+// one of them.
+type Switcher interface {
+	// Distrust says that a stream was made the preferred way and moved nothing.
+	// Streams are made another way for a while, even if it seems to be open. Any
+	// goroutine may call it.
+	Distrust()
+}
+
 // A Stream carries frames both ways, whole and in order. One goroutine may
 // send while another receives; Stats and Close may be called by any. After an
 // error the stream is dead and returns the same error for ever.

@@ -81,18 +81,18 @@ func refused(env Env, to string, err error) error {
 // refusedEarly is refused for a command line that could not be read: where its
 // events go is looked for in the words themselves.
 func refusedEarly(env Env, err error) error {
-	to := ""
+	var o Options
 	for _, a := range env.Args {
 		if a == "--" {
 			break
 		}
 		if a == "--json" {
-			to = "-"
-		} else if v, ok := strings.CutPrefix(a, "--json="); ok {
-			to = v
+			o.Output.JSON = "-"
+		} else if v, ok := strings.CutPrefix(a, "--json="); ok && storeJSON(&o, v) != nil {
+			return err // what is wrong with it is this error, or will be the next one
 		}
 	}
-	return refused(env, to, err)
+	return refused(env, o.Output.JSON, err)
 }
 
 // errorEvent is the event of an error that ends the run.

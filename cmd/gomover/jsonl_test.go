@@ -286,3 +286,35 @@ func jsonFields(t reflect.Type, prefix string, into map[string]bool) {
 		}
 	}
 }
+
+// TestRefusedEarly: events of a command line that cannot be read go where --json
+// says, as it is read otherwise.
+func TestRefusedEarly(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, tt := range []struct {
+		args []string
+		file string // that is written; "": none
+	}{
+		{[]string{"--json=off", "--bogus"}, ""},
+		{[]string{"--json=a", "--json=off", "--bogus"}, ""},
+		{[]string{"--json=fd:x", "--bogus"}, ""},
+		{[]string{"--bogus", "--", "--json=b"}, ""},
+		{[]string{"--json=c", "--bogus"}, "c"},
+	} {
+		bogus := usageError("unknown option --bogus")
+		if err := refusedEarly(Env{Args: tt.args}, bogus); err != error(bogus) {
+			t.Errorf("%q: %v", tt.args, err)
+		}
+		made, err := os.ReadDir(".")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, m := range made {
+			names = append(names, m.Name())
+		}
+		if got := strings.Join(names, " "); got != tt.file {
+			t.Errorf("%q wrote %q, want %q", tt.args, got, tt.file)
+		}
+	}
+}

@@ -26,6 +26,10 @@ const (
 	// open. Streams do not come later by the second way then, they fail and are
 	// tried again.
 	fresh = 5 * time.Second
+	// rest is how long streams are made the second way at once, before the first
+	// one is tried again: what closed it may have been an outage of seconds, and a
+	// job can last for days. Streams that there are stay.
+	rest = time.Minute
 	// maxReady is how many accepted streams may wait for Accept.
 	maxReady = 512
 )
@@ -40,12 +44,16 @@ type Endpoint struct {
 	tasks         sync.WaitGroup
 	once          sync.Once
 
-	mu     sync.Mutex // guards what follows
-	came   time.Time  // when the first way last gave a stream
-	turned bool       // the second way it is, from now on
+	mu    sync.Mutex // guards what follows
+	came  time.Time  // when the first way last gave a stream
+	until time.Time  // the second way it is, until then
+	wary  time.Time  // so long even if the first way gives streams
 }
 
-var _ transports.Endpoint = (*Endpoint)(nil)
+var (
+	_ transports.Endpoint = (*Endpoint)(nil)
+	_ transports.Switcher = (*Endpoint)(nil)
+)
 
 // New makes an endpoint of two, which it takes over. name is what errors call the
 // first way, such as UDP.
@@ -60,6 +68,22 @@ func New(first, second transports.Endpoint, name string) *Endpoint {
 // Offer implements transports.Endpoint: the first endpoint's, at whose ports the
 // second one is reached, too.
 func (e *Endpoint) Offer() transports.Offer { return e.first.Offer() }
+
+// Distrust implements transports.Switcher: connections that are made and carry
+// nothing, as on a path that swallows long packets, are no way.
+func (e *Endpoint) Distrust() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.wary = time.Now().Add(rest)
+	e.until = e.wary
+}
+
+// isOpen tells whether the first way has given a stream just now.
+func (e *Endpoint) isOpen() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.came.IsZero() && time.Since(e.came) < fresh
+}
 
 // accept collects the streams of one endpoint until it is closed.
 func (e *Endpoint) accept(from transports.Endpoint) {
@@ -82,7 +106,7 @@ func (e *Endpoint) accept(from transports.Endpoint) {
 // open notes that the first way is.
 func (e *Endpoint) open() {
 	e.mu.Lock()
-	e.came, e.turned = time.Now(), false
+	e.came, e.until = time.Now(), e.wary
 	e.mu.Unlock()
 }
 
@@ -90,7 +114,7 @@ func (e *Endpoint) open() {
 // happened the first way; or of the first one while others get through there.
 func (e *Endpoint) Dial(ctx context.Context, far transports.Offer, label uint32) (transports.Stream, error) {
 	e.mu.Lock()
-	turned := e.turned
+	turned := time.Now().Before(e.until)
 	e.mu.Unlock()
 	var before error
 	if !turned {
@@ -99,10 +123,7 @@ func (e *Endpoint) Dial(ctx context.Context, far transports.Offer, label uint32)
 			e.open()
 			return s, nil
 		}
-		e.mu.Lock()
-		open := !e.came.IsZero() && time.Since(e.came) < fresh
-		e.mu.Unlock()
-		if open || ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+		if e.isOpen() || ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 			return nil, err
 		}
 		before = err
@@ -114,9 +135,11 @@ func (e *Endpoint) Dial(ctx context.Context, far transports.Offer, label uint32)
 	if err != nil {
 		return nil, err
 	}
-	e.mu.Lock()
-	e.turned = true
-	e.mu.Unlock()
+	if before != nil && !e.isOpen() { // else another stream was made the first way meanwhile
+		e.mu.Lock()
+		e.until = time.Now().Add(rest)
+		e.mu.Unlock()
+	}
 	return s, nil
 }
 

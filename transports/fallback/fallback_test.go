@@ -173,3 +173,87 @@ func TestOtherDirection(t *testing.T) {
 		s.Close()
 	})
 }
+
+// TestFirstWayAgain: the first way is tried again after a while, and at once when a
+// stream came that way while one was made the second way.
+func TestFirstWayAgain(t *testing.T) {
+	for _, meanwhile := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var e *Endpoint
+			var far1 transports.Endpoint
+			slow := func(context.Context, uint32) error {
+				if meanwhile {
+					s, err := far1.Dial(t.Context(), transports.Offer{}, 7)
+					if err != nil {
+						return err
+					}
+					defer s.Close()
+					if s, err = e.Accept(t.Context()); err != nil {
+						return err
+					}
+					return s.Close()
+				}
+				return nil
+			}
+			e, w1, _, far1, far2 := ways(t, silent, slow)
+			defer closeAll(e, far1, far2)
+			dial := func(tried int) {
+				t.Helper()
+				s, err := e.Dial(t.Context(), transports.Offer{}, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Close()
+				if w1.tried != tried {
+					t.Errorf("meanwhile %t: the first way was tried %d times, want %d", meanwhile, w1.tried, tried)
+				}
+			}
+			dial(1)
+			if meanwhile {
+				meanwhile = false
+				time.Sleep(fresh)
+				dial(2)
+				return
+			}
+			time.Sleep(rest - time.Second)
+			dial(1)
+			time.Sleep(time.Second)
+			dial(2)
+		})
+	}
+}
+
+// TestDistrust: a first way that gives streams which carry nothing rests, though it
+// is open, also to the other end.
+func TestDistrust(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, w1, w2, far1, far2 := ways(t, open, open)
+		defer closeAll(e, far1, far2)
+		dial := func(tried1, tried2 int) {
+			t.Helper()
+			s, err := e.Dial(t.Context(), transports.Offer{}, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+			if w1.tried != tried1 || w2.tried != tried2 {
+				t.Errorf("tried %d and %d times, want %d and %d", w1.tried, w2.tried, tried1, tried2)
+			}
+		}
+		dial(1, 0)
+		e.Distrust()
+		dial(1, 1)
+		s, err := far1.Dial(t.Context(), transports.Offer{}, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if s, err = e.Accept(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		dial(1, 2)
+		time.Sleep(rest)
+		dial(2, 2)
+	})
+}

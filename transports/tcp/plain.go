@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"sync/atomic"
@@ -59,6 +60,9 @@ func (p *plain) Quiet() time.Duration { return 0 }
 
 // Retune implements sealed.Wire. It sets the buffers if the connection has any; pacing is not known here.
 func (p *plain) Retune(s transports.Settings) error {
+	if s.CC != "" {
+		return fmt.Errorf("congestion control %s: this system does not let programs choose", s.CC)
+	}
 	c, ok := p.conn.(*net.TCPConn)
 	if !ok || s.Window == 0 {
 		return nil

@@ -273,7 +273,7 @@ func (w *raw) Retune(s transports.Settings) error {
 		}
 		if s.CC != "" {
 			if err := unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, s.CC); err != nil {
-				errs = append(errs, fmt.Errorf("congestion control %s: %w", s.CC, err))
+				errs = append(errs, fmt.Errorf("congestion control %s: %s", s.CC, ccWhy(err)))
 			}
 		}
 	})

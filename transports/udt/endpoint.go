@@ -110,6 +110,14 @@ func (e *Endpoint) prepare() *batch {
 	if s, ok := e.socket.(interface{ SetWriteBuffer(int) error }); ok {
 		e.short = errors.Join(e.short, s.SetWriteBuffer(socketWriteBuffer))
 	}
+	if s, ok := e.socket.(interface {
+		SetFragmentation(netx.Fragmentation) error
+	}); ok {
+		// Packets are as long as the usual link takes. Where one is narrower and its
+		// router does not say so, or is not heard, they arrive in pieces instead of
+		// never. Refused, it is as the system is configured.
+		_ = s.SetFragmentation(netx.Fragment)
+	}
 	entries, size := 64, max(e.cfg.MSS, defaultMSS)
 	if s, ok := e.socket.(interface{ SetReceiveCoalescing(bool) error }); ok && s.SetReceiveCoalescing(true) == nil {
 		entries, size = 16, netx.CoalescedSize

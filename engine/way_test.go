@@ -1,0 +1,130 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/transports"
+)
+
+// stubborn is a stream over TCP that keeps its congestion control.
+type stubborn struct{ transports.Stream }
+
+func (stubborn) Retune(transports.Settings) error {
+	return fmt.Errorf("changing stream 2: %w", errors.New("congestion control native: not known to this kernel"))
+}
+func (stubborn) Stats() transports.Stats { return transports.Stats{CC: "cubic", Transport: "tcp"} }
+
+// planOf is what a source plans, and warns of, that has st.
+func planOf(t *testing.T, o Options, p Paths, st transports.Stream) *recorder {
+	t.Helper()
+	a, _ := MemoryLink()
+	defer a.Close()
+	rec := new(recorder)
+	s := NewSource(o, p, a, nil, rec)
+	s.tuneStream(st)
+	s.tuneStream(st)
+	s.streams.m[2] = &sendStream{id: 2, st: st}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.keepStreams(ctx)
+	if len(rec.plans) != 1 {
+		t.Fatalf("plans %+v", rec.plans)
+	}
+	return rec
+}
+
+// TestRefusedControl: a congestion control that is not to be had is told once, and
+// the plan does not claim it.
+func TestRefusedControl(t *testing.T) {
+	rec := planOf(t, Options{CC: "native"}, Paths{Name: "far", Prefer: "udt", Window: 4 << 20}, stubborn{})
+	if p := rec.plans[0]; p.CC != "cubic" || p.Transport != "tcp" || p.WindowBytes != 4<<20 {
+		t.Errorf("plan %+v", p)
+	}
+	var told []string
+	for _, w := range rec.warns {
+		if w.Code == "net.cc" {
+			told = append(told, w.Message)
+		}
+	}
+	want := "congestion control native: not known to this kernel; data connections use cubic"
+	if len(told) != 1 || told[0] != want {
+		t.Errorf("warned %q, want %q once", told, want)
+	}
+}
+
+// TestFollowWay: a change is told with what is known of it.
+func TestFollowWay(t *testing.T) {
+	for _, tt := range []struct{ prefer, before, want string }{
+		{"udt", "udt", "nothing gets through over UDP"},
+		{"tcp", "udt", "it gets through again"},
+		{"udt", "tcp", ""},
+	} {
+		a, _ := MemoryLink()
+		var rec changes
+		s := NewSource(Options{}, Paths{Name: "far", Prefer: tt.prefer}, a, nil, &rec)
+		s.streams.m[2] = &sendStream{id: 2, st: stubborn{}}
+		if now := s.followWay(tt.before, false); now != "tcp" {
+			t.Errorf("after %s: %s", tt.before, now)
+		}
+		if rec.why != tt.want {
+			t.Errorf("from %s, %s preferred: %q, want %q", tt.before, tt.prefer, rec.why, tt.want)
+		}
+		a.Close()
+	}
+}
+
+// changes keeps why the transport was changed.
+type changes struct{ why string }
+
+// Record implements events.Recorder.
+func (c *changes) Record(_ time.Time, e events.Event) {
+	if x, ok := e.(events.Transport); ok {
+		c.why = x.Reason
+	}
+}
+
+// switcher counts how often it was told that the preferred way is no good.
+type switcher struct {
+	transports.Endpoint
+	told int
+}
+
+func (w *switcher) Distrust() { w.told++ }
+
+// closing is a stream that can be closed.
+type closing struct{ stubborn }
+
+func (closing) Close() error { return nil }
+
+// TestDistrust: streams that stall before anything of theirs was confirmed are no
+// longer made the preferred way; others are.
+func TestDistrust(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		prefer string
+		err    error
+		bytes  int64
+		want   int
+	}{
+		{"stalled at once", "tcp", errStalled, 0, 1},
+		{"stalled later", "tcp", errStalled, 1, 0},
+		{"broken", "tcp", errors.New("reset"), 0, 0},
+		{"another way already", "udt", errStalled, 0, 0},
+	} {
+		a, _ := MemoryLink()
+		e := new(switcher)
+		s := NewSource(Options{}, Paths{Name: "far", Prefer: tt.prefer, Endpoint: e}, a, nil, nil)
+		ss := &sendStream{id: 2, st: closing{}}
+		ss.bytes.Store(tt.bytes)
+		s.streams.m[2] = ss
+		if s.streamDead(ss, tt.err); e.told != tt.want {
+			t.Errorf("%s: told %d times, want %d", tt.name, e.told, tt.want)
+		}
+		a.Close()
+	}
+}
