@@ -108,6 +108,24 @@ func TestCloseTellsWhy(t *testing.T) {
 	}
 }
 
+// TestCloseAfterShutdown: that the other end has closed is told also when it did
+// so before Close.
+func TestCloseAfterShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := pair(t)
+		x, y := connectedPair(t, a, b, b.Addr(false).String()+":9000", Config{SendBuffer: 200000, RecvBuffer: 50000})
+		if _, err := x.Write(make([]byte, 150000)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		_ = y.Close()
+		time.Sleep(time.Second)
+		if err := x.Close(); !errors.Is(err, ErrShutdown) {
+			t.Errorf("%v, want %v", err, ErrShutdown)
+		}
+	})
+}
+
 // TestMeetAgain: after a rendezvous that failed the next one can begin.
 func TestMeetAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

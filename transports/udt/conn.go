@@ -336,6 +336,8 @@ func (c *Conn) end(linger time.Duration) error {
 		return c.fault("close", broke)
 	case unacked && cut != nil:
 		return c.fault("close", cut)
+	case unacked && broke != nil && linger > 0:
+		return c.fault("close", broke)
 	case unacked && linger > 0:
 		return c.fault("close", os.ErrDeadlineExceeded)
 	}

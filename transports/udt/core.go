@@ -360,6 +360,10 @@ func (c *core) collectShutdown(now time.Duration, out *outbox) {
 	if now < c.alive.shutdown {
 		return
 	}
+	if c.recv.next > c.recv.confirmed { // there is no later for saying what has arrived
+		c.recv.again = true
+		c.ack(now, out)
+	}
 	out.push(appendEmpty(out.room(), kindShutdown, 0, c.peerID), c.peer)
 	c.alive.shutdowns++
 	if c.alive.shutdowns == len(shutdownDelays) {

@@ -237,6 +237,43 @@ func TestLostRepeatedly(t *testing.T) {
 	}
 }
 
+// TestRepeatedReports: what is sent again is remembered only for peers that
+// report a loss once, which is to be told from probes and doubled reports.
+func TestRepeatedReports(t *testing.T) {
+	s, a, b := made(t, 3, netsim.Params{Delay: 10 * ms, Rate: 12.5e6, Loss: 0.05}, Config{})
+	want := noise(1, 8<<20)
+	a.give(want)
+	s.run(time.Minute, "transfer", func() bool { return len(b.got) == len(want) })
+	if x := &a.c.send; !x.repeats || len(x.resents) > 0 || a.c.count.Resent < 100 {
+		t.Errorf("repeats %v, %d of %d repetitions are remembered", x.repeats, len(x.resents), a.c.count.Resent)
+	}
+
+	s, a, _ = made(t, 1, netsim.Params{Delay: 10 * ms}, Config{})
+	a.filter = func(h header, _ []byte) bool { return h.control() }
+	a.give(noise(1, 5*1456))
+	x := &a.c.send
+	s.run(10*time.Second, "probes", func() bool { return x.get(x.acked).times > 1 })
+	first := a.c.isn.add(x.acked)
+	report := func() {
+		h, body, err := parseHeader(appendRange(controlHeader(kindNak, 0, a.c.id).append(nil), seqRange{first, first}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.c.receive(s.w.Now(), h, body)
+		a.pump()
+	}
+	report()
+	report()
+	if x.repeats {
+		t.Error("a first report, which came twice, is taken for a repetition")
+	}
+	s.w.Run(s.w.Now() + 50*ms)
+	report()
+	if !x.repeats {
+		t.Error("a repeated report was not seen to be one")
+	}
+}
+
 // TestStalledReader: the sender stays within the window, and goes on at once.
 func TestStalledReader(t *testing.T) {
 	const rtt = 50 * ms
@@ -340,6 +377,41 @@ func TestPairs(t *testing.T) {
 	}
 }
 
+// TestLastAck: who closes as soon as everything is read still acknowledges it.
+func TestLastAck(t *testing.T) {
+	s, a, b := made(t, 1, netsim.Params{Delay: 10 * ms}, Config{})
+	want := noise(1, 3*a.c.payload) // acknowledgements of full packets may wait
+	a.give(want)
+	s.run(time.Second, "transfer", func() bool { return len(b.got) == len(want) })
+	b.c.close(s.w.Now(), time.Second)
+	b.pump()
+	s.run(time.Second, "the end", func() bool { return a.c.state == broken })
+	if x := &a.c.send; x.acked != x.end {
+		t.Errorf("%d of %d packets were acknowledged", x.acked, x.end)
+	}
+}
+
+// TestOvertakenWindow: an acknowledgement that another one has overtaken closes
+// no window.
+func TestOvertakenWindow(t *testing.T) {
+	s, a, _ := made(t, 1, netsim.Params{Delay: 5 * ms}, Config{})
+	x := &a.c.send
+	for _, tt := range []struct {
+		sub, free uint32
+		want      int64
+	}{{11, 1000, 1000}, {10, 2, 1000}, {12, 2, 2}, {13, 500, 500}} {
+		h, body, err := parseHeader(ack{sub: tt.sub, form: ackMedium, next: a.c.isn.add(x.acked), free: tt.free}.append(nil, a.c.id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.c.receive(s.w.Now(), h, body)
+		a.pump()
+		if got := x.limit - x.acked; got != tt.want || x.closed != (tt.want == 2) {
+			t.Errorf("after ACK %d: room for %d packets, closed %v, want %d", tt.sub, got, x.closed, tt.want)
+		}
+	}
+}
+
 // TestHostile feeds a connection what its peer would never send.
 func TestHostile(t *testing.T) {
 	s, a, b := made(t, 1, netsim.Params{Delay: 5 * ms}, Config{})
@@ -396,6 +468,28 @@ func TestExpiredMessages(t *testing.T) {
 	}
 	if n := b.c.readMessage(buf); n != -1 || a.c.count.DroppedSent == 0 {
 		t.Errorf("another message of %d bytes; %+v", n, a.c.count)
+	}
+}
+
+// TestMessageWhileClosing: a long message goes on arriving at an end that has
+// been closed while it came.
+func TestMessageWhileClosing(t *testing.T) {
+	s, a, b := made(t, 1, netsim.Params{Delay: 5 * ms, Rate: 1.25e6}, Config{Messages: true})
+	a.filter = func(h header, _ []byte) bool { return !h.control() || h.kind() != kindAck }
+	if ok, err := b.c.writeMessage(s.w.Now(), []byte("never acknowledged"), 0, true); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if ok, err := a.c.writeMessage(s.w.Now(), noise(1, 300*1456), 0, true); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	b.pump()
+	a.pump()
+	s.run(5*time.Second, "the beginning", func() bool { return b.c.recv.next > 10 })
+	b.c.close(s.w.Now(), 10*time.Second)
+	b.pump()
+	s.run(5*time.Second, "the rest", func() bool { return a.c.send.acked == a.c.send.end })
+	if b.c.state != closing {
+		t.Errorf("%v, so the rest did not come while closing", b)
 	}
 }
 

@@ -23,11 +23,15 @@ func (c *core) onAck(now time.Duration, a ack) error {
 	if to < x.acked {
 		return nil // overtaken by another
 	}
-	if a.form != ackLight {
-		c.reported(a, to > x.acked)
+	if a.form == ackLight {
+		c.advance(now, to)
+		return nil
 	}
+	late := to == x.acked && seq(x.sub).to(seq(a.sub)) < 0 // overtaken; its window is an old one
+	c.reported(a, to > x.acked)
 	c.advance(now, to)
-	if a.form != ackLight {
+	if !late {
+		x.sub = a.sub
 		c.regard(now, int64(min(a.free, maxWindow)))
 	}
 	return nil
@@ -210,9 +214,14 @@ func (c *core) lose(now time.Duration, first, last int64, reported bool) {
 	}
 	for pos := first; pos <= last; pos++ {
 		s := x.get(pos)
-		if reported && s.times > 1 {
-			x.repeats = true
-			if !x.overdue(now, s) {
+		if reported {
+			// Not a report that the path has doubled, nor the first one about what
+			// was sent again for other reasons.
+			if s.named && s.times > 1 && now-s.at >= synInterval {
+				x.repeats, x.resents = true, nil
+			}
+			s.named = true
+			if s.times > 1 && !x.overdue(now, s) {
 				continue
 			}
 		}

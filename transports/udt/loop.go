@@ -14,6 +14,10 @@ import (
 // timerSlack is by how much the timer may be early.
 const timerSlack = 20 * time.Microsecond
 
+// finishRounds is how often whoever has the turn works for others before the loop
+// does: the reader has to read, and writers want to return.
+const finishRounds = 4
+
 // unset is an instant that was not set.
 const unset time.Duration = -1
 
@@ -101,7 +105,7 @@ func (e *Endpoint) wakeNow(c *Conn) {
 // finish does what is due, ends the turn, and takes another one if something was
 // noted meanwhile that nobody else looks after.
 func (e *Endpoint) finish() {
-	for again := true; again; {
+	for round := 1; ; round++ {
 		if e.turn.ended {
 			<-e.turns
 			return
@@ -109,14 +113,19 @@ func (e *Endpoint) finish() {
 		e.turn.work()
 		<-e.turns
 		e.mu.Lock()
-		again = len(e.woken) > 0
+		again := len(e.woken) > 0
 		e.mu.Unlock()
-		if again {
-			select {
-			case e.turns <- struct{}{}:
-			default:
-				return
-			}
+		if !again {
+			return
+		}
+		if round == finishRounds {
+			e.timer.Wake()
+			return
+		}
+		select {
+		case e.turns <- struct{}{}:
+		default:
+			return
 		}
 	}
 }

@@ -166,11 +166,12 @@ func (r *receiver) schedule(now, period time.Duration) {
 	}
 }
 
-// discard throws away what nobody will read.
+// discard throws away what nobody will read, messages that have begun included.
 func (r *receiver) discard() {
 	r.base, r.offset = r.next, 0
 	r.release(r.base)
 	r.ready = nil
+	r.scanned, r.cursor, r.start = r.base, r.base, -1
 }
 
 // read gives bytes of the stream that have arrived in order. It gives 0 if there

@@ -16,6 +16,7 @@ type sent struct {
 	times   int           // it was sent
 	out     bool          // in flight as far as known
 	counted bool          // known to have arrived
+	named   bool          // the peer has reported its loss
 	mark    cc.Mark
 }
 
@@ -64,7 +65,8 @@ type sender struct {
 	speed, capacity float64 // packets per second, as the peer reports them
 	reports         int
 	lastAck2        time.Duration
-	answered        int // acknowledgements
+	answered        int    // acknowledgements
+	sub             uint32 // of the last one whose window was taken
 
 	peerError bool // the peer has reported an error
 	naks      []seqRange
@@ -278,7 +280,7 @@ func (c *core) noteSent(now time.Duration, pos int64, s *sent, p *cc.Packets) {
 	}
 	p.Again = true
 	c.count.Resent++
-	if !x.probing && s.times <= resendTimes {
+	if !x.probing && !x.repeats && s.times <= resendTimes {
 		x.resents = append(x.resents, resent{pos, now})
 	}
 }

@@ -77,6 +77,7 @@ type BBR struct {
 	limit float64 // packets; the peer's
 	cwnd  float64 // packets
 	saved float64 // window before it was taken away
+	rests bool    // since a timeout, until the path has answered for a round trip
 	guess float64 // bytes per second, until a rate is known
 
 	fullRate  float64 // highest rate so far in startup
@@ -114,6 +115,9 @@ func (b *BBR) OnAck(s *Stats, a *Ack) {
 		return
 	}
 	round := b.model.learn(s, a)
+	if b.rests && round && b.state != bbrProbeRTT {
+		b.cwnd, b.rests = max(b.cwnd, b.saved), false
+	}
 	if a.RTT > 0 {
 		b.noise.low = least(b.noise.low, a.RTT)
 	}
@@ -190,7 +194,9 @@ func (b *BBR) checkRTT(s *Stats, a *Ack) {
 	old := b.model.learnRTT(s.Now, a.RTT)
 	if old && b.state != bbrProbeRTT {
 		b.state, b.probeEnd = bbrProbeRTT, 0
-		b.saved = b.cwnd
+		if !b.rests {
+			b.saved = b.cwnd
+		}
 	}
 	if b.state != bbrProbeRTT {
 		return
@@ -200,7 +206,7 @@ func (b *BBR) checkRTT(s *Stats, a *Ack) {
 		b.probeEnd = s.Now + max(bbrProbeRTTTime, b.model.minRTT)
 	case b.probeEnd > 0 && s.Now > b.probeEnd:
 		b.model.minRTTAt = s.Now
-		b.cwnd = max(b.cwnd, b.saved)
+		b.cwnd, b.rests = max(b.cwnd, b.saved), false
 		if b.full {
 			b.probeRate(s.Now)
 		} else {
@@ -243,12 +249,13 @@ func (b *BBR) OnLoss(s *Stats, l *Loss) {
 	b.learn(s)
 }
 
-// OnTimeout sends little until the path answers; the model stays.
+// OnTimeout sends little until the path answers; the model stays, and the window
+// comes back after a round trip.
 func (b *BBR) OnTimeout(s *Stats) {
-	if b.state != bbrProbeRTT {
-		b.saved = max(b.saved, b.cwnd)
+	if b.state != bbrProbeRTT && !b.rests {
+		b.saved = b.cwnd
 	}
-	b.cwnd = bbrMinWindow
+	b.cwnd, b.rests = bbrMinWindow, true
 	b.learn(s)
 }
 

@@ -16,14 +16,18 @@ type bbrModel struct {
 }
 
 // learn updates the filters of rate and lumps, and tells whether a round trip
-// has ended. Rates of a sender with too little to send count if they are higher.
+// has ended. Rates of a sender with too little to send count if they are higher;
+// as they prove nothing else, their round trips make it forget nothing (the filter
+// of Linux's BBR expires with what enters it, too).
 func (m *bbrModel) learn(s *Stats, a *Ack) (round bool) {
 	d := a.Delivery
 	if d.Rate > 0 && d.Prior >= m.roundEnd {
 		round = true
 		m.roundEnd = s.Delivered
-		m.index = (m.index + 1) % bbrRateRounds
-		m.rates[m.index], m.extra[m.index] = 0, 0
+		if !d.AppLimited {
+			m.index = (m.index + 1) % bbrRateRounds
+			m.rates[m.index], m.extra[m.index] = 0, 0
+		}
 	}
 	if d.Rate > 0 && d.Rate <= float64(MaxRate) && (!d.AppLimited || d.Rate > m.rate()) {
 		m.rates[m.index] = max(m.rates[m.index], d.Rate)

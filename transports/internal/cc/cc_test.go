@@ -299,3 +299,51 @@ func TestBBRStory(t *testing.T) {
 		t.Errorf("after 12 s at 60 ms: probed %v, min RTT %v", probed, c.model.minRTT)
 	}
 }
+
+// TestBBRIdles: round trips with too little to send say nothing about the path.
+func TestBBRIdles(t *testing.T) {
+	const rtt = 50 * time.Millisecond
+	c, s := NewBBR(), start()
+	c.Init(s)
+	bbrPath(c, s, 15e6, rtt, time.Second)
+	for range 50 {
+		s.Now += rtt
+		prior := s.Delivered
+		s.Acked++
+		s.Delivered += int64(s.MSS)
+		s.Sent, s.InFlight, s.AppLimited = s.Acked, 0, true
+		c.OnAck(s, &Ack{Packets: 1, RTT: rtt, Delivery: Delivery{Rate: 30e3, Prior: prior, AppLimited: true}})
+	}
+	if r := c.model.rate(); r != 15e6 {
+		t.Errorf("after 50 packets one by one: rate %v, want 15e6", r)
+	}
+	s.AppLimited = false
+	bbrPath(c, s, 3e6, rtt, 2*time.Second)
+	if r := c.model.rate(); r != 3e6 {
+		t.Errorf("on a path that has become slower: rate %v, want 3e6", r)
+	}
+}
+
+// TestBBRComesBack: after timeouts one round trip that is answered brings the
+// window back.
+func TestBBRComesBack(t *testing.T) {
+	const rtt = 50 * time.Millisecond
+	c, s := NewBBR(), start()
+	c.Init(s)
+	bbrPath(c, s, 15e6, rtt, time.Second) // 500 packets on the path
+	for range 3 {
+		s.Now += time.Second
+		c.OnTimeout(s)
+	}
+	if w := c.Control().Window; w != bbrMinWindow {
+		t.Errorf("after timeouts: a window of %v packets, want %d", w, bbrMinWindow)
+	}
+	s.Now += rtt
+	prior := s.Delivered
+	s.Acked += 4
+	s.Delivered += 4 * int64(s.MSS)
+	c.OnAck(s, &Ack{Packets: 4, RTT: rtt, Delivery: Delivery{Rate: 120e3, Prior: prior}})
+	if w := c.Control().Window; w < 900 {
+		t.Errorf("after the path has answered: a window of %v packets, want twice 500", w)
+	}
+}

@@ -1,0 +1,66 @@
+package udt
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/gomover/gomover/internal/netx"
+	"github.com/gomover/gomover/transports/internal/pace"
+)
+
+// busySocket has something new happen while it sends.
+type busySocket struct {
+	netx.BatchConn
+	calls int
+	wrote func()
+}
+
+func (s *busySocket) WriteBatch(ds []netx.Datagram) (int, error) {
+	s.calls++
+	s.wrote()
+	return len(ds), nil
+}
+
+// TestFinishEnds: whoever has the turn gets away, however much others do.
+func TestFinishEnds(t *testing.T) {
+	cfg, err := Config{}.validate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := &busySocket{}
+	e := &Endpoint{
+		cfg: cfg, socket: socket, start: time.Now(), timer: pace.NewTimer(false), turns: make(chan struct{}, 1),
+		conns: make(map[uint32]*Conn), meeting: make(map[netip.AddrPort]*Conn), children: make(map[childKey]*Conn),
+	}
+	e.turn.e = e
+	c, err := e.newConn(netip.MustParseAddrPort("192.0.2.1:9"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.core.dial(e.now(), false)
+	e.mu.Lock()
+	err = e.addLocked(c)
+	e.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const enough = 100
+	socket.wrote = func() {
+		if socket.calls < enough {
+			c.mu.Lock()
+			c.core.reply(appendEmpty(nil, kindKeepAlive, 0, 1))
+			c.mu.Unlock()
+			e.note(c)
+		}
+	}
+	e.wakeNow(c)
+	if socket.calls > 2*finishRounds {
+		t.Errorf("it has sent %d times for others", socket.calls)
+	}
+	start := time.Now()
+	e.timer.Sleep() // the loop has been woken to go on
+	if d := time.Since(start); d > 100*time.Millisecond {
+		t.Errorf("the loop slept for %v", d)
+	}
+}
