@@ -25,10 +25,11 @@ BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w"
 # hundreds of times, and what is concurrent in it is raced in the packages it is
 # made of; charts are drawn by one goroutine, and more than ten times slower if raced.
 PACKAGES = $$($(GO) list ./... | grep $(1) -E '/($(2))$$')
-RACED    = $(call PACKAGES,-v,e2e|internal/chart|internal/netsim)
+RACED    = $(call PACKAGES,-v,e2e|internal/chart|$(UNCOVERED))
 SLOW     = $(call PACKAGES,,e2e|internal/chart)
 # Raced, but not covered: counting what runs makes simulations six times slower.
-SIMULATED = ./internal/netsim
+UNCOVERED = internal/netsim|transports/udt|transports/udtstream|transports/fallback|transports/internal/cc
+SIMULATED = $(call PACKAGES,,$(UNCOVERED))
 # Minutes of traffic moved by one goroutine: nothing to race in them.
 SIMULATIONS = '^TestSimulated'
 
@@ -59,8 +60,8 @@ demo: build ## move files to a stand-in for a far host and back, with nothing bu
 
 test: test-deps lint ## run every test: raced where things are concurrent, all in random order, fuzz targets briefly
 	@rm -rf $(COVERDIR) && mkdir -p $(COVERDIR)
-	$(GO) test -race -cover -shuffle=on -skip $(SIMULATIONS) -timeout $(TESTTIMEOUT) $(RACED) -args -test.gocoverdir="$(COVERDIR)"
-	$(GO) test -race -shuffle=on -timeout $(TESTTIMEOUT) $(SIMULATED)
+	$(GO) test -race -cover -shuffle=on -timeout $(TESTTIMEOUT) $(RACED) -args -test.gocoverdir="$(COVERDIR)"
+	$(GO) test -race -shuffle=on -skip $(SIMULATIONS) -timeout $(TESTTIMEOUT) $(SIMULATED)
 	$(GO) test -shuffle=on -run $(SIMULATIONS) -timeout $(TESTTIMEOUT) ./transports/udt
 	$(GO) test -count=1 -shuffle=on -timeout $(TESTTIMEOUT) $(SLOW)
 	@$(MAKE) --no-print-directory fuzz-short
