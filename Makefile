@@ -27,8 +27,8 @@ BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w"
 PACKAGES = $$($(GO) list ./... | grep $(1) -E '/($(2))$$')
 RACED    = $(call PACKAGES,-v,e2e|internal/chart|$(UNCOVERED))
 SLOW     = $(call PACKAGES,,e2e|internal/chart)
-# Raced, but not covered: counting what runs makes simulations six times slower.
-UNCOVERED = internal/netsim|transports/udt|transports/udtstream|transports/fallback|transports/internal/cc
+# Raced, but not covered: counting what runs makes these up to six times slower.
+UNCOVERED = internal/netsim|transports/udt|transports/udtstream|transports/fallback|transports/tcp|transports/internal/cc|transports/internal/sealed
 SIMULATED = $(call PACKAGES,,$(UNCOVERED))
 # Minutes of traffic moved by one goroutine: nothing to race in them.
 SIMULATIONS = '^TestSimulated'
