@@ -56,17 +56,14 @@ type usage struct {
 
 // timed runs a command at the near end and says what it took at both ends.
 func (g *ends) timed(ctx context.Context, args ...string) (usage, error) {
-	return g.timedLike(ctx, "", nil, args...)
+	return g.watched(ctx, ground.Run{Args: args})
 }
 
-// timedLike is timed for what writes as much memory as the file like has, with
-// something to do at the last moment before; nil is nothing.
-func (g *ends) timedLike(ctx context.Context, like string, before func(context.Context) error, args ...string) (usage, error) {
+// watched runs a command at the near end and says what it took at both ends.
+func (g *ends) watched(ctx context.Context, r ground.Run) (usage, error) {
 	var w watcher
-	u, err := g.Timed(ctx, ground.Run{
-		Host: g.near, Args: args, Like: like, Before: before,
-		Look: func() { w.look(g) },
-	})
+	r.Host, r.Look = g.near, func() { w.look(g) }
+	u, err := g.Timed(ctx, r)
 	return usage{
 		wall: u.Wall, cpu: u.TotalCPU(), foreign: u.Foreign, output: u.Output,
 		nearPeak: w.nearPeak, farPeak: w.farPeak, streams: w.streams,
@@ -81,10 +78,11 @@ const (
 	attempts  = 4
 )
 
-// steady is timedLike for commands that can be repeated.
-func (g *ends) steady(ctx context.Context, like string, before func(context.Context) error, args ...string) (best usage, err error) {
+// steady is timed for commands that write much memory and can be repeated, with
+// something to do at the last moment before; nil is nothing.
+func (g *ends) steady(ctx context.Context, before func(context.Context) error, args ...string) (best usage, err error) {
 	for i := range attempts {
-		u, err := g.timedLike(ctx, like, before, args...)
+		u, err := g.watched(ctx, ground.Run{Args: args, Before: before, Steady: true})
 		if err != nil {
 			return u, err
 		}

@@ -35,6 +35,7 @@ type Ground struct {
 	Env      []string      // more of the environment of every command
 
 	closers []func()
+	reserve *Reserve // nil until the first steady run
 }
 
 // Close takes everything down, last thing first.
@@ -110,9 +111,8 @@ type Run struct {
 	Look   func()                      // called every 20 ms and once at the end; may be nil
 	Then   func(context.Context) error // what else belongs to the command's time; may be nil
 	Limit  time.Duration               // from the start of the command; 0 is none
-	// Like is a file on the memory file system that the command writes to: memory for
-	// as much is kept in use until then, see Reserve. "" is none.
-	Like string
+	// Steady says that the command writes much memory: see Reserve.
+	Steady bool
 }
 
 // ErrLimit says that a command took longer than its Limit.
@@ -123,30 +123,24 @@ var ErrLimit = errors.New("it took too long")
 // ErrLimit; Usage is then what it took so far. After ErrLimit the command has been
 // killed, but not what it has started: the caller ends that.
 func (g *Ground) Timed(ctx context.Context, r Run) (Usage, error) {
+	if r.Steady {
+		if err := g.hold(); err != nil {
+			return Usage{}, err
+		}
+	}
 	if err := g.Settle(ctx); err != nil {
 		return Usage{}, err
 	}
 	if err := g.hush(ctx); err != nil {
 		return Usage{}, err
 	}
-	look := r.Look
-	if r.Like != "" {
-		reserve, err := NewReserve(ctx, r.Like)
-		if err != nil {
-			return Usage{}, err
-		}
-		defer reserve.Close()
-		look = func() {
-			reserve.Feed()
-			if r.Look != nil {
-				r.Look()
-			}
-		}
-	}
 	if r.Before != nil {
 		if err := r.Before(ctx); err != nil {
 			return Usage{}, err
 		}
+	}
+	if g.reserve != nil {
+		g.reserve.Lead()
 	}
 	limited, cancel := ctx, func() {}
 	if r.Limit > 0 { // what came before is not the command's fault
@@ -161,7 +155,7 @@ func (g *Ground) Timed(ctx context.Context, r Run) (Usage, error) {
 	if err := cmd.Start(); err != nil {
 		return Usage{}, fmt.Errorf("starting %s: %w", r.Args[0], err)
 	}
-	stop := poll(look)
+	stop := poll(r.Look)
 	err := cmd.Wait()
 	if err == nil && r.Then != nil {
 		err = r.Then(limited)
@@ -189,6 +183,21 @@ func (g *Ground) Timed(ctx context.Context, r Run) (Usage, error) {
 		return u, fmt.Errorf("%s: %w\n%s", strings.Join(r.Args, " "), err, Tail(u.Output))
 	}
 	return u, nil
+}
+
+// hold takes all free memory until a command needs it, from the first steady run
+// on: what a command has freed must not lie idle before the next one.
+func (g *Ground) hold() error {
+	if g.reserve == nil {
+		r, err := NewReserve()
+		if err != nil {
+			return err
+		}
+		g.reserve = r
+		g.OnClose(r.Close)
+	}
+	g.reserve.Hold()
+	return nil
 }
 
 // cpu is what each host has used so far.

@@ -1,57 +1,72 @@
 package ground
 
 import (
-	"os"
-	"path/filepath"
+	"sync/atomic"
 	"testing"
-
-	"golang.org/x/sys/unix"
+	"testing/synctest"
+	"time"
 )
 
-func TestReserveStaysAheadOfWhatIsWritten(t *testing.T) {
-	const size, lead = 8 << 20, 1 << 20
-	dir := t.TempDir()
-	if err := unix.Mount("none", dir, "tmpfs", 0, "size=64m"); err != nil {
-		t.Fatal(err)
+// machine is memory that a reserve shares with one command.
+type machine struct {
+	total, command atomic.Int64
+	reserve        atomic.Pointer[Reserve]
+}
+
+// free is called with the reserve's lock held, but for the first time.
+func (m *machine) free() (int64, error) {
+	free := m.total.Load() - m.command.Load()
+	if r := m.reserve.Load(); r != nil {
+		free -= int64(r.held)
 	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
-	src := filepath.Join(dir, "src")
-	if err := os.WriteFile(src, make([]byte, size), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r, err := newReserve(t.Context(), src, lead)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	free := func() int64 {
-		var s unix.Statfs_t
-		if err := unix.Statfs(dir, &s); err != nil {
+	return free, nil
+}
+
+func TestReserveLeavesWhatACommandWillWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var m machine
+		m.total.Store(reserveLead + 256<<20)
+		r, err := newReserve(m.free)
+		if err != nil {
 			t.Fatal(err)
 		}
-		return int64(s.Bfree) * s.Bsize
-	}
-	if got := int64(64<<20) - free(); got != 2*size-lead {
-		t.Errorf("before anything is written %d bytes are used, want %d", got, 2*size-lead)
-	}
-	const piece = 3 << 20
-	if err := os.WriteFile(filepath.Join(dir, "dst"), make([]byte, piece), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r.Feed()
-	r.Feed() // nothing was written since
-	if got := int64(64<<20) - free(); got != 2*size-lead {
-		t.Errorf("with %d bytes written %d bytes are used, want %d", piece, got, 2*size-lead)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "rest"), make([]byte, 2*size), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r.Feed()
-	if got := int64(64<<20) - free(); got != 3*size+piece {
-		t.Errorf("with all written %d bytes are used, want %d", got, 3*size+piece)
+		defer r.Close()
+		m.reserve.Store(r)
+		left := func() int64 {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			free, _ := m.free()
+			return free
+		}
+		r.Hold()
+		if got := left(); got < reserveFloor || got >= reserveFloor+reserveStep {
+			t.Errorf("%d bytes are free while nothing runs, want some %d", got, reserveFloor)
+		}
+		r.Lead()
+		if got := left(); got < reserveLead || got >= reserveLead+reserveStep {
+			t.Errorf("%d bytes are free at the start, want some %d", got, reserveLead)
+		}
+		m.command.Add(100 << 20)
+		time.Sleep(2 * reserveInterval)
+		if got := left(); got < reserveLead || got >= reserveLead+reserveStep {
+			t.Errorf("%d bytes are free with 100 MiB written, want some %d", got, reserveLead)
+		}
+		m.command.Add(300 << 20)
+		time.Sleep(2 * reserveInterval)
+		if r.held != 0 {
+			t.Errorf("the reserve keeps %d bytes when too little is left", r.held)
+		}
+		m.command.Store(0)
+		r.Hold()
+		if got := left(); got < reserveFloor || got >= reserveFloor+reserveStep {
+			t.Errorf("%d bytes are free after the command, want some %d", got, reserveFloor)
+		}
+	})
+}
+
+func TestFreeMemory(t *testing.T) {
+	free, err := freeMemory()
+	if err != nil || free <= 0 {
+		t.Errorf("free memory: %d bytes, %v", free, err)
 	}
 }

@@ -154,15 +154,11 @@ func (s *scene) run(ctx context.Context, j job) (r Run, err error) {
 		w = s.watch(j)
 		return s.Emulator.Reset(ctx)
 	}
-	like := j.source
-	if j.tree {
-		like = ""
-	}
 	args := p.Client.Args
 	if len(p.Client.Env) > 0 {
 		args = append(append([]string{"env"}, p.Client.Env...), args...)
 	}
-	u, err := s.Timed(limited, ground.Run{Host: s.Host(p.Client.Host), Args: args, Like: like, Before: before, Look: func() { w.look() }, Then: ends, Limit: j.limit})
+	u, err := s.Timed(limited, ground.Run{Host: s.Host(p.Client.Host), Args: args, Steady: !j.tree, Before: before, Look: func() { w.look() }, Then: ends, Limit: j.limit})
 	if errors.Is(err, ground.ErrLimit) {
 		return w.cut(u), err
 	}
