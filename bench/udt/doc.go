@@ -11,6 +11,11 @@
 // same span. CPU time is that of the cgroup of each end, in a span without the
 // start and the end.
 //
+// A row ends when the rounds so far decide on which side of its bar the median will
+// be; references run once. All in full take 20 to 30 minutes, with -rounds 1 a
+// quarter of an hour. A row whose path did not hold the rate or the losses that were
+// asked of it fails.
+//
 // "Of the link" means of 0.965 x its rate, which is what TCP can carry in packets of
 // 1500 bytes.
 //

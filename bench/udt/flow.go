@@ -9,6 +9,7 @@ import (
 	"io"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +43,18 @@ var (
 	library = kind{name: "libudt", library: true}
 	cubic   = kind{name: "TCP cubic", tcp: true}
 )
+
+// names lists kinds of flows that run together.
+func names(l []kind) string {
+	var words []string
+	for _, k := range l {
+		words = append(words, k.name)
+	}
+	return strings.Join(words, " and ")
+}
+
+// errLibrary says that an end of a flow of libudt has ended.
+var errLibrary = errors.New("libudt fell out")
 
 // sample is what has arrived up to an instant of the monotonic clock.
 type sample struct {
@@ -84,15 +97,21 @@ func (f *flow) rate(from, to float64) float64 { return (f.at(to) - f.at(from)) /
 
 // running is the processes of flows.
 type running struct {
-	b     *bench
-	start float64 // instant of the first sender's start
+	g     *ground.Ground
+	kept  map[int]bool // processes that ran before
+	start float64      // instant of the first sender's start
 	ended chan error
 	wait  []func()
 }
 
 // start starts the receivers, and when all listen, the senders.
 func (b *bench) start(ctx context.Context, g *ground.Ground, flows ...*flow) (r *running, err error) {
-	r = &running{b: b, ended: make(chan error, 2*len(flows))}
+	r = &running{g: g, kept: map[int]bool{}, ended: make(chan error, 2*len(flows))}
+	for _, h := range g.Hosts {
+		for _, pid := range h.Group.PIDs() {
+			r.kept[pid] = true
+		}
+	}
 	defer func() {
 		if err != nil {
 			r.stop()
@@ -107,7 +126,7 @@ func (b *bench) start(ctx context.Context, g *ground.Ground, flows ...*flow) (r 
 		if err != nil {
 			return nil, err
 		}
-		if err := r.run(cmd, func() error { return f.listen(out) }); err != nil {
+		if err := r.run(f.kind, cmd, func() error { return f.listen(out) }); err != nil {
 			return nil, err
 		}
 		if err := f.waitReady(ctx, r); err != nil {
@@ -116,15 +135,15 @@ func (b *bench) start(ctx context.Context, g *ground.Ground, flows ...*flow) (r 
 	}
 	r.start = monotonic()
 	for i, f := range flows {
-		if err := r.run(g.Command(ctx, f.from, senders[i]...), func() error { return nil }); err != nil {
+		if err := r.run(f.kind, g.Command(ctx, f.from, senders[i]...), func() error { return nil }); err != nil {
 			return nil, err
 		}
 	}
 	return r, nil
 }
 
-// run starts a command; read reads its output to the end.
-func (r *running) run(cmd *exec.Cmd, read func() error) error {
+// run starts an end of a flow; read reads its output to the end.
+func (r *running) run(k kind, cmd *exec.Cmd, read func() error) error {
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
@@ -133,20 +152,26 @@ func (r *running) run(cmd *exec.Cmd, read func() error) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		err := errors.Join(read(), cmd.Wait())
-		r.ended <- fmt.Errorf("an end of a flow has ended: %w: %s", errors.Join(err, io.EOF), ground.Tail(said.String()))
+		err := errors.Join(read(), cmd.Wait(), io.EOF)
+		if k.library {
+			err = errors.Join(err, errLibrary)
+		}
+		r.ended <- fmt.Errorf("an end of a flow of %s has ended: %w: %s", k.name, err, ground.Tail(said.String()))
 	}()
-	r.wait = append(r.wait, func() {
-		_ = cmd.Process.Kill() // it may have ended by itself
-		<-done
-	})
+	r.wait = append(r.wait, func() { <-done })
 	return nil
 }
 
-// stop ends all processes.
+// stop ends all processes of the flows, also those that they have started.
 func (r *running) stop() {
-	for i := len(r.wait) - 1; i >= 0; i-- { // senders first
-		r.wait[i]()
+	if len(r.wait) == 0 {
+		return
+	}
+	for _, h := range r.g.Hosts { // the sender's first
+		h.Group.KillExcept(r.kept)
+	}
+	for _, wait := range r.wait {
+		wait()
 	}
 	r.wait = nil
 }

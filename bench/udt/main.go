@@ -29,10 +29,10 @@ type row struct {
 var rows = []row{
 	{"loop", "one flow over loopback, MSS 1500", rowLoop},
 	{"wan", "one flow, native control, 1 Gbit/s, RTT 100 ms", rowWAN},
-	{"lossy", "one flow, 1 Gbit/s, RTT 200 ms, 1% random loss", rowLossy},
-	{"same", "4 native flows, 100 Mbit/s, RTT 40 ms", rowSame},
-	{"apart", "native flows, 2 of RTT 10 ms and 2 of 100 ms, 100 Mbit/s", rowApart},
-	{"beside", "one flow beside one of cubic TCP, 100 Mbit/s, RTT 40 ms", rowBeside},
+	{"lossy", "one flow, 1 Gbit/s, RTT 200 ms, 1% random loss each way", rowLossy},
+	{"same", "4 native flows, 100 Mbit/s, RTT 40 ms, queue of 40 ms", rowSame},
+	{"apart", "native flows, 2 of RTT 10 ms and 2 of 100 ms, 100 Mbit/s, queue of 100 ms", rowApart},
+	{"beside", "one flow beside one of cubic TCP, 100 Mbit/s, RTT 40 ms, queue of 40 ms", rowBeside},
 }
 
 // bench is one run. One goroutine.
@@ -44,6 +44,7 @@ type bench struct {
 	self    string // this program
 	driver  string // of libudt
 	groups  *ground.Groups
+	notes   []string // for the next result that is judged
 	results []result
 }
 
@@ -74,6 +75,9 @@ func parse(args []string) (b *bench, err error) {
 	}
 	if b.quick {
 		b.Rounds = 1
+	}
+	if b.Program != "" {
+		return nil, errors.New("-program: this program is itself the one that is measured")
 	}
 	return b, nil
 }
@@ -124,7 +128,7 @@ func run(ctx context.Context, args []string) error {
 			if ctx.Err() != nil {
 				return errors.New("interrupted")
 			}
-			b.add(result{Row: r.name, Figure: "could not be measured: " + err.Error(), Bar: "-"})
+			b.add(result{Row: r.name, Figure: "could not be measured: " + err.Error(), Bar: "-", Notes: b.taken()})
 		}
 	}
 	return b.finish()
@@ -184,16 +188,25 @@ func (r result) String() string {
 func (b *bench) add(r result) {
 	b.results = append(b.results, r)
 	fmt.Println(r)
-	for _, note := range r.Notes {
-		fmt.Println("    " + note)
-	}
+}
+
+// note prints something that belongs to the next result that is judged.
+func (b *bench) note(format string, args ...any) {
+	b.notes = append(b.notes, fmt.Sprintf(format, args...))
+	fmt.Println("    " + b.notes[len(b.notes)-1])
+}
+
+// taken hands the notes over.
+func (b *bench) taken() (l []string) {
+	l, b.notes = b.notes, nil
+	return l
 }
 
 // judge adds a result whose value is the median of samples.
-func (b *bench) judge(name, unit, bar string, limit float64, atMost bool, samples ground.Samples, notes []string) {
+func (b *bench) judge(name, unit, bar string, limit float64, atMost bool, samples ground.Samples) {
 	v := samples.Median()
 	b.add(result{
-		Row: name, Figure: samples.Text("%.3f", unit), Bar: bar, Value: v, Limit: limit, Samples: samples, Notes: notes,
+		Row: name, Figure: samples.Text("%.3f", unit), Bar: bar, Value: v, Limit: limit, Samples: samples, Notes: b.taken(),
 		Pass: len(samples) > 0 && (!atMost && v >= limit || atMost && v <= limit),
 	})
 }

@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gomover/gomover/bench/ground"
@@ -18,8 +21,10 @@ const payloadShare = 0.965
 type path struct {
 	rate  float64         // bits per second
 	queue int64           // bytes
-	loss  float64         // of packets towards the receivers
+	loss  float64         // of packets, in each direction
 	rtts  []time.Duration // one receiver for each
+
+	buffer int // bytes that may be under way in a flow of UDT; 0 is the default
 }
 
 // capacity is what programs can get through the path, in bytes per second.
@@ -33,11 +38,30 @@ func (p path) sites() []ground.Site {
 		half := (rtt / 2).String()
 		l = append(l, ground.Site{
 			Name: fmt.Sprintf("to%d", i),
-			Up:   &ground.Link{Delay: half},
+			Up:   &ground.Link{Delay: half, Loss: p.loss},
 			Down: &ground.Link{Delay: half, Loss: p.loss},
 		})
 	}
 	return l
+}
+
+// kept checks that the path did what was asked of it: flows did not get more than
+// it carries, and it lost as many of the packets to the first receiver as it should.
+func (p path) kept(rates []float64, c ground.Counters) error {
+	sum := 0.0
+	for _, r := range rates {
+		sum += r
+	}
+	// Bytes that waited for a missing one may have crossed the link before.
+	if sum > 1.05*p.capacity() {
+		return fmt.Errorf("the flows had %.3f of the link: the emulator does not hold its rate", sum/p.capacity())
+	}
+	l := c.Link("to0.down")
+	want := p.loss * float64(l.Unicast.Packets)
+	if lost := float64(l.Dropped()); math.Abs(lost-want) > 5*math.Sqrt(want) {
+		return fmt.Errorf("of %d packets to the receiver %.0f were lost instead of %.0f", l.Unicast.Packets, lost, want)
+	}
+	return nil
 }
 
 // emulated brings a path up.
@@ -71,6 +95,11 @@ func (b *bench) loopback(ctx context.Context) (g *ground.Ground, err error) {
 	if err := ground.Quiet(ctx, nil, "ip", "-n", name, "link", "set", "lo", "up"); err != nil {
 		return nil, err
 	}
+	restore, err := raiseBuffers()
+	g.OnClose(restore)
+	if err != nil {
+		return nil, err
+	}
 	inside := func(args []string) []string { return append([]string{"ip", "netns", "exec", name}, args...) }
 	for _, host := range []string{"from", "to0"} {
 		if _, err := g.AddHost(b.groups, host, "127.0.0.1", inside); err != nil {
@@ -78,4 +107,37 @@ func (b *bench) loopback(ctx context.Context) (g *ground.Ground, err error) {
 		}
 	}
 	return g, nil
+}
+
+// socketBuffers is how large programs may make the buffers of their sockets, in
+// bytes. Emulators allow as much; libudt asks for 12 MB.
+const socketBuffers = 64_000_000
+
+// raiseBuffers lets programs have large buffers. What is returned, also with an
+// error, puts the limits back.
+func raiseBuffers() (restore func(), err error) {
+	old := map[string][]byte{}
+	restore = func() {
+		for name, text := range old {
+			_ = os.WriteFile(name, text, 0o644)
+		}
+	}
+	for _, name := range []string{"/proc/sys/net/core/rmem_max", "/proc/sys/net/core/wmem_max"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return restore, fmt.Errorf("reading the limit of sockets' buffers: %w", err)
+		}
+		limit, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil {
+			return restore, fmt.Errorf("reading the limit of sockets' buffers in %s: %w", name, err)
+		}
+		if limit >= socketBuffers {
+			continue
+		}
+		old[name] = text
+		if err := os.WriteFile(name, []byte(strconv.Itoa(socketBuffers)), 0o644); err != nil {
+			return restore, fmt.Errorf("raising the limit of sockets' buffers: %w", err)
+		}
+	}
+	return restore, nil
 }

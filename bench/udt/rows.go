@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,7 +21,13 @@ const (
 	scavengeShare = 0.95 // of what the TCP flow has alone
 )
 
-// start is what of a flow's life does not count in the rows on long paths.
+// What must be so for the rows on fairness to mean something. Ours.
+const (
+	busyShare  = 0.5 // of the link is used by the flows that share it
+	aloneShare = 0.9 // of the link is what TCP alone has
+)
+
+// start is what of a flow's life does not count in the row wan.
 const start = 10 * time.Second
 
 // firstPort is that of the first flow of a run; the others follow.
@@ -36,13 +43,16 @@ type once struct {
 }
 
 // flows runs flows from the first host to the others in turn, one of each kind,
-// and looks at what they have between two times.
-func (b *bench) flows(ctx context.Context, g *ground.Ground, from, to time.Duration, buffer int, kinds ...kind) (o once, err error) {
+// and looks at what they have between two times. Errors: an end of a flow that
+// ends, and a path that did not do what p says.
+func (b *bench) flows(ctx context.Context, g *ground.Ground, p path, from, to time.Duration, kinds ...kind) (o once, err error) {
 	var l []*flow
 	for i, k := range kinds {
-		l = append(l, &flow{kind: k, from: g.Hosts[0], to: g.Hosts[1+i%(len(g.Hosts)-1)], port: firstPort + i, buffer: buffer})
+		l = append(l, &flow{kind: k, from: g.Hosts[0], to: g.Hosts[1+i%(len(g.Hosts)-1)], port: firstPort + i, buffer: p.buffer})
 	}
-	if err := g.Settle(ctx); err != nil {
+	// Timed waits until the last flows are gone and, as -quiet says, until the
+	// machine is idle.
+	if _, err := g.Timed(ctx, ground.Run{Host: g.Hosts[0], Args: []string{"true"}}); err != nil {
 		return o, err
 	}
 	if g.Emulator != nil {
@@ -74,15 +84,19 @@ func (b *bench) flows(ctx context.Context, g *ground.Ground, from, to time.Durat
 	if err := ground.Wait(ctx, 3*sampleInterval); err != nil { // for the last samples
 		return o, err
 	}
+	r.stop()
 	for _, f := range l {
 		o.rates = append(o.rates, f.rate(o.from, o.to))
 		o.whole = append(o.whole, f.rate(r.start, o.to))
 	}
-	r.stop()
-	if g.Emulator != nil {
-		_, err = g.Emulator.Counters(ctx) // an error if the emulator was too slow
+	if g.Emulator == nil {
+		return o, nil
 	}
-	return o, err
+	c, err := g.Emulator.Counters(ctx) // an error if the emulator was too slow
+	if err != nil {
+		return o, err
+	}
+	return o, p.kept(o.rates, c)
 }
 
 // used is the processor time of each host so far.
@@ -97,14 +111,29 @@ func used(g *ground.Ground) (l []time.Duration) {
 // library fell out.
 const attempts = 3
 
-// measured is flows, again if something else than the flows went wrong.
-func (b *bench) measured(ctx context.Context, g *ground.Ground, from, to time.Duration, buffer int, kinds ...kind) (o once, err error) {
+// measured is flows, again if it was no flow of ours that failed. The report
+// tells of each repetition.
+func (b *bench) measured(ctx context.Context, g *ground.Ground, p path, from, to time.Duration, kinds ...kind) (o once, err error) {
 	for range attempts {
-		if o, err = b.flows(ctx, g, from, to, buffer, kinds...); err == nil || ctx.Err() != nil {
+		o, err = b.flows(ctx, g, p, from, to, kinds...)
+		if ctx.Err() != nil || !errors.Is(err, ground.ErrVoid) && !errors.Is(err, errLibrary) {
 			break
 		}
+		b.note("%s, void: %v", names(kinds), err)
 	}
 	return o, err
+}
+
+// decided says whether it is clear on which side of a limit the median of so many
+// rounds will be.
+func decided(s ground.Samples, rounds int, limit float64) bool {
+	reached := 0
+	for _, v := range s {
+		if v >= limit {
+			reached++
+		}
+	}
+	return len(s) >= rounds || 2*reached > rounds || 2*(len(s)-reached) > rounds
 }
 
 // rowLoop compares goodput and processor time with libudt's over loopback.
@@ -115,69 +144,77 @@ func rowLoop(ctx context.Context, b *bench) error {
 	}
 	defer g.Close()
 	speed, cpu := map[string]ground.Samples{}, map[string]ground.Samples{}
-	var notes []string
 	for range b.Rounds {
 		for _, k := range []kind{library, model} {
-			o, err := b.measured(ctx, g, b.span(2*time.Second), b.span(8*time.Second), 0, k)
+			o, err := b.measured(ctx, g, path{}, b.span(2*time.Second), b.span(8*time.Second), k)
 			if err != nil {
 				return err
 			}
 			gb := o.rates[0] * (o.to - o.from) / 1e9
 			speed[k.name] = append(speed[k.name], o.rates[0]*8/1e9)
 			cpu[k.name] = append(cpu[k.name], (o.cpu[0]+o.cpu[1]).Seconds()/gb)
-			notes = append(notes, fmt.Sprintf("%s: %.2f Gbit/s, CPU s/GB %.3f sending and %.3f receiving, others %.2f processors",
-				k.name, o.rates[0]*8/1e9, o.cpu[0].Seconds()/gb, o.cpu[1].Seconds()/gb, o.foreign))
+			b.note("%s: %.2f Gbit/s, CPU s/GB %.3f sending and %.3f receiving, others %.2f processors",
+				k.name, o.rates[0]*8/1e9, o.cpu[0].Seconds()/gb, o.cpu[1].Seconds()/gb, o.foreign)
 		}
 	}
 	ratio := func(s map[string]ground.Samples) ground.Samples {
 		return ground.Samples{s[model.name].Median() / s[library.name].Median()}
 	}
 	b.judge("loop, goodput", fmt.Sprintf(" x libudt's (%s; libudt %s)", speed[model.name].Text("%.2f", " Gbit/s"), speed[library.name].Text("%.2f", "")),
-		">= 2 x", loopSpeed, false, ratio(speed), notes)
+		">= 2 x", loopSpeed, false, ratio(speed))
 	b.judge("loop, CPU of both ends", fmt.Sprintf(" x libudt's (%s; libudt %s)", cpu[model.name].Text("%.3f", " s/GB"), cpu[library.name].Text("%.3f", "")),
-		"<= 0.4 x", loopCPU, true, ratio(cpu), nil)
+		"<= 0.4 x", loopCPU, true, ratio(cpu))
 	return nil
 }
 
 // single measures flows of several kinds, one after another, over one path. The
-// first kind is judged.
-func (b *bench) single(ctx context.Context, name string, p path, length time.Duration, buffer int, limit float64, kinds ...kind) error {
+// first kind is judged, by what it has from the start on or, if after, from 10 s
+// on; the others are references and run in the first round only.
+func (b *bench) single(ctx context.Context, name string, p path, length time.Duration, after bool, limit float64, kinds ...kind) error {
 	g, err := b.emulated(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer g.Close()
-	share, whole := map[string]ground.Samples{}, map[string]ground.Samples{}
-	var notes []string
-	for range b.Rounds {
-		for _, k := range kinds {
-			o, err := b.measured(ctx, g, start, start+b.span(length-start), buffer, k)
+	late, whole := map[string]ground.Samples{}, map[string]ground.Samples{}
+	judged, unit, other, otherUnit := whole, " of the link", late, " of the link after 10 s"
+	if after {
+		judged, unit, other, otherUnit = late, otherUnit, whole, unit
+	}
+	for !decided(judged[kinds[0].name], b.Rounds, limit) {
+		for i, k := range kinds {
+			o, err := b.measured(ctx, g, p, start, start+b.span(length-start), k)
+			if err != nil && (i == 0 || ctx.Err() != nil) {
+				return err
+			}
 			if err != nil {
-				notes = append(notes, fmt.Sprintf("%s: %v", k.name, err))
+				b.note("%s: %v", k.name, err)
 				continue
 			}
-			share[k.name] = append(share[k.name], o.rates[0]/p.capacity())
+			late[k.name] = append(late[k.name], o.rates[0]/p.capacity())
 			whole[k.name] = append(whole[k.name], o.whole[0]/p.capacity())
-			notes = append(notes, fmt.Sprintf("%s: %.3f of the link from 10 s on, %.3f with the start; %.1f and %.1f s of CPU at the ends in %.0f s, others and the emulator %.2f processors",
-				k.name, o.rates[0]/p.capacity(), o.whole[0]/p.capacity(), o.cpu[0].Seconds(), o.cpu[1].Seconds(), o.to-o.from, o.foreign))
+			b.note("%s: %.3f of the link from 10 s on, %.3f with the start; %.1f and %.1f s of CPU at the ends in %.0f s, others and the emulator %.2f processors",
+				k.name, o.rates[0]/p.capacity(), o.whole[0]/p.capacity(), o.cpu[0].Seconds(), o.cpu[1].Seconds(), o.to-o.from, o.foreign)
 		}
+		kinds = kinds[:1]
 	}
-	b.judge(name+", "+kinds[0].name, " of the link after 10 s", fmt.Sprintf(">= %.2f", limit), limit, false, share[kinds[0].name], notes)
-	b.show(name+", "+kinds[0].name+", with the start", " of the link", whole[kinds[0].name])
+	b.judge(name+", "+kinds[0].name, unit, fmt.Sprintf(">= %.2f", limit), limit, false, judged[kinds[0].name])
+	b.show(name+", "+kinds[0].name, otherUnit, other[kinds[0].name])
 	for _, k := range kinds[1:] {
-		b.show(name+", "+k.name, " of the link after 10 s", share[k.name])
+		b.show(name+", "+k.name, unit, judged[k.name])
+		b.show(name+", "+k.name, otherUnit, other[k.name])
 	}
 	return nil
 }
 
 func rowWAN(ctx context.Context, b *bench) error {
-	p := path{rate: 1e9, queue: 12_500_000, rtts: []time.Duration{100 * time.Millisecond}}
-	return b.single(ctx, "wan", p, 40*time.Second, 128<<20, wanShare, native, library)
+	p := path{rate: 1e9, queue: 12_500_000, rtts: []time.Duration{100 * time.Millisecond}, buffer: 128 << 20}
+	return b.single(ctx, "wan", p, 40*time.Second, true, wanShare, native, library)
 }
 
 func rowLossy(ctx context.Context, b *bench) error {
-	p := path{rate: 1e9, queue: 25_000_000, loss: 0.01, rtts: []time.Duration{200 * time.Millisecond}}
-	return b.single(ctx, "lossy", p, 60*time.Second, 256<<20, lossyShare, model, library, cubic)
+	p := path{rate: 1e9, queue: 25_000_000, loss: 0.01, rtts: []time.Duration{200 * time.Millisecond}, buffer: 256 << 20}
+	return b.single(ctx, "lossy", p, 50*time.Second, false, lossyShare, model, library, cubic)
 }
 
 // fair measures the fairness of native flows that share a link.
@@ -188,22 +225,23 @@ func (b *bench) fair(ctx context.Context, name string, p path, limit float64) er
 	}
 	defer g.Close()
 	var index, sum ground.Samples
-	var notes []string
-	for range b.Rounds {
-		o, err := b.measured(ctx, g, b.span(60*time.Second), b.span(120*time.Second), 0, native, native, native, native)
+	for !decided(index, b.Rounds, limit) {
+		o, err := b.measured(ctx, g, p, b.span(60*time.Second), b.span(120*time.Second), native, native, native, native)
 		if err != nil {
 			return err
 		}
-		index = append(index, jain(o.rates))
 		total, each := 0.0, ""
 		for _, r := range o.rates {
 			total += r / p.capacity()
 			each += fmt.Sprintf(" %.3f", r/p.capacity())
 		}
-		sum = append(sum, total)
-		notes = append(notes, "shares of the link:"+each)
+		b.note("shares of the link:%s; index %.3f", each, jain(o.rates))
+		if total < busyShare {
+			return fmt.Errorf("the flows have %.3f of the link together: they do not compete for it", total)
+		}
+		index, sum = append(index, jain(o.rates)), append(sum, total)
 	}
-	b.judge(name, " Jain's index", fmt.Sprintf(">= %.2f", limit), limit, false, index, notes)
+	b.judge(name, " Jain's index", fmt.Sprintf(">= %.2f", limit), limit, false, index)
 	b.show(name+", all together", " of the link", sum)
 	return nil
 }
@@ -245,34 +283,41 @@ func rowBeside(ctx context.Context, b *bench) error {
 	}
 	defer g.Close()
 	measure := func(kinds ...kind) (tcp, ours float64, err error) {
-		o, err := b.measured(ctx, g, b.span(60*time.Second), b.span(120*time.Second), 0, kinds...)
+		o, err := b.measured(ctx, g, p, b.span(60*time.Second), b.span(120*time.Second), kinds...)
 		if err != nil {
 			return 0, 0, err
 		}
+		tcp = o.rates[0] / p.capacity()
 		if len(o.rates) > 1 {
 			ours = o.rates[1] / p.capacity()
 		}
-		return o.rates[0] / p.capacity(), ours, nil
+		b.note("%s: TCP has %.3f of the link, the other flow %.3f", names(kinds), tcp, ours)
+		return tcp, ours, nil
 	}
-	var fair, kept ground.Samples
-	var notes []string
-	for range b.Rounds {
-		alone, _, err := measure(cubic)
-		if err != nil {
-			return err
-		}
-		beside, ours, err := measure(cubic, native)
-		if err != nil {
-			return err
-		}
-		yielded, rest, err := measure(cubic, scaveng)
-		if err != nil {
-			return err
-		}
-		fair, kept = append(fair, 2*beside), append(kept, yielded/alone)
-		notes = append(notes, fmt.Sprintf("of the link: TCP alone %.3f; beside native %.3f, which has %.3f; beside ledbat %.3f, which has %.3f", alone, beside, ours, yielded, rest))
+	alone, _, err := measure(cubic) // once: nothing disturbs it
+	if err != nil {
+		return err
 	}
-	b.judge("beside, native", " of TCP's fair share", ">= 0.30", besideShare, false, fair, notes)
-	b.judge("beside, scavenger", " of what TCP has alone", ">= 0.95", scavengeShare, false, kept, nil)
+	if alone < aloneShare {
+		return fmt.Errorf("TCP alone has %.3f of the link: it is not what it should be", alone)
+	}
+	var fair, kept, left ground.Samples
+	for !decided(fair, b.Rounds, besideShare) {
+		tcp, _, err := measure(cubic, native)
+		if err != nil {
+			return err
+		}
+		fair = append(fair, 2*tcp)
+	}
+	for !decided(kept, b.Rounds, scavengeShare) {
+		tcp, ours, err := measure(cubic, scaveng)
+		if err != nil {
+			return err
+		}
+		kept, left = append(kept, tcp/alone), append(left, ours)
+	}
+	b.judge("beside, native", " of TCP's fair share", ">= 0.30", besideShare, false, fair)
+	b.judge("beside, scavenger", " of what TCP has alone", ">= 0.95", scavengeShare, false, kept)
+	b.show("beside, scavenger's own", " of the link", left)
 	return nil
 }
