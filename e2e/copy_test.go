@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -384,4 +385,25 @@ func TestBandwidthLimit(t *testing.T) {
 		t.Errorf("20 MiB at 10 MB/s took %v", r.took)
 	}
 	holds(t, filepath.Join(w.far, "f"), content(11, 20<<20))
+}
+
+// TestManySources gives a thousand words, there, back and within this machine.
+func TestManySources(t *testing.T) {
+	w := newWorld(t)
+	const n = 1000
+	near, far := make([]string, n), make([]string, n)
+	for i := range n {
+		near[i] = fmt.Sprintf("many/f%04d", i)
+		far[i] = "far:" + near[i]
+		put(t, filepath.Join(w.near, near[i]), content(byte(i), i))
+	}
+	w.ok(append(near, "far:many/")...)
+	w.ok(append([]string{"-t", "back/"}, far...)...)
+	w.ok(append(near, "./local/")...)
+	for i := range n {
+		for _, p := range []string{filepath.Join(w.far, near[i]), filepath.Join(w.near, "back", near[i][5:]), filepath.Join(w.near, "local", near[i][5:])} {
+			holds(t, p, content(byte(i), i))
+		}
+	}
+	w.clean(w.near, w.far)
 }

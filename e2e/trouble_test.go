@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -378,4 +379,21 @@ func TestTimeLimit(t *testing.T) {
 	w.ok("f", "far:g")
 	holds(t, filepath.Join(w.far, "g"), data)
 	w.clean(w.far)
+}
+
+// TestDropBox writes, without privileges, into a directory that nobody may list.
+func TestDropBox(t *testing.T) {
+	w := newLocal(t)
+	put(t, filepath.Join(w.near, "tree", "sub", "f"), content(1, 3<<20))
+	box := filepath.Join(w.near, "box")
+	if err := os.Mkdir(box, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	asUser(w)
+	if err := errors.Join(os.Chown(box, 0, 0), os.Chmod(box, 0o733|os.ModeSticky)); err != nil {
+		t.Fatal(err)
+	}
+	w.ok("-r", "tree", "./box/")
+	holds(t, filepath.Join(box, "tree", "sub", "f"), content(1, 3<<20))
+	w.clean(box)
 }
