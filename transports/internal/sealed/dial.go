@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -172,6 +173,9 @@ func (e *Endpoint) greet(ctx context.Context, addr netip.AddrPort, label uint32)
 	if err != nil {
 		return nil, nil, err
 	}
+	e.mu.Lock()
+	e.heard = time.Now()
+	e.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	deadline, _ := ctx.Deadline()
 	if err = conn.SetDeadline(deadline); err == nil {
@@ -179,6 +183,7 @@ func (e *Endpoint) greet(ctx context.Context, addr netip.AddrPort, label uint32)
 		if gr, err = e.guard.Greet(conn, label); err == nil && stop() {
 			return conn, gr, nil
 		}
+		err = noAnswer(runtime.GOOS, err)
 	}
 	stop()
 	conn.Close()

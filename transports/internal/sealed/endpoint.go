@@ -66,6 +66,7 @@ type Endpoint struct {
 
 	mu      sync.Mutex              // guards the fields below
 	winners map[netip.AddrPort]bool // addresses which answered a Dial as this job's
+	heard   time.Time               // when an address was last connected to
 }
 
 var _ transports.Endpoint = (*Endpoint)(nil)
@@ -115,6 +116,15 @@ func New(c Config) (*Endpoint, error) {
 
 // Offer implements transports.Endpoint.
 func (e *Endpoint) Offer() transports.Offer { return e.offer }
+
+// Heard tells when an address that was dialled last answered so far that there was
+// a connection; zero: none has. Whose it is was not proved then, but something gets
+// through. Any goroutine may call it.
+func (e *Endpoint) Heard() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.heard
+}
 
 // Accept implements transports.Endpoint.
 func (e *Endpoint) Accept(ctx context.Context) (transports.Stream, error) {

@@ -3,6 +3,7 @@ package sealed
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -108,18 +109,42 @@ func Reason(err error) string {
 	}
 }
 
-// inUse says whether a port is taken.
-func inUse(err error) bool { return errnoIs(err, syscall.EADDRINUSE, 10048) }
+// inUse says whether a port is taken on the system goos. Windows says so with
+// WSAEADDRINUSE, or with WSAEACCES where who has the port wants it for himself, or
+// the port is in a range that is kept back; it has no ports that only some may
+// open. Source: the documentation of SO_EXCLUSIVEADDRUSE.
+func inUse(goos string, err error) bool {
+	if goos == "windows" {
+		return isErrno(goos, err, 0, 10048) || isErrno(goos, err, 0, 10013)
+	}
+	return isErrno(goos, err, syscall.EADDRINUSE, 0)
+}
 
-// errnoIs says whether err is the error number of this system: unix, or wsa on
-// Windows, whose sockets have numbers of their own.
+// noAnswer adds seal.ErrNoAnswer to an error of a greeting that only says, in the
+// numbers of Windows, that the other end hung up: WSAECONNRESET or
+// WSAECONNABORTED. Package seal knows them by the names that all systems have.
+func noAnswer(goos string, err error) error {
+	if goos == "windows" && (isErrno(goos, err, 0, 10054) || isErrno(goos, err, 0, 10053)) {
+		return fmt.Errorf("%w: %w", seal.ErrNoAnswer, err)
+	}
+	return err
+}
+
+// errnoIs says whether err is the error number of this system; see isErrno.
 func errnoIs(err error, unix syscall.Errno, wsa uintptr) bool {
+	return isErrno(runtime.GOOS, err, unix, wsa)
+}
+
+// isErrno says whether err is an error number of the system goos: unix, or wsa on
+// Windows, whose sockets have numbers of their own. There, package syscall has
+// inventions for the names of unix, which errors of our own making have.
+func isErrno(goos string, err error, unix syscall.Errno, wsa uintptr) bool {
 	var no syscall.Errno
 	if !errors.As(err, &no) {
 		return false
 	}
-	if runtime.GOOS == "windows" {
-		return uintptr(no) == wsa
+	if goos == "windows" && uintptr(no) == wsa {
+		return true
 	}
-	return no == unix
+	return unix != 0 && no == unix
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strconv"
 
 	"github.com/gomover/gomover/transports"
@@ -29,7 +30,7 @@ func Listen[T any](p transports.Params, base string, open func(network, addr str
 		if err == nil {
 			return ln, nil
 		}
-		if !inUse(err) {
+		if !inUse(runtime.GOOS, err) {
 			return none, fmt.Errorf("listening for data connections: %w", err)
 		}
 	}
