@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/internal/netx"
+	"github.com/gomover/gomover/internal/units"
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/transports/internal/sealed"
 	"github.com/gomover/gomover/transports/udt"
@@ -22,8 +23,12 @@ import (
 // ErrInUse is in the chain of New's error when no port of the range is free.
 var ErrInUse = sealed.ErrInUse
 
-// DialError says that no address of an offer led to the other end.
-type DialError = sealed.DialError
+type (
+	// DialError says that no address of an offer led to the other end.
+	DialError = sealed.DialError
+	// Attempt is what happened with one address.
+	Attempt = sealed.Attempt
+)
 
 // Constants of our choice.
 const (
@@ -33,13 +38,51 @@ const (
 	// unproved is how much a connection may bring before it has proved that it
 	// belongs to the job, and a listener has room for a few hundred of them.
 	unproved = 64 << 10
+	// refusedPause and refusedMost bound the time after which an end that had no
+	// room for a connection is asked again; it doubles.
+	refusedPause = 20 * time.Millisecond
+	refusedMost  = 500 * time.Millisecond
 )
 
 // Options are what is different for UDT.
 type Options struct {
 	// Control names the congestion control; see udt.ControlNames. "" is the
-	// default, one that keeps its rate under random loss.
+	// default, one that keeps its rate under random loss. The rate of blast=RATE
+	// is that of all streams together.
 	Control string
+	// Streams is how many streams there will be, which share the rate and Memory; 0
+	// is 1. More can be made, and have as much as each of these.
+	Streams int
+	// Memory bounds, in bytes, the data under way of all streams together: sent
+	// and not acknowledged here, or received and not read. 0: each may have
+	// Params.Window. No stream gets less than 64 KiB.
+	Memory int64
+}
+
+// Room is how many bytes each stream may have under way that is made with window
+// as Params.Window.
+func (o Options) Room(window int) int {
+	if window == 0 {
+		window = udt.DefaultBuffer
+	}
+	if o.Memory <= 0 {
+		return window
+	}
+	share := max(o.Memory/int64(max(o.Streams, 1)), unproved)
+	return int(min(int64(window), share))
+}
+
+// control is the congestion control of one stream.
+func (o Options) control() string {
+	text, fixed := strings.CutPrefix(o.Control, "blast=")
+	if !fixed || o.Streams < 2 {
+		return o.Control
+	}
+	rate, err := units.ParseRate(text)
+	if err != nil || rate <= 0 {
+		return o.Control // which is refused
+	}
+	return "blast=" + max(rate/units.Rate(o.Streams), 1).String()
 }
 
 // CheckControl tells what is wrong with a name for Options.Control; nil if nothing
@@ -60,8 +103,8 @@ var _ transports.Endpoint = (*endpoint)(nil)
 
 // New prepares one end of UDT streams. With p.Listen it listens at the first free
 // UDP port of p.Ports when New returns; without it any port is used to dial from.
-// p.Window is the room for data that is under way, of each stream; p.On and p.CC
-// are not used. ctx bounds the preparation.
+// p.Window is the room for data that is under way, of each stream, as far as
+// o.Memory reaches; p.On and p.CC are not used. ctx bounds the preparation.
 //
 // Errors: ErrInUse in the chain, with the text "all ports in A-B are in use",
 // when p.Ports has no free port; an unknown congestion control; what the system
@@ -72,8 +115,9 @@ func New(ctx context.Context, p transports.Params, o Options) (transports.Endpoi
 		return nil, err
 	}
 	p.Secret = derive(p.Secret)
+	room := o.Room(p.Window)
 	cfg := udt.Config{
-		Control: o.Control, SendBuffer: p.Window, RecvBuffer: p.Window, AcceptBuffer: unproved,
+		Control: o.control(), SendBuffer: room, RecvBuffer: room, AcceptBuffer: unproved,
 		Linger: linger, Idle: sealed.Silence,
 	}
 	nw, system := door(p)
@@ -81,14 +125,8 @@ func New(ctx context.Context, p transports.Params, o Options) (transports.Endpoi
 	e := new(endpoint)
 	c := sealed.Config{
 		Params: p, Name: "udt",
-		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-			conn, err := e.port.Dial(ctx, to)
-			if err != nil {
-				return nil, err
-			}
-			return released{conn}, nil
-		},
-		Wire: func(conn net.Conn) sealed.Wire { return newWire(conn, cfg) },
+		Dial: e.dial,
+		Wire: func(conn net.Conn) sealed.Wire { return newWire(conn, o, p.Window) },
 	}
 	if !p.Listen {
 		e.port, err = sealed.Open(p, "udp", open)
@@ -117,6 +155,33 @@ func New(ctx context.Context, p transports.Params, o Options) (transports.Endpoi
 		return nil, err
 	}
 	return e, nil
+}
+
+// dial makes a connection, as Config.Dial.
+func (e *endpoint) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	conn, err := persist(ctx, func() (*udt.Conn, error) { return e.port.Dial(ctx, to) })
+	if err != nil {
+		return nil, err
+	}
+	return released{conn}, nil
+}
+
+// persist dials again when the other end had no room, until ctx ends: a listener
+// refuses connections while too many wait to be taken. Errors: dial's.
+func persist(ctx context.Context, dial func() (*udt.Conn, error)) (*udt.Conn, error) {
+	for pause := refusedPause; ; pause = min(2*pause, refusedMost) {
+		conn, err := dial()
+		if !errors.Is(err, udt.ErrRefused) {
+			return conn, err
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil, err
+		}
+	}
 }
 
 // derive makes the secret of streams over UDT from the job's. What was said on a

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -286,6 +287,190 @@ func TestRetune(t *testing.T) {
 		t.Errorf("%v, and the control is %s", err, d.Stats().CC)
 	}
 	exchange(t, d, a, "goes on")
+}
+
+// TestRoom: all streams together have as much as Memory says.
+func TestRoom(t *testing.T) {
+	for _, tt := range []struct {
+		o      Options
+		window int
+		want   int
+	}{
+		{Options{}, 0, udt.DefaultBuffer},
+		{Options{}, 1 << 20, 1 << 20},
+		{Options{Memory: 128 << 20, Streams: 2}, 0, 64 << 20},
+		{Options{Memory: 128 << 20}, 0, udt.DefaultBuffer},
+		{Options{Memory: 128 << 20, Streams: 16}, 0, 8 << 20},
+		{Options{Memory: 128 << 20, Streams: 16}, 1 << 20, 1 << 20},
+		{Options{Memory: 128 << 20, Streams: 16}, 1 << 30, 8 << 20},
+		{Options{Memory: 1, Streams: 16}, 0, unproved},
+	} {
+		if got := tt.o.Room(tt.window); got != tt.want {
+			t.Errorf("%+v, window %d: %d bytes, want %d", tt.o, tt.window, got, tt.want)
+		}
+	}
+}
+
+// TestMemory: a reader that does not read costs no more than its stream's share,
+// also when another window is asked for later.
+func TestMemory(t *testing.T) {
+	const share = 256 << 10
+	synctest.Test(t, func(t *testing.T) {
+		_, ha, hb := sim(t)
+		o := Options{Memory: 4 * share, Streams: 4}
+		near, far := on(t, ha, o), on(t, hb, o)
+		d, a := connected(t, near, far, 1)
+		for _, s := range []transports.Stream{d, a} {
+			if err := s.Retune(transports.Settings{Window: 64 << 20}); err != nil {
+				t.Error(err)
+			}
+		}
+		go func() {
+			f := transports.NewFrame(transporttest.MaxBody)
+			for err := error(nil); err == nil; err = d.Send(f) {
+				f.Resize(64 << 10)
+			}
+		}()
+		time.Sleep(5 * time.Second)
+		st := d.Stats()
+		// What was sent is with the reader or under way; beside it the sender may
+		// have written as much.
+		if most := int64(2*share + 64<<10); st.SentBytes > most || st.SentBytes < share {
+			t.Errorf("%d bytes were taken for a reader that does not read, want %d to %d", st.SentBytes, share, most)
+		}
+		d.Close()
+		a.Close()
+		end(near, far)
+	})
+}
+
+// TestFixedRate: blast=RATE is the rate of all streams together, and what each
+// reports to have been asked for.
+func TestFixedRate(t *testing.T) {
+	const streams, rate, body = 4, 4e6, 64 << 10
+	o := Options{Control: "blast=4MB", Streams: streams}
+	if got := o.control(); got != "blast=1MB" {
+		t.Errorf("each of %d streams has %q", streams, got)
+	}
+	for control, want := range map[string]string{"bbr": "bbr", "": "", "blast=x": "blast=x", "blast=1B": "blast=1B"} {
+		if got := (Options{Control: control, Streams: streams}).control(); got != want {
+			t.Errorf("%q: each has %q, want %q", control, got, want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		_, ha, hb := sim(t)
+		near, far := on(t, ha, o), on(t, hb, o)
+		var total atomic.Int64
+		var wg sync.WaitGroup
+		for i := range streams {
+			d, a := connected(t, near, far, uint32(i))
+			if err := d.Retune(transports.Settings{CC: o.Control}); err != nil {
+				t.Error(err)
+			}
+			wg.Go(func() {
+				f := transports.NewFrame(transporttest.MaxBody)
+				for err := error(nil); err == nil; err = d.Send(f) {
+					f.Resize(body)
+				}
+			})
+			wg.Go(func() {
+				f := transports.NewFrame(transporttest.MaxBody)
+				for a.Recv(f) == nil {
+					total.Add(body)
+				}
+			})
+			defer d.Close()
+			defer a.Close()
+		}
+		time.Sleep(5 * time.Second) // past the start
+		before := total.Load()
+		const span = 10
+		time.Sleep(span * time.Second)
+		if got := float64(total.Load()-before) / span; got > rate || got < 0.8*rate {
+			t.Errorf("%.0f bytes a second by %d streams, want at most %.0f, and not much less", got, streams, float64(rate))
+		}
+		near.Close()
+		far.Close()
+		near.port.Close()
+		far.port.Close()
+		wg.Wait()
+	})
+}
+
+// TestRefusedForNow: an end that has no room for a connection is asked again, and
+// said to have refused it if it never has.
+func TestRefusedForNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refusals := 0
+		busy := func() (*udt.Conn, error) {
+			if refusals++; refusals > 7 {
+				return new(udt.Conn), nil
+			}
+			return nil, fmt.Errorf("connecting: %w", udt.ErrRefused)
+		}
+		if c, err := persist(t.Context(), busy); err != nil || c == nil || refusals != 8 {
+			t.Errorf("after %d attempts: %v", refusals, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		refusals = -1000
+		if _, err := persist(ctx, busy); !errors.Is(err, udt.ErrRefused) {
+			t.Errorf("error %v, want ErrRefused", err)
+		}
+		if n := refusals + 1000; n < 5 || n > 20 {
+			t.Errorf("asked %d times within 2 s", n)
+		}
+		if _, err := persist(t.Context(), func() (*udt.Conn, error) { return nil, udt.ErrTimeout }); err != udt.ErrTimeout {
+			t.Errorf("error %v, want ErrTimeout at once", err)
+		}
+	})
+}
+
+// TestFullListener: an end is dialled while nobody takes what came before.
+func TestFullListener(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, ha, hb := sim(t)
+		near := on(t, ha, Options{})
+		full, err := udt.Open(t.Context(), hb, "udp4", ":50000", udt.Config{Backlog: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer full.Close()
+		ln, err := full.Listen()
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := netip.AddrPortFrom(hb.Addr(false), 50000)
+		before, err := near.port.Dial(t.Context(), to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer before.Release()
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, errors.New("enough"))
+		defer cancel()
+		_, err = near.Dial(ctx, transports.Offer{Addrs: []netip.AddrPort{to}}, 1)
+		var de *DialError
+		if !errors.As(err, &de) || de.Reason() != "connection refused" || !strings.Contains(err.Error(), "enough") {
+			t.Errorf("error %v", err)
+		}
+		go func() {
+			time.Sleep(time.Second)
+			for {
+				if _, err := ln.Accept(); err != nil {
+					return
+				}
+			}
+		}()
+		start := time.Now()
+		c, err := near.dial(t.Context(), to)
+		if took := time.Since(start); err != nil || took < time.Second || took > 2*time.Second {
+			t.Errorf("a connection after %v: %v", took, err)
+		}
+		if err == nil {
+			c.Close()
+		}
+		near.Close()
+	})
 }
 
 // TestStrangers fills the port with connections that prove nothing: none hears a

@@ -2,6 +2,7 @@ package udtstream
 
 import (
 	"io"
+	"math"
 	"net"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ import (
 type wire struct {
 	conn       *udt.Conn
 	control    string
+	most       int          // bytes that may wait to be read, at the most
 	send, recv atomic.Int64 // nanoseconds of waiting
 }
 
@@ -22,16 +24,12 @@ var _ sealed.Wire = (*wire)(nil)
 
 // newWire is called when the other end has proved itself: from here on it may
 // send as much as was asked for.
-func newWire(conn net.Conn, cfg udt.Config) sealed.Wire {
-	w := &wire{conn: conn.(released).Conn, control: cfg.Control}
+func newWire(conn net.Conn, o Options, window int) sealed.Wire {
+	w := &wire{conn: conn.(released).Conn, control: o.Control, most: o.Room(math.MaxInt)}
 	if w.control == "" {
 		w.control = udt.DefaultControl
 	}
-	room := cfg.RecvBuffer
-	if room == 0 {
-		room = udt.DefaultBuffer
-	}
-	_ = w.conn.SetReadBuffer(room) // refused by a connection that has ended, which the next call tells
+	_ = w.conn.SetReadBuffer(o.Room(window)) // refused by a connection that has ended, which the next call tells
 	return w
 }
 
@@ -89,7 +87,7 @@ func (w *wire) Retune(s transports.Settings) error {
 		return &controlError{s.CC, w.control}
 	}
 	if s.Window > 0 {
-		return w.conn.SetReadBuffer(s.Window)
+		return w.conn.SetReadBuffer(min(s.Window, w.most))
 	}
 	return nil
 }

@@ -50,6 +50,8 @@ func (e *Endpoint) Dial(ctx context.Context, far transports.Offer, label uint32)
 		switch {
 		case e.life.Err() != nil: // ctx may not have been told yet
 			return nil, fmt.Errorf("dialling stream %d: %w", label, net.ErrClosed)
+		case ctx.Err() != nil && len(failed) > 0:
+			return nil, fmt.Errorf("dialling stream %d: %w: %w", label, context.Cause(ctx), &DialError{Attempts: failed})
 		case ctx.Err() != nil:
 			return nil, fmt.Errorf("dialling stream %d: %w", label, context.Cause(ctx))
 		}
@@ -91,7 +93,7 @@ func (e *Endpoint) order(far transports.Offer) (addrs []netip.AddrPort, known in
 
 // race tries addrs, each a little after the one before or as soon as that has
 // failed, and returns the first whose other end proves itself. All others are
-// closed and have ended when it returns.
+// closed and have ended when it returns. Those that ctx ended failed for its cause.
 func (e *Endpoint) race(ctx context.Context, addrs []netip.AddrPort, known int, label uint32) (won *attempt, failed []Attempt) {
 	ctx, cancel := context.WithCancel(ctx)
 	results := make(chan attempt, len(addrs)) // room for all: nobody waits to report
@@ -103,6 +105,12 @@ func (e *Endpoint) race(ctx context.Context, addrs []netip.AddrPort, known int, 
 		for r := range results {
 			if r.conn != nil {
 				r.conn.Close()
+			}
+			if r.err == nil || errors.Is(r.err, context.Canceled) {
+				r.err = context.Cause(ctx)
+			}
+			if won == nil {
+				failed = append(failed, Attempt{r.addr, r.err})
 			}
 		}
 	}()
