@@ -12,17 +12,12 @@
 //
 // Build: g++ -O2 -o udtbench udtbench.cc -ludt -lpthread
 
-#include <arpa/inet.h>
-#include <udt/udt.h>
-
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <string>
 #include <thread>
 #include <vector>
+
+#include "ends.h"
 
 namespace {
 
@@ -30,11 +25,6 @@ namespace {
 struct Part {
   int64_t offset, length, total;
 };
-
-[[noreturn]] void fail(const std::string& doing) {
-  std::fprintf(stderr, "udtbench: %s: %s\n", doing.c_str(), UDT::getlasterror().getErrorMessage());
-  std::_Exit(1);
-}
 
 void put(unsigned char* at, int64_t value) {
   for (int i = 7; i >= 0; i--, value >>= 8) at[i] = static_cast<unsigned char>(value);
@@ -46,41 +36,9 @@ int64_t get(const unsigned char* at) {
   return value;
 }
 
-// open makes a socket whose windows are set. The flow window is counted in
-// packets and bounds the receive buffer, so it comes first.
-UDTSOCKET open(int64_t window) {
-  UDTSOCKET s = UDT::socket(AF_INET, SOCK_STREAM, 0);
-  if (s == UDT::INVALID_SOCK) fail("opening a socket");
-  if (window > 0) {
-    int packets = static_cast<int>(window / 1400) + 1, bytes = static_cast<int>(window);
-    UDT::setsockopt(s, 0, UDT_FC, &packets, sizeof packets);
-    UDT::setsockopt(s, 0, UDT_SNDBUF, &bytes, sizeof bytes);
-    UDT::setsockopt(s, 0, UDT_RCVBUF, &bytes, sizeof bytes);
-    UDT::setsockopt(s, 0, UDP_SNDBUF, &bytes, sizeof bytes);
-    UDT::setsockopt(s, 0, UDP_RCVBUF, &bytes, sizeof bytes);
-  }
-  return s;
-}
-
-void sendAll(UDTSOCKET s, const char* data, int length) {
-  for (int done = 0; done < length;) {
-    int n = UDT::send(s, data + done, length - done, 0);
-    if (n == UDT::ERROR) fail("sending");
-    done += n;
-  }
-}
-
-void receiveAll(UDTSOCKET s, char* data, int length) {
-  for (int done = 0; done < length;) {
-    int n = UDT::recv(s, data + done, length - done, 0);
-    if (n == UDT::ERROR) fail("receiving");
-    done += n;
-  }
-}
-
-void sendPart(sockaddr_in to, const char* path, Part part, int64_t window) {
-  UDTSOCKET s = open(window);
-  if (UDT::connect(s, reinterpret_cast<sockaddr*>(&to), sizeof to) == UDT::ERROR) fail("connecting");
+void sendPart(const sockaddr_in& to, const char* path, Part part, int64_t window) {
+  UDTSOCKET s = openWindow(window);
+  connectTo(s, to);
   unsigned char head[24];
   put(head, part.offset);
   put(head + 8, part.length);
@@ -113,30 +71,16 @@ void receivePart(UDTSOCKET s, const char* path) {
 
 void receive(int port, const char* path, int streams, int64_t window) {
   std::ofstream(path, std::ios::trunc | std::ios::binary).close();
-  UDTSOCKET server = open(window);
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_port = htons(static_cast<uint16_t>(port));
-  at.sin_addr.s_addr = INADDR_ANY;
-  if (UDT::bind(server, reinterpret_cast<sockaddr*>(&at), sizeof at) == UDT::ERROR) fail("binding");
-  if (UDT::listen(server, streams) == UDT::ERROR) fail("listening");
+  UDTSOCKET server = openWindow(window);
+  listenAt(server, at("0.0.0.0", port), streams);
   std::vector<std::thread> threads;
-  for (int i = 0; i < streams; i++) {
-    sockaddr_in peer;
-    int length = sizeof peer;
-    UDTSOCKET s = UDT::accept(server, reinterpret_cast<sockaddr*>(&peer), &length);
-    if (s == UDT::INVALID_SOCK) fail("accepting");
-    threads.emplace_back(receivePart, s, path);
-  }
+  for (int i = 0; i < streams; i++) threads.emplace_back(receivePart, acceptOne(server), path);
   for (auto& t : threads) t.join();
   UDT::close(server);
 }
 
 void send(const char* address, int port, const char* path, int streams, int64_t window) {
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(static_cast<uint16_t>(port));
-  if (inet_pton(AF_INET, address, &to.sin_addr) != 1) fail("reading the address");
+  sockaddr_in to = at(address, port);
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file) fail("opening the file");
   int64_t total = static_cast<int64_t>(file.tellg());

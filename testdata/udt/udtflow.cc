@@ -9,25 +9,16 @@
 //
 // Build: g++ -O2 -o udtflow udtflow.cc -ludt -lpthread
 
-#include <arpa/inet.h>
 #include <time.h>
-#include <udt/udt.h>
 
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <string>
 #include <vector>
+
+#include "ends.h"
 
 namespace {
 
 const int kChunk = 1 << 20;
-
-[[noreturn]] void fail(const std::string& doing) {
-  std::fprintf(stderr, "udtflow: %s: %s\n", doing.c_str(), UDT::getlasterror().getErrorMessage());
-  std::_Exit(1);
-}
 
 double now() {
   timespec t;
@@ -35,36 +26,12 @@ double now() {
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
 }
 
-// open makes a socket whose windows are set. The flow window is counted in
-// packets and bounds the receive buffer, so it comes first.
-UDTSOCKET open(int64_t window) {
-  UDTSOCKET s = UDT::socket(AF_INET, SOCK_STREAM, 0);
-  if (s == UDT::INVALID_SOCK) fail("opening a socket");
-  if (window > 0) {
-    int packets = static_cast<int>(window / 1400) + 1, bytes = static_cast<int>(window);
-    UDT::setsockopt(s, 0, UDT_FC, &packets, sizeof packets);
-    UDT::setsockopt(s, 0, UDT_SNDBUF, &bytes, sizeof bytes);
-    UDT::setsockopt(s, 0, UDT_RCVBUF, &bytes, sizeof bytes);
-    UDT::setsockopt(s, 0, UDP_SNDBUF, &bytes, sizeof bytes);
-    UDT::setsockopt(s, 0, UDP_RCVBUF, &bytes, sizeof bytes);
-  }
-  return s;
-}
-
 void receive(int port, int64_t window) {
-  UDTSOCKET server = open(window);
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_port = htons(static_cast<uint16_t>(port));
-  at.sin_addr.s_addr = INADDR_ANY;
-  if (UDT::bind(server, reinterpret_cast<sockaddr*>(&at), sizeof at) == UDT::ERROR) fail("binding");
-  if (UDT::listen(server, 1) == UDT::ERROR) fail("listening");
+  UDTSOCKET server = openWindow(window);
+  listenAt(server, at("0.0.0.0", port), 1);
   std::printf("ready\n");
   std::fflush(stdout);
-  sockaddr_in peer;
-  int length = sizeof peer;
-  UDTSOCKET s = UDT::accept(server, reinterpret_cast<sockaddr*>(&peer), &length);
-  if (s == UDT::INVALID_SOCK) fail("accepting");
+  UDTSOCKET s = acceptOne(server);
   std::vector<char> buffer(kChunk);
   int64_t total = 0;
   for (double next = 0;;) {
@@ -80,19 +47,10 @@ void receive(int port, int64_t window) {
 }
 
 void send(const char* address, int port, int64_t window) {
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(static_cast<uint16_t>(port));
-  if (inet_pton(AF_INET, address, &to.sin_addr) != 1) fail("reading the address");
-  UDTSOCKET s = open(window);
-  if (UDT::connect(s, reinterpret_cast<sockaddr*>(&to), sizeof to) == UDT::ERROR) fail("connecting");
+  UDTSOCKET s = openWindow(window);
+  connectTo(s, at(address, port));
   std::vector<char> buffer(kChunk, 'u');
-  for (;;)
-    for (int done = 0; done < kChunk;) {
-      int n = UDT::send(s, buffer.data() + done, kChunk - done, 0);
-      if (n == UDT::ERROR) fail("sending");
-      done += n;
-    }
+  for (;;) sendAll(s, buffer.data(), kChunk);
 }
 
 }  // namespace

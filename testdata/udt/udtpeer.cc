@@ -10,59 +10,20 @@
 //
 // Build: g++ -O2 -o udtpeer udtpeer.cc -ludt -lpthread
 
-#include <arpa/inet.h>
-#include <udt/udt.h>
-#include <unistd.h>
-
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "ends.h"
+
 namespace {
-
-[[noreturn]] void fail(const char* doing) {
-  std::fprintf(stderr, "udtpeer: %s: %s\n", doing, UDT::getlasterror().getErrorMessage());
-  std::_Exit(1);
-}
-
-UDTSOCKET open(int mss, int type) {
-  UDTSOCKET s = UDT::socket(AF_INET, type, 0);
-  if (s == UDT::INVALID_SOCK) fail("opening a socket");
-  if (UDT::setsockopt(s, 0, UDT_MSS, &mss, sizeof mss) == UDT::ERROR) fail("setting the MSS");
-  return s;
-}
-
-sockaddr_in at(const char* address, int port) {
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_port = htons(static_cast<uint16_t>(port));
-  if (inet_pton(AF_INET, address, &a.sin_addr) != 1) fail("reading an address");
-  return a;
-}
-
-void sendAll(UDTSOCKET s, const char* data, int length) {
-  for (int done = 0; done < length;) {
-    int n = UDT::send(s, data + done, length - done, 0);
-    if (n == UDT::ERROR) fail("sending");
-    done += n;
-  }
-}
 
 // serve echoes until the client closes.
 int serve(int port, int mss, int type) {
-  UDTSOCKET l = open(mss, type);
-  sockaddr_in a = at("127.0.0.1", port);
-  if (UDT::bind(l, reinterpret_cast<sockaddr*>(&a), sizeof a) == UDT::ERROR) fail("binding");
-  if (UDT::listen(l, 10) == UDT::ERROR) fail("listening");
-  int length = sizeof a;
-  UDT::getsockname(l, reinterpret_cast<sockaddr*>(&a), &length);
-  std::printf("%d\n", ntohs(a.sin_port));
-  std::fflush(stdout);
-  UDTSOCKET s = UDT::accept(l, reinterpret_cast<sockaddr*>(&a), &length);
-  if (s == UDT::INVALID_SOCK) fail("accepting");
+  UDTSOCKET l = open(type, mss);
+  listenAt(l, at("127.0.0.1", port), 10);
+  sayPort(l);
+  UDTSOCKET s = acceptOne(l);
   std::vector<char> buffer(2 << 20);
   int size = static_cast<int>(buffer.size());
   if (type == SOCK_DGRAM) {
@@ -78,7 +39,7 @@ int serve(int port, int mss, int type) {
 
 // echo sends standard input and prints as many bytes as it has sent.
 int echo(UDTSOCKET s, const sockaddr_in& to) {
-  if (UDT::connect(s, reinterpret_cast<const sockaddr*>(&to), sizeof to) == UDT::ERROR) fail("connecting");
+  connectTo(s, to);
   std::vector<char> all;
   char piece[65536];
   for (size_t n; (n = std::fread(piece, 1, sizeof piece, stdin)) > 0;) all.insert(all.end(), piece, piece + n);
@@ -107,13 +68,12 @@ int main(int argc, char** argv) {
   } else if (what == "messages" && argc == 3) {
     code = serve(number(2), 1500, SOCK_DGRAM);
   } else if (what == "echo" && argc == 5) {
-    code = echo(open(number(4), SOCK_STREAM), at(argv[2], number(3)));
+    code = echo(open(SOCK_STREAM, number(4)), at(argv[2], number(3)));
   } else if (what == "meet" && argc == 6) {
-    UDTSOCKET s = open(number(5), SOCK_STREAM);
+    UDTSOCKET s = open(SOCK_STREAM, number(5));
     bool yes = true;
     UDT::setsockopt(s, 0, UDT_RENDEZVOUS, &yes, sizeof yes);
-    sockaddr_in own = at("127.0.0.1", number(2));
-    if (UDT::bind(s, reinterpret_cast<sockaddr*>(&own), sizeof own) == UDT::ERROR) fail("binding");
+    bindTo(s, at("127.0.0.1", number(2)));
     code = echo(s, at(argv[3], number(4)));
   }
   UDT::cleanup();
