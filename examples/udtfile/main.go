@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -25,6 +26,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal ends what is under way in order, which can take as long as a
+	// peer is waited for; the second one ends the program.
+	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Args[1:])
 	stop()
 	if errors.Is(err, flag.ErrHelp) {
@@ -36,12 +40,21 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: udtfile serve [-listen :9000] [-control NAME] DIR, or udtfile get [-control NAME] ADDRESS:PORT NAME FILE")
+const usage = "udtfile serve [-listen :9000] [-control NAME] DIR, or udtfile get [-control NAME] ADDRESS:PORT NAME FILE"
+
+var errUsage = errors.New("usage: " + usage)
+
+// asked is how much a client of the server may send before it is read. Unit: bytes.
+const asked = 64 << 10
 
 // run does what the command line says.
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return errUsage
+	}
+	if args[0] == "-h" || args[0] == "-help" || args[0] == "--help" {
+		fmt.Println(usage)
+		return nil
 	}
 	flags := flag.NewFlagSet("udtfile "+args[0], flag.ContinueOnError)
 	control := flags.String("control", "", "congestion control: "+udt.ControlNames())
@@ -69,6 +82,7 @@ func serve(ctx context.Context, listen, dir string, cfg udt.Config) error {
 		return err
 	}
 	defer root.Close()
+	cfg.AcceptBuffer = asked
 	l, err := udt.Listen(ctx, new(netx.System), "udp", listen, cfg)
 	if err != nil {
 		return err
@@ -79,14 +93,19 @@ func serve(ctx context.Context, listen, dir string, cfg udt.Config) error {
 	return s.run(ctx, l)
 }
 
-// get fetches a file; it gets its final name when all of it is there.
+// get fetches a file; it gets its final name when all of it is there. Only a file
+// is replaced.
 func get(ctx context.Context, addr, name, file string, cfg udt.Config) (err error) {
+	if info, err := os.Lstat(file); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is there and no file", file)
+	}
 	c, err := udt.Dial(ctx, new(netx.System), "udp", addr, cfg)
 	if err != nil {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { c.Close() })()
-	f, err := os.CreateTemp(filepath.Dir(file), ".udtfile-*")
+	part := filepath.Join(filepath.Dir(file), ".udtfile-"+rand.Text())
+	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return errors.Join(err, c.Close())
 	}
@@ -101,10 +120,10 @@ func get(ctx context.Context, addr, name, file string, cfg udt.Config) (err erro
 		err = cerr
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), file)
+		err = os.Rename(part, file)
 	}
 	if err != nil {
-		os.Remove(f.Name())
+		os.Remove(part)
 		return err
 	}
 	fmt.Printf("%s: %d bytes\n", file, size)

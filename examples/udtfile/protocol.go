@@ -8,8 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // The sample programs say, over one connection in the byte order of their
@@ -20,8 +22,12 @@ import (
 const (
 	// maxName is the longest name that a sample server has room for. Unit: bytes.
 	maxName = 1023
-	// patience is how long a client may take to say what it wants.
-	patience = 10 * time.Second
+	// patience is how long a client may take to say what it wants, and writeTime
+	// to make room for the next piece of the file.
+	patience  = 10 * time.Second
+	writeTime = time.Minute
+	// maxClients are served at once; others wait.
+	maxClients = 64
 )
 
 // server sends files. All methods may be called at the same time.
@@ -36,7 +42,13 @@ type server struct {
 func (s *server) run(ctx context.Context, l net.Listener) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	places := make(chan struct{}, maxClients)
 	for {
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
 		c, err := l.Accept()
 		if err != nil {
 			if ctx.Err() != nil {
@@ -45,6 +57,7 @@ func (s *server) run(ctx context.Context, l net.Listener) error {
 			return err
 		}
 		wg.Go(func() {
+			defer func() { <-places }()
 			defer context.AfterFunc(ctx, func() { c.Close() })()
 			text, err := s.one(c)
 			if cerr := c.Close(); err == nil {
@@ -55,7 +68,7 @@ func (s *server) run(ctx context.Context, l net.Listener) error {
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.say(fmt.Sprintf("%v: %s", c.RemoteAddr(), text))
+			s.say(fmt.Sprintf("%v: %s", c.RemoteAddr(), printable(text)))
 		})
 	}
 }
@@ -78,27 +91,47 @@ func (s *server) one(c net.Conn) (text string, err error) {
 	if err := writeSize(c, size); err != nil {
 		return "", err
 	}
-	n, err := io.CopyN(c, f, size)
+	n, err := io.CopyN(patient{c}, f, size)
 	if err != nil {
 		return "", fmt.Errorf("sending %s: %w after %d of %d bytes", name, err, n, size)
 	}
 	return fmt.Sprintf("%s, %d bytes", name, size), nil
 }
 
+// patient gives each piece that is written its time, so that a client that reads
+// nothing does not stay for ever.
+type patient struct{ net.Conn }
+
+func (p patient) Write(b []byte) (int, error) {
+	if err := p.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+		return 0, err
+	}
+	return p.Conn.Write(b)
+}
+
+// open opens what is a file, and gives its size. Other things are not opened: a
+// named pipe would wait for its other end.
 func (s *server) open(name string) (fs.File, int64, error) {
-	f, err := s.files.Open(name) // refuses names that leave the directory
+	info, err := fs.Stat(s.files, name) // refuses names that leave the directory
 	if err != nil {
 		return nil, 0, err
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no file", name)
+	if !info.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("%s is no file", name)
 	}
-	if err != nil {
-		f.Close()
-		return nil, 0, err
-	}
-	return f, info.Size(), nil
+	f, err := s.files.Open(name)
+	return f, info.Size(), err
+}
+
+// printable replaces what could make a terminal do something: names are a
+// stranger's words.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
 }
 
 // readName reads what a client wants.

@@ -5,14 +5,20 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
+	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/gomover/gomover/internal/leak"
 	"github.com/gomover/gomover/internal/netx"
@@ -61,7 +67,12 @@ func serving(t *testing.T, dir string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := server{files: os.DirFS(dir), say: func(text string) { t.Log(text) }}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	s := server{files: root.FS(), say: func(text string) { t.Log(text) }}
 	done := make(chan error)
 	go func() { done <- s.run(ctx, l) }()
 	t.Cleanup(func() {
@@ -80,13 +91,16 @@ func TestSampleFetches(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "empty"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := errors.Join(os.Symlink("/etc/passwd", filepath.Join(dir, "outside")), unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	host, port, _ := strings.Cut(serving(t, dir), ":")
 	got := filepath.Join(t.TempDir(), "got")
 	for _, c := range []struct {
 		name string
 		code int
 		want []byte
-	}{{"file", 0, want}, {"empty", 0, nil}, {"missing", 3, nil}, {"../x", 3, nil}, {".", 3, nil}} {
+	}{{"file", 0, want}, {"empty", 0, nil}, {"missing", 3, nil}, {"../x", 3, nil}, {".", 3, nil}, {"outside", 3, nil}, {"pipe", 3, nil}} {
 		cmd := exec.CommandContext(t.Context(), program, "recv", host, port, c.name, got)
 		out, err := cmd.CombinedOutput()
 		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != c.code {
@@ -141,6 +155,47 @@ func TestBadWords(t *testing.T) {
 		if err := run(t.Context(), args); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v, want an error of one line", args, err)
 		}
+	}
+}
+
+// What is there and no file is not replaced, and nobody is asked for anything.
+func TestGetReplacesFilesOnly(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink("nowhere", link); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{dir, link, "/dev/null"} {
+		if err := get(t.Context(), "127.0.0.1:1", "x", file, udt.Config{}); err == nil || !strings.Contains(err.Error(), "no file") {
+			t.Errorf("fetching to %s: %v", file, err)
+		}
+	}
+}
+
+// A client that asks and does not read is left.
+func TestStalledClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, c := net.Pipe()
+		defer client.Close()
+		s := server{files: fstest.MapFS{"file": {Data: make([]byte, 1<<20)}}}
+		go func() {
+			client.Write([]byte("\x04\x00\x00\x00file"))
+			io.ReadFull(client, make([]byte, 8+1000))
+		}()
+		began := time.Now()
+		if text, err := s.one(c); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%q, %v, want a deadline", text, err)
+		}
+		if took := time.Since(began); took != writeTime {
+			t.Errorf("it took %v, want %v", took, writeTime)
+		}
+		c.Close()
+	})
+}
+
+func TestPrintable(t *testing.T) {
+	if got := printable("a\x1b[2J\nb\u00e9"); got != "a?[2J?b\u00e9" {
+		t.Errorf("%q", got)
 	}
 }
 
