@@ -523,7 +523,7 @@ func (s *Source) keepStreams(ctx context.Context) {
 		plan.WindowBytes = int64(s.paths.Window)
 		plan.CC = orElse(st.CC, plan.CC) // as it is, not as asked
 		if way != s.prefer() {
-			plan.Alternatives = append(plan.Alternatives, events.Alternative{Transport: s.prefer(), Reason: blockedReason})
+			plan.Alternatives = append(plan.Alternatives, events.Alternative{Transport: s.prefer(), Reason: s.blocked()})
 		}
 		plan.Alternatives = append(plan.Alternatives, events.Alternative{Transport: "ssh", PredictedBps: inbandRate(s.facts(st).RTT), Reason: "one window for all, twice sealed"})
 	}

@@ -12,8 +12,17 @@ import (
 	"github.com/gomover/gomover/wire"
 )
 
-// blockedReason says why data does not travel by UDT as asked.
-const blockedReason = "nothing gets through over UDP"
+// blocked says why data does not travel by UDT as asked, as far as this end knows:
+// who has dialled knows why.
+func (s *Source) blocked() string {
+	const none = "no data connection over UDP"
+	if x, ok := s.paths.Endpoint.(transports.Switcher); ok {
+		if why := x.Reason(); why != "" {
+			return none + " (" + why + ")"
+		}
+	}
+	return none
+}
 
 // prefer is the transport that is tried first.
 func (s *Source) prefer() string { return orElse(s.paths.Prefer, "tcp") }
@@ -41,7 +50,7 @@ func (s *Source) followWay(before string, inside bool) string {
 	case inside:
 		s.emit(events.Transport{Dest: s.paths.Name, From: "ssh", To: now, Reason: "data connections get through again"})
 	case now != before:
-		why := blockedReason
+		why := s.blocked()
 		if now == s.prefer() {
 			why = "it gets through again"
 		}
@@ -58,7 +67,7 @@ func (s *Source) tellBlocked(way string) {
 	if way == s.prefer() || s.paths.Local {
 		return
 	}
-	s.emit(events.Warn{Code: "net.udp", Host: s.paths.Name, Message: blockedReason + "; sending over TCP instead"})
+	s.emit(events.Warn{Code: "net.udp", Host: s.paths.Name, Message: s.blocked() + "; sending over TCP instead"})
 }
 
 // distrust has e make streams another way when one by t, which is preferred, has

@@ -59,14 +59,15 @@ func TestRefusedControl(t *testing.T) {
 
 // TestFollowWay: a change is told with what is known of it.
 func TestFollowWay(t *testing.T) {
-	for _, tt := range []struct{ prefer, before, want string }{
-		{"udt", "udt", "nothing gets through over UDP"},
-		{"tcp", "udt", "it gets through again"},
-		{"udt", "tcp", ""},
+	for _, tt := range []struct{ prefer, before, reason, want string }{
+		{"udt", "udt", "", "no data connection over UDP"},
+		{"udt", "udt", "refused", "no data connection over UDP (refused)"},
+		{"tcp", "udt", "", "it gets through again"},
+		{"udt", "tcp", "", ""},
 	} {
 		a, _ := MemoryLink()
 		var rec changes
-		s := NewSource(Options{}, Paths{Name: "far", Prefer: tt.prefer}, a, nil, &rec)
+		s := NewSource(Options{}, Paths{Name: "far", Prefer: tt.prefer, Endpoint: &switcher{reason: tt.reason}}, a, nil, &rec)
 		s.streams.m[2] = &sendStream{id: 2, st: stubborn{}}
 		if now := s.followWay(tt.before, false); now != "tcp" {
 			t.Errorf("after %s: %s", tt.before, now)
@@ -75,6 +76,25 @@ func TestFollowWay(t *testing.T) {
 			t.Errorf("from %s, %s preferred: %q, want %q", tt.before, tt.prefer, rec.why, tt.want)
 		}
 		a.Close()
+	}
+}
+
+// TestTellBlocked: the warning, and what the plan says of the way not taken, name
+// the reason.
+func TestTellBlocked(t *testing.T) {
+	const none = "no data connection over UDP (something else answers there)"
+	rec := planOf(t, Options{}, Paths{Name: "far", Prefer: "udt", Endpoint: &switcher{reason: "something else answers there"}}, stubborn{})
+	if alt := rec.plans[0].Alternatives; len(alt) == 0 || alt[0].Transport != "udt" || alt[0].Reason != none {
+		t.Errorf("alternatives %+v", alt)
+	}
+	var told []string
+	for _, w := range rec.warns {
+		if w.Code == "net.udp" {
+			told = append(told, w.Message)
+		}
+	}
+	if len(told) != 1 || told[0] != none+"; sending over TCP instead" {
+		t.Errorf("warned %q", told)
 	}
 }
 
@@ -88,13 +108,16 @@ func (c *changes) Record(_ time.Time, e events.Event) {
 	}
 }
 
-// switcher counts how often it was told that the preferred way is no good.
+// switcher counts how often it was told that the preferred way is no good, and has
+// a reason for that.
 type switcher struct {
 	transports.Endpoint
-	told int
+	told   int
+	reason string
 }
 
-func (w *switcher) Distrust() { w.told++ }
+func (w *switcher) Distrust()      { w.told++ }
+func (w *switcher) Reason() string { return w.reason }
 
 // closing is a stream that can be closed.
 type closing struct{ stubborn }

@@ -118,6 +118,10 @@ type Switcher interface {
 	// Streams are made another way for a while, even if it seems to be open. Any
 	// goroutine may call it.
 	Distrust()
+	// Reason says in a few words why streams are made another way, such as
+	// "timed out" or "refused"; "": they are not, or the other end has made them
+	// and knows. Any goroutine may call it.
+	Reason() string
 }
 
 // A Stream carries frames both ways, whole and in order. One goroutine may

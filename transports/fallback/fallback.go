@@ -19,8 +19,9 @@ import (
 // Constants of our choice.
 const (
 	// patience is how long the first way may be silent. A firewall that drops
-	// says nothing; a path that works answers within some round trips, repeated
-	// requests included.
+	// says nothing; a path that works gives a first sign within two round trips,
+	// repeated requests included. From then on the first way's own limits hold:
+	// how long the path is was not known before.
 	patience = 3 * time.Second
 	// fresh is how long a stream that was made the first way proves that it is
 	// open. Streams do not come later by the second way then, they fail and are
@@ -48,7 +49,12 @@ type Endpoint struct {
 	came  time.Time  // when the first way last gave a stream
 	until time.Time  // the second way it is, until then
 	wary  time.Time  // so long even if the first way gives streams
+	why   string     // why it is
 }
+
+// hearer is a first way that can tell when it last heard of an address that it
+// dialled, though perhaps only that somebody is there.
+type hearer interface{ Heard() time.Time }
 
 var (
 	_ transports.Endpoint = (*Endpoint)(nil)
@@ -75,7 +81,14 @@ func (e *Endpoint) Distrust() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.wary = time.Now().Add(rest)
-	e.until = e.wary
+	e.until, e.why = e.wary, "what is sent does not arrive"
+}
+
+// Reason implements transports.Switcher.
+func (e *Endpoint) Reason() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.why
 }
 
 // isOpen tells whether the first way has given a stream just now.
@@ -107,6 +120,9 @@ func (e *Endpoint) accept(from transports.Endpoint) {
 func (e *Endpoint) open() {
 	e.mu.Lock()
 	e.came, e.until = time.Now(), e.wary
+	if !time.Now().Before(e.wary) {
+		e.why = ""
+	}
 	e.mu.Unlock()
 }
 
@@ -137,16 +153,23 @@ func (e *Endpoint) Dial(ctx context.Context, far transports.Offer, label uint32)
 	}
 	if before != nil && !e.isOpen() { // else another stream was made the first way meanwhile
 		e.mu.Lock()
-		e.until = time.Now().Add(rest)
+		e.until, e.why = time.Now().Add(rest), reason(before)
 		e.mu.Unlock()
 	}
 	return s, nil
 }
 
-// dialFirst dials the first way, as long as patience lasts.
+// dialFirst dials the first way, and ends that when it is silent.
 func (e *Endpoint) dialFirst(ctx context.Context, far transports.Offer, label uint32) (transports.Stream, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errSilent)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	began := time.Now()
+	silence := time.AfterFunc(patience, func() {
+		if h, ok := e.first.(hearer); !ok || h.Heard().Before(began) {
+			cancel(errSilent)
+		}
+	})
+	defer silence.Stop()
 	s, err := e.first.Dial(ctx, far, label)
 	if err != nil {
 		return nil, fmt.Errorf("over %s: %w", e.name, err)
@@ -154,17 +177,18 @@ func (e *Endpoint) dialFirst(ctx context.Context, far transports.Offer, label ui
 	return s, nil
 }
 
-// errSilent ends a dial of the first way.
-var errSilent = errors.New("no answer")
+// errSilent ends a dial of the first way. It is said as the first way says it of
+// itself, which may give up at the same time.
+var errSilent = errors.New("timed out")
 
 // reason says in a few words why the first way did not work.
 func reason(err error) string {
 	var known interface{ Reason() string }
-	switch {
-	case errors.Is(err, errSilent):
-		return errSilent.Error()
-	case errors.As(err, &known):
+	if errors.As(err, &known) {
 		return known.Reason()
+	}
+	if errors.Is(err, errSilent) {
+		return errSilent.Error()
 	}
 	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
 		err = next

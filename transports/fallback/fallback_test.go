@@ -3,16 +3,22 @@ package fallback
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/gomover/gomover/internal/netsim"
+	"github.com/gomover/gomover/internal/topology"
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/transports/pipe"
+	"github.com/gomover/gomover/transports/seal"
 	"github.com/gomover/gomover/transports/tcp"
 	"github.com/gomover/gomover/transports/transporttest"
+	"github.com/gomover/gomover/transports/udt"
 	"github.com/gomover/gomover/transports/udtstream"
 )
 
@@ -65,19 +71,23 @@ func ways(t *testing.T, first, second func(ctx context.Context, label uint32) er
 	a1, b1 := pipe.Pair()
 	a2, b2 := pipe.Pair()
 	w1, w2 = &way{Endpoint: a1, dial: first}, &way{Endpoint: a2, dial: second}
-	for _, far := range []transports.Endpoint{b1, b2} {
-		go func() {
-			for {
-				s, err := far.Accept(context.Background())
-				if err != nil {
-					return
-				}
-				defer s.Close()
-			}
-		}()
-	}
+	take(b1)
+	take(b2)
 	e = New(w1, w2, "UDP")
 	return e, w1, w2, b1, b2
+}
+
+// take accepts what comes to an end, until it is closed.
+func take(far transports.Endpoint) {
+	go func() {
+		for {
+			s, err := far.Accept(context.Background())
+			if err != nil {
+				return
+			}
+			defer s.Close()
+		}
+	}()
 }
 
 func closeAll(l ...transports.Endpoint) {
@@ -100,12 +110,13 @@ func TestFallback(t *testing.T) {
 		first, second func(ctx context.Context, label uint32) error
 		after         time.Duration
 		tried         int // the first way, by two dials
+		why           string
 		err           string
 	}{
-		{"open", open, silent, 0, 2, ""},
-		{"silence", silent, open, patience, 1, ""},
-		{"refused", refused, open, 0, 1, ""},
-		{"neither", silent, refused, patience, 2, "refused; over UDP: no answer"},
+		{"open", open, silent, 0, 2, "", ""},
+		{"silence", silent, open, patience, 1, "timed out", ""},
+		{"refused", refused, open, 0, 1, "refused", ""},
+		{"neither", silent, refused, patience, 2, "", "refused; over UDP: timed out"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -115,6 +126,9 @@ func TestFallback(t *testing.T) {
 				s, err := e.Dial(t.Context(), transports.Offer{}, 1)
 				if took := time.Since(start); took != tt.after {
 					t.Errorf("took %v, want %v", took, tt.after)
+				}
+				if why := e.Reason(); why != tt.why {
+					t.Errorf("the reason is %q, want %q", why, tt.why)
 				}
 				if tt.err != "" {
 					if err == nil || err.Error() != tt.err {
@@ -154,7 +168,7 @@ func TestOtherDirection(t *testing.T) {
 		if s, err := e.Dial(t.Context(), transports.Offer{}, 1); err == nil {
 			s.Close()
 			t.Error("a stream was made although the other end has made one")
-		} else if !strings.Contains(err.Error(), "no answer") {
+		} else if !strings.Contains(err.Error(), "timed out") {
 			t.Error(err)
 		}
 		if w2.tried != 0 {
@@ -243,6 +257,9 @@ func TestDistrust(t *testing.T) {
 		dial(1, 0)
 		e.Distrust()
 		dial(1, 1)
+		if why := e.Reason(); why != "what is sent does not arrive" {
+			t.Errorf("the reason is %q", why)
+		}
 		s, err := far1.Dial(t.Context(), transports.Offer{}, 2)
 		if err != nil {
 			t.Fatal(err)
@@ -253,7 +270,152 @@ func TestDistrust(t *testing.T) {
 		}
 		s.Close()
 		dial(1, 2)
+		if e.Reason() == "" {
+			t.Error("the reason is forgotten though it holds")
+		}
 		time.Sleep(rest)
 		dial(2, 2)
+		if why := e.Reason(); why != "" {
+			t.Errorf("the first way is open, and the reason why not is %q", why)
+		}
 	})
+}
+
+// slowWay is a way on which answers take long; the first is a sign of life.
+type slowWay struct {
+	way
+	sign, stream time.Duration
+	heard        atomic.Pointer[time.Time]
+}
+
+func (w *slowWay) Heard() time.Time {
+	if at := w.heard.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
+
+func (w *slowWay) slow(ctx context.Context, _ uint32) error {
+	began := time.Now()
+	for _, after := range []time.Duration{w.sign, w.stream} {
+		select {
+		case <-time.After(time.Until(began.Add(after))):
+			now := time.Now()
+			w.heard.Store(&now)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// TestLongPath: a first way that has given a sign of life is waited for, however
+// long its path is; one that has done so for an earlier stream only is not.
+func TestLongPath(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		sign, stream time.Duration
+		took         time.Duration
+		tried        int // the second way
+	}{
+		{"RTT 1.2 s", 2400 * time.Millisecond, 3600 * time.Millisecond, 3600 * time.Millisecond, 0},
+		{"sign in time, stream late", 2900 * time.Millisecond, 20 * time.Second, 20 * time.Second, 0},
+		{"sign too late", 3100 * time.Millisecond, 3200 * time.Millisecond, patience, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a1, b1 := pipe.Pair()
+				a2, b2 := pipe.Pair()
+				w1 := &slowWay{sign: tt.sign, stream: tt.stream}
+				w1.way = way{Endpoint: a1, dial: w1.slow}
+				before := time.Now()
+				w1.heard.Store(&before)
+				time.Sleep(time.Second)
+				w2 := &way{Endpoint: a2, dial: open}
+				take(b1)
+				take(b2)
+				e := New(w1, w2, "UDP")
+				defer closeAll(e, b1, b2)
+				start := time.Now()
+				s, err := e.Dial(t.Context(), transports.Offer{}, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Close()
+				if took := time.Since(start); took != tt.took || w2.tried != tt.tried {
+					t.Errorf("took %v, the second way was tried %d times; want %v, %d", took, w2.tried, tt.took, tt.tried)
+				}
+			})
+		})
+	}
+}
+
+// TestSatellite: over a path of more than a second a stream takes three round
+// trips to be made by UDP, and is.
+func TestSatellite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		top, err := topology.Parse([]byte(`{"hosts": [{"name": "a"}, {"name": "b"}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := netsim.NewNetwork(top)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ends [2]transports.Endpoint
+		for i, host := range []string{"a", "b"} {
+			if err := n.Set(host+".up", "delay=600ms"); err != nil {
+				t.Fatal(err)
+			}
+			at := n.Node(host)
+			ends[i], err = udtstream.New(t.Context(), transports.Params{Net: at, MaxBody: 1000, Listen: true, IPv4: true,
+				Known: []netip.Addr{at.Addr(false)}}, udtstream.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		a2, b2 := pipe.Pair()
+		take(ends[1])
+		take(b2)
+		e := New(ends[0], a2, "UDP")
+		s, err := e.Dial(t.Context(), ends[1].Offer(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if way := s.Stats().Transport; way != "udt" {
+			t.Errorf("the stream goes by %q", way)
+		}
+		s.Close()
+		closeAll(e, ends[1], b2)
+		time.Sleep(time.Minute) // until the ports are given back
+	})
+}
+
+// TestReason: what the user is told is what happened.
+func TestReason(t *testing.T) {
+	at := netip.MustParseAddrPort("192.0.2.1:50000")
+	dial := func(errs ...error) error {
+		e := new(udtstream.DialError)
+		for _, err := range errs {
+			e.Attempts = append(e.Attempts, udtstream.Attempt{Addr: at, Err: err})
+		}
+		return fmt.Errorf("over UDP: %w", e)
+	}
+	for _, tt := range []struct {
+		want string
+		err  error
+	}{
+		{"timed out", fmt.Errorf("over UDP: %w", errSilent)},
+		{"timed out", dial(udt.ErrTimeout, errSilent)},
+		{"connection refused", dial(fmt.Errorf("connecting: %w: code 1002", udt.ErrRefused))},
+		{"an answer of somebody else", dial(udt.ErrSecurity)},
+		{"something else answers there", dial(transports.ErrAuth)},
+		{"hung up without an answer, timed out", dial(fmt.Errorf("%w: %w", transports.ErrAuth, seal.ErrNoAnswer), errSilent)},
+		{"connection refused, timed out", fmt.Errorf("dialling: %w: %w", errSilent, dial(udt.ErrRefused, errSilent))},
+		{"no address to dial", dial()},
+	} {
+		if got := reason(tt.err); got != tt.want {
+			t.Errorf("%v: %q, want %q", tt.err, got, tt.want)
+		}
+	}
 }

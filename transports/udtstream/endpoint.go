@@ -89,6 +89,10 @@ func (o Options) control() string {
 // is.
 func CheckControl(name string) error { return udt.CheckControl(name) }
 
+// Reason says in a few words why something was not possible, such as "timed out" or
+// "forbidden on this side".
+func Reason(err error) string { return sealed.Reason(err) }
+
 // Controls gives the names for Options.Control, separated by commas.
 func Controls() string { return udt.ControlNames() }
 
