@@ -11,7 +11,7 @@ import (
 // TestUDT copies over UDT, through firewalls on either side, and falls back where
 // nothing gets through over UDP.
 func TestUDT(t *testing.T) {
-	const blocked = "nothing gets through over UDP; sending over TCP instead"
+	const blocked, why = "no data connection over UDP", " (timed out); sending over TCP instead"
 	for _, tt := range []struct {
 		name      string
 		near, far string // rule for what comes in
@@ -50,6 +50,10 @@ func TestUDT(t *testing.T) {
 				}
 				if told := strings.Contains(r.err, blocked); told != (tt.last == "tcp") {
 					t.Errorf("the warning that UDP is blocked: %t\n%v", told, r)
+				}
+				// Who pulls has dialled, and knows; the other end tells.
+				if told := strings.Contains(r.err, blocked+why); told != (tt.last == "tcp" && !pull) {
+					t.Errorf("the warning tells why: %t\n%v", told, r)
 				}
 				w.clean(w.near, w.far)
 			})
@@ -100,7 +104,8 @@ func TestUDTResume(t *testing.T) {
 
 // newNATs is a world whose user and far host are behind address translators that
 // let in nothing but answers, and ssh: 10.78.0.2 - 192.0.2.1 = 192.0.2.2 - 10.79.0.2.
-func newNATs(t *testing.T) *world {
+// rules are further ones for what they pass on.
+func newNATs(t *testing.T, rules ...string) *world {
 	t.Helper()
 	near, nat1, nat2, far := newSpace(t), newSpace(t), newSpace(t), newSpace(t)
 	cable := func(a, b *space, dev, aAddr, bAddr string) {
@@ -124,6 +129,9 @@ func newNATs(t *testing.T) *world {
 		s.run("nft add chain inet t forward { type filter hook forward priority 0 ; }")
 		s.run(fmt.Sprintf("nft add rule inet t forward iifname %s ct state new tcp dport != %d drop", outside, w.port))
 		s.run(fmt.Sprintf("nft add rule inet t forward iifname %s ct state new meta l4proto udp drop", outside))
+		for _, r := range rules {
+			s.run("nft insert rule inet t forward " + r)
+		}
 		s.run("nft add chain inet t out { type nat hook postrouting priority 100 ; }")
 		s.run("nft add rule inet t out oifname " + outside + " masquerade")
 	}
@@ -139,13 +147,22 @@ func newNATs(t *testing.T) *world {
 
 // TestUDTBetweenNATs: neither end can reach the other by itself. Over UDP they
 // meet, since both send from the port at which they listen, to the address that
-// ssh goes to or comes from; TCP has no way.
+// ssh goes to or comes from; TCP has no way. Where UDP is forbidden wholly, data goes
+// inside ssh.
 func TestUDTBetweenNATs(t *testing.T) {
-	for _, tt := range []struct{ way, last, rate string }{{"udt", "udt", "1MB"}, {"tcp,ssh", "ssh", "500KB"}} {
+	for _, tt := range []struct {
+		way, last, rate string
+		rules           []string
+	}{
+		{"udt", "udt", "1MB", nil},
+		{"tcp,ssh", "ssh", "500KB", nil},
+		{"udt", "ssh", "500KB", []string{"meta l4proto udp drop"}},
+		{"udt,ssh", "ssh", "500KB", []string{"meta l4proto udp reject"}},
+	} {
 		for _, pull := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/pull=%t", tt.way, pull), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s to %s/pull=%t", tt.way, tt.last, pull), func(t *testing.T) {
 				t.Parallel()
-				w := newNATs(t)
+				w := newNATs(t, tt.rules...)
 				args, dst := []string{"f", "far:g"}, filepath.Join(w.far, "g")
 				if pull {
 					put(t, filepath.Join(w.far, "f"), content(80, 6<<20))

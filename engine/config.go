@@ -17,6 +17,7 @@ type Options struct {
 	StallMs   int64  `json:"stall"`      // nothing confirmed for so long: replace streams; 0: 30 s
 	NoInband  bool   `json:"no_inband"`  // never send data inside the link
 	NoStreams bool   `json:"no_streams"` // only ever send data inside the link
+	Memory    int64  `json:"memory"`     // bytes, bound of frames and of what is under way in buffers of our own; 0: none
 
 	// Source.
 	StreamsMin int    `json:"streams_min"`

@@ -120,7 +120,7 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, ear
 		if env.Server.IsValid() {
 			known = append(known, env.Server)
 		}
-		ep, err := newEndpoint(ctx, params{secret: st.Secret, tcp: st.TCP, udt: st.UDT, control: st.Engine.CC, seal: paths.Seal, maxBody: st.Engine.FrameMax(), listen: st.Listen,
+		ep, err := newEndpoint(ctx, params{secret: st.Secret, tcp: st.TCP, udt: st.UDT, streams: udtOptions(&st.Engine), seal: paths.Seal, maxBody: st.Engine.FrameMax(), listen: st.Listen,
 			ports: st.Ports, window: st.Window, dscp: st.DSCP, ipv4: st.IPv4, ipv6: st.IPv6, known: known, on: early,
 			warn: func(text string) { warn("net.buffer", text, "") }})
 		if err != nil {

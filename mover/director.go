@@ -441,7 +441,7 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Con
 		st.Read = r
 	}
 	if j.TCP || j.UDT {
-		ep, err := newEndpoint(ctx, params{secret: st.Secret, tcp: j.TCP, udt: j.UDT, control: o.CC, seal: j.Seal, maxBody: o.FrameMax(), listen: !(st.DialOnly && mine),
+		ep, err := newEndpoint(ctx, params{secret: st.Secret, tcp: j.TCP, udt: j.UDT, streams: udtOptions(&o), seal: j.Seal, maxBody: o.FrameMax(), listen: !(st.DialOnly && mine),
 			ports: j.Ports, window: j.Window, dscp: j.DSCP, ipv4: j.IPv4, ipv6: j.IPv6, bind: j.Bind,
 			warn: func(text string) { record(d.rec, events.Warn{Code: "net.buffer", Message: text, Host: "local"}) }})
 		if err != nil {

@@ -10,18 +10,20 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gomover/gomover/engine"
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/transports/fallback"
 	"github.com/gomover/gomover/transports/tcp"
 	"github.com/gomover/gomover/transports/udtstream"
+	"github.com/gomover/gomover/tuner"
 	"github.com/gomover/gomover/wire"
 )
 
 // params are what an endpoint is made with at either end.
 type params struct {
 	secret     []byte
-	tcp, udt   bool   // ways that are permitted; udt is tried first
-	control    string // congestion control of UDT, "": the default
+	tcp, udt   bool // ways that are permitted; udt is tried first
+	streams    udtstream.Options
 	seal       transports.Seal
 	maxBody    int
 	listen     bool
@@ -42,12 +44,16 @@ func newEndpoint(ctx context.Context, p params) (transports.Endpoint, error) {
 		return nil, wire.Failf(wire.ClassProtocol, "the job's secret has %d bytes instead of %d", len(p.secret), len(tp.Secret))
 	}
 	var ep transports.Endpoint
-	var err error
+	err := error(nil)
+	if p.udt {
+		err = udtstream.CheckControl(p.streams.Control)
+	}
 	switch {
+	case err != nil:
 	case p.udt && p.tcp:
-		ep, err = bothWays(ctx, tp, p.control)
+		ep, err = bothWays(ctx, tp, p.streams)
 	case p.udt:
-		ep, err = udtstream.New(ctx, tp, udtstream.Options{Control: p.control})
+		ep, err = onlyUDT(ctx, tp, p.streams)
 	default:
 		ep, err = tcp.New(ctx, tp)
 	}
@@ -93,20 +99,26 @@ const (
 
 // bothWays makes an endpoint over UDT with one over TCP behind it. They listen at
 // the same port, so that one number is what the other end and firewalls must know.
-func bothWays(ctx context.Context, p transports.Params, control string) (transports.Endpoint, error) {
+// Where the system gives no UDP port at all, it is TCP alone.
+func bothWays(ctx context.Context, p transports.Params, o udtstream.Options) (transports.Endpoint, error) {
 	p.Warn = onceEach(p.Warn)
 	at := func(port uint16) (transports.Endpoint, error) {
 		q := p
 		q.Ports = [2]uint16{port, port}
-		first, err := udtstream.New(ctx, q, udtstream.Options{Control: control})
-		if err != nil {
+		first, err := udtstream.New(ctx, q, o)
+		if errors.Is(err, udtstream.ErrInUse) {
 			return nil, err
 		}
 		q.Timeout = behindTimeout
-		second, err := tcp.New(ctx, q)
-		if err != nil {
-			first.Close()
-			return nil, err
+		second, failed := tcp.New(ctx, q)
+		switch {
+		case failed != nil:
+			if first != nil {
+				first.Close()
+			}
+			return nil, failed
+		case err != nil:
+			return without{second, udtstream.Reason(err)}, nil
 		}
 		return fallback.New(first, second, "UDP"), nil
 	}
@@ -131,6 +143,88 @@ func bothWays(ctx context.Context, p transports.Params, control string) (transpo
 			return ep, err
 		}
 	}
+}
+
+// without is an endpoint for want of another one, which is preferred.
+type without struct {
+	transports.Endpoint
+	why string // there is no other
+}
+
+var _ transports.Switcher = without{}
+
+// Distrust implements transports.Switcher; there is nothing to be distrusted.
+func (without) Distrust() {}
+
+// Reason implements transports.Switcher.
+func (w without) Reason() string { return w.why }
+
+// onlyUDT makes an endpoint over UDT, or one that makes no streams where the system
+// gives no UDP port at all: then there may be a way inside ssh.
+func onlyUDT(ctx context.Context, p transports.Params, o udtstream.Options) (transports.Endpoint, error) {
+	ep, err := udtstream.New(ctx, p, o)
+	if err == nil || errors.Is(err, udtstream.ErrInUse) {
+		return ep, err
+	}
+	c := &closed{why: fmt.Errorf("over UDP: %s", udtstream.Reason(err))}
+	c.life, c.end = context.WithCancel(context.Background())
+	return c, nil
+}
+
+// closed is an endpoint that makes no streams.
+type closed struct {
+	why  error
+	life context.Context
+	end  context.CancelFunc
+}
+
+// Offer implements transports.Endpoint.
+func (c *closed) Offer() transports.Offer { return transports.Offer{} }
+
+// Dial implements transports.Endpoint.
+func (c *closed) Dial(context.Context, transports.Offer, uint32) (transports.Stream, error) {
+	return nil, c.why
+}
+
+// Accept implements transports.Endpoint. It waits for the end.
+func (c *closed) Accept(ctx context.Context) (transports.Stream, error) {
+	select {
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-c.life.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements transports.Endpoint.
+func (c *closed) Close() error {
+	c.end()
+	return nil
+}
+
+// udtOptions says how streams over UDT are to be made for a job: as many as the
+// tuner begins with share the memory that frames leave.
+func udtOptions(o *engine.Options) udtstream.Options {
+	n := tuner.Initial(tuner.Facts{UDT: true, CC: o.CC, Streams: [2]int{o.StreamsMin, o.StreamsMax}}).Streams
+	u := udtstream.Options{Control: o.CC, Streams: n}
+	if o.Memory > 0 {
+		u.Memory = max(1, o.Memory-int64(n)*o.BlockSizeFor(0))
+	}
+	return u
+}
+
+// CheckMemory tells if the window that was asked for is more than the bound of
+// memory has for each stream over UDT, whose buffers are the program's own. Those of
+// TCP are the system's.
+func (j *Job) CheckMemory() error {
+	if !j.UDT || j.Window == 0 {
+		return nil
+	}
+	o := udtOptions(&j.Engine)
+	if room := o.Room(j.Window); room < j.Window {
+		return fmt.Errorf("--window %d: of --memory %d each of %d streams over UDT has %d", j.Window, j.Engine.Memory, o.Streams, room)
+	}
+	return nil
 }
 
 // onceEach passes each message on once.

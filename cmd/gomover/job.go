@@ -93,6 +93,10 @@ func newJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 	if o.Storage.Memory > 0 && (j.Engine.StreamsMax == 0 || j.Engine.StreamsMax > fit) {
 		j.Engine.StreamsMax = min(fit, 256)
 	}
+	j.Engine.Memory = o.Storage.Memory
+	if err := j.CheckMemory(); err != nil {
+		return nil, usageError(err.Error())
+	}
 	if len(j.Sources) > 1 && j.Engine.Expect != "" {
 		return nil, usageError("--expect: needs a single file")
 	}
