@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"os/exec"
 	"time"
 
@@ -78,10 +81,14 @@ const (
 	attempts  = 4
 )
 
-// steady is timed for commands that write much memory and can be repeated, with
-// something to do at the last moment before; nil is nothing.
-func (g *ends) steady(ctx context.Context, before func(context.Context) error, args ...string) (best usage, err error) {
+// steady is timed for commands that make the file dst in memory and can be repeated,
+// with something to do at the last moment before; nil is nothing. Each attempt finds
+// no dst: a copy that is there already would cost nothing.
+func (g *ends) steady(ctx context.Context, dst string, before func(context.Context) error, args ...string) (best usage, err error) {
 	for i := range attempts {
+		if err := os.Remove(dst); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return best, err
+		}
 		u, err := g.watched(ctx, ground.Run{Args: args, Before: before, Steady: true})
 		if err != nil {
 			return u, err

@@ -66,7 +66,7 @@ func rowLoop(ctx context.Context, b *bench) error {
 	streams := 1
 	for range b.Rounds {
 		for _, m := range modes {
-			u, err := g.steady(ctx, nil, g.mover(append(m.args, src, g.target(dst))...)...)
+			u, err := g.steady(ctx, dst, nil, g.mover(append(m.args, src, g.target(dst))...)...)
 			if err != nil {
 				return err
 			}
@@ -103,7 +103,7 @@ func (b *bench) parts(ctx context.Context, g *ends, part map[string]ground.Sampl
 		return fmt.Errorf("iperf3 moved %d bytes instead of %d", f.bytes, size)
 	}
 	part["iperf3"] = append(part["iperf3"], f.cpu.Seconds()/(float64(f.bytes)/gigabyte))
-	u, err := g.steady(ctx, nil, "cp", src, dst)
+	u, err := g.steady(ctx, dst, nil, "cp", src, dst)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func rowPeers(ctx context.Context, b *bench) error {
 	var foreign ground.Samples
 	for !settled(order, times, b.Rounds) {
 		for _, name := range order {
-			u, err := g.steady(ctx, nil, commands[name]...)
+			u, err := g.steady(ctx, dst, nil, commands[name]...)
 			if err != nil {
 				return err
 			}

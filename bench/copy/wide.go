@@ -37,7 +37,7 @@ func (b *bench) wide(ctx context.Context, name string, l link, bar float64) erro
 	var notes []string
 	for !share.Settled(b.Rounds, settledWithin) {
 		var check func(int64) (load, error)
-		u, err := g.steady(ctx, func(ctx context.Context) (err error) {
+		u, err := g.steady(ctx, dst, func(ctx context.Context) (err error) {
 			check, err = carried(ctx, g)
 			return err
 		}, g.mover(src, g.target(dst))...)
