@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/transports/internal/arrivals"
 )
 
 // Constants of our choice.
@@ -31,19 +32,13 @@ const (
 	// one is tried again: what closed it may have been an outage of seconds, and a
 	// job can last for days. Streams that there are stay.
 	rest = time.Minute
-	// maxReady is how many accepted streams may wait for Accept.
-	maxReady = 512
 )
 
 // Endpoint implements transports.Endpoint.
 type Endpoint struct {
 	first, second transports.Endpoint
-	name          string                 // of the first way, for errors
-	ready         chan transports.Stream // never closed; life ends its readers
-	life          context.Context
-	end           context.CancelCauseFunc
-	tasks         sync.WaitGroup
-	once          sync.Once
+	name          string // of the first way, for errors
+	arrived       *arrivals.Queue
 
 	mu    sync.Mutex // guards what follows
 	came  time.Time  // when the first way last gave a stream
@@ -64,10 +59,9 @@ var (
 // New makes an endpoint of two, which it takes over. name is what errors call the
 // first way, such as UDP.
 func New(first, second transports.Endpoint, name string) *Endpoint {
-	e := &Endpoint{first: first, second: second, name: name, ready: make(chan transports.Stream, maxReady)}
-	e.life, e.end = context.WithCancelCause(context.Background())
-	e.tasks.Go(func() { e.accept(first) })
-	e.tasks.Go(func() { e.accept(second) })
+	e := &Endpoint{first: first, second: second, name: name, arrived: arrivals.New()}
+	e.arrived.Go(func() { e.accept(first) })
+	e.arrived.Go(func() { e.accept(second) })
 	return e
 }
 
@@ -101,18 +95,14 @@ func (e *Endpoint) isOpen() bool {
 // accept collects the streams of one endpoint until it is closed.
 func (e *Endpoint) accept(from transports.Endpoint) {
 	for {
-		s, err := from.Accept(e.life)
+		s, err := from.Accept(e.arrived.Life())
 		if err != nil {
 			return
 		}
 		if from == e.first {
 			e.open()
 		}
-		select {
-		case e.ready <- s:
-		default:
-			s.Close()
-		}
+		e.arrived.Put(s)
 	}
 }
 
@@ -198,32 +188,10 @@ func reason(err error) string {
 
 // Accept implements transports.Endpoint.
 func (e *Endpoint) Accept(ctx context.Context) (transports.Stream, error) {
-	if e.life.Err() == nil {
-		select {
-		case s := <-e.ready:
-			return s, nil
-		case <-ctx.Done():
-			return nil, fmt.Errorf("accepting a data connection: %w", context.Cause(ctx))
-		case <-e.life.Done():
-		}
-	}
-	return nil, fmt.Errorf("accepting a data connection: %w", net.ErrClosed)
+	return e.arrived.Accept(ctx)
 }
 
 // Close implements transports.Endpoint.
 func (e *Endpoint) Close() error {
-	var err error
-	e.once.Do(func() {
-		e.end(net.ErrClosed)
-		err = errors.Join(e.first.Close(), e.second.Close())
-	})
-	e.tasks.Wait()
-	for {
-		select {
-		case s := <-e.ready:
-			s.Close()
-		default:
-			return err
-		}
-	}
+	return e.arrived.Close(func() error { return errors.Join(e.first.Close(), e.second.Close()) })
 }

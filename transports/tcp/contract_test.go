@@ -1,20 +1,11 @@
 package tcp
 
 import (
-	"net/netip"
 	"testing"
 
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/transports/transporttest"
 )
-
-// testParams is a listening end on the loopback address host.
-func testParams(host string, seal transports.Seal) transports.Params {
-	return transports.Params{
-		Secret: [32]byte{1, 2, 3}, Seal: seal, MaxBody: transporttest.MaxBody,
-		Listen: true, Bind: netip.MustParseAddr(host),
-	}
-}
 
 // newEnd is New for tests.
 func newEnd(t testing.TB, p transports.Params) *endpoint {
@@ -28,14 +19,5 @@ func newEnd(t testing.TB, p transports.Params) *endpoint {
 }
 
 func TestContract(t *testing.T) {
-	for _, host := range []string{"127.0.0.1", "::1"} {
-		t.Run(host, func(t *testing.T) {
-			transporttest.Run(t, func(t *testing.T, seal transports.Seal) (a, b transports.Endpoint) {
-				p := testParams(host, seal)
-				b = newEnd(t, p)
-				p.Listen = false
-				return newEnd(t, p), b
-			})
-		})
-	}
+	transporttest.RunOn(t, func(t *testing.T, p transports.Params) transports.Endpoint { return newEnd(t, p) }, "127.0.0.1", "::1")
 }

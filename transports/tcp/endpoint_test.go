@@ -19,36 +19,6 @@ import (
 	"github.com/gomover/gomover/transports/transporttest"
 )
 
-// connected makes one stream between two ends.
-func connected(t testing.TB, near, far *endpoint, label uint32) (d, a transports.Stream) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	d, err := near.Dial(ctx, far.Offer(), label)
-	if err != nil {
-		t.Fatalf("Dial: %v", err)
-	}
-	t.Cleanup(func() { d.Close() })
-	if a, err = far.Accept(ctx); err != nil {
-		t.Fatalf("Accept: %v", err)
-	}
-	t.Cleanup(func() { a.Close() })
-	return d, a
-}
-
-// exchange proves that a stream works.
-func exchange(t testing.TB, d, a transports.Stream, body string) {
-	t.Helper()
-	f := transports.NewFrame(transporttest.MaxBody)
-	copy(f.Resize(len(body)), body)
-	if err := d.Send(f); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.Recv(f); err != nil || string(f.Body()) != body {
-		t.Fatalf("received %q, %v; want %q", f.Body(), err, body)
-	}
-}
-
 // hidden is a network whose connections do not show what they are, like
 // simulated ones.
 type hidden struct{ netx.System }
@@ -80,7 +50,7 @@ func (l hiddenListener) Accept() (net.Conn, error) {
 
 func TestContractOnForeignNetwork(t *testing.T) {
 	transporttest.Run(t, func(t *testing.T, seal transports.Seal) (a, b transports.Endpoint) {
-		p := testParams("127.0.0.1", seal)
+		p := transporttest.Params("127.0.0.1", seal)
 		p.Net, p.Window, p.CC, p.DSCP = new(hidden), 1<<20, "no-such", 8
 		p.Warn = func(msg string) { t.Errorf("warned: %s", msg) }
 		return newEnd(t, p), newEnd(t, p)
@@ -106,7 +76,7 @@ func TestPorts(t *testing.T) {
 		ln.Close()
 	}
 	defer ln.Close()
-	p := testParams("127.0.0.1", transports.SealOn)
+	p := transporttest.Params("127.0.0.1", transports.SealOn)
 	p.Ports = [2]uint16{lo, lo + 1}
 	first := newEnd(t, p)
 	if got := first.Offer().Addrs; len(got) != 1 || got[0].Port() != lo+1 {
@@ -141,7 +111,7 @@ func TestDualStack(t *testing.T) {
 		{"IPv6", false, true, false, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := testParams("127.0.0.1", transports.SealOn)
+			p := transporttest.Params("127.0.0.1", transports.SealOn)
 			p.Bind, p.Known = netip.Addr{}, addrs("127.0.0.1", "::1")
 			p.IPv4, p.IPv6 = tt.v4, tt.v6
 			far := newEnd(t, p)
@@ -168,7 +138,7 @@ func TestDualStack(t *testing.T) {
 
 func TestBadParams(t *testing.T) {
 	for _, n := range []int{-1, 0, 1<<30 + 1} {
-		p := testParams("127.0.0.1", transports.SealOn)
+		p := transporttest.Params("127.0.0.1", transports.SealOn)
 		p.MaxBody = n
 		if e, err := New(t.Context(), p); err == nil {
 			e.Close()
@@ -178,7 +148,7 @@ func TestBadParams(t *testing.T) {
 }
 
 func TestDialOnly(t *testing.T) {
-	p := testParams("127.0.0.1", transports.SealOn)
+	p := transporttest.Params("127.0.0.1", transports.SealOn)
 	p.Listen = false
 	e := newEnd(t, p)
 	if got := e.Offer().Addrs; len(got) != 0 {
@@ -217,13 +187,13 @@ func silentServer(t *testing.T, do func(net.Conn)) netip.AddrPort {
 // TestRace: of many addresses the one that proves itself wins, not the first
 // that connects.
 func TestRace(t *testing.T) {
-	p := testParams("127.0.0.1", transports.SealOn)
+	p := transporttest.Params("127.0.0.1", transports.SealOn)
 	far := newEnd(t, p)
 	p.Listen = false
 	p.Timeout = 3 * time.Second
 	near := newEnd(t, p)
 
-	other := testParams("127.0.0.1", transports.SealOn)
+	other := transporttest.Params("127.0.0.1", transports.SealOn)
 	other.Secret[3]++
 	tarpit := silentServer(t, func(c net.Conn) { t.Cleanup(func() { c.Close() }) })
 	hangup := silentServer(t, func(c net.Conn) { c.Close() })
@@ -250,7 +220,7 @@ func TestRace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		exchange(t, d, a, "here we are")
+		transporttest.Exchange(t, d, a, "here we are")
 		if took := time.Since(start); label > 0 && took > 100*time.Millisecond {
 			t.Errorf("dialling again took %v: the winner was not remembered", took)
 		}
@@ -282,7 +252,7 @@ func TestRace(t *testing.T) {
 }
 
 func TestWrongSecret(t *testing.T) {
-	p := testParams("127.0.0.1", transports.SealOn)
+	p := transporttest.Params("127.0.0.1", transports.SealOn)
 	far := newEnd(t, p)
 	p.Secret[0]++
 	near := newEnd(t, p)
@@ -299,7 +269,7 @@ func TestWrongSecret(t *testing.T) {
 // TestSelf: two ends may share a private address and a port; reaching oneself
 // under it is not reaching the other.
 func TestSelf(t *testing.T) {
-	p := testParams("127.0.0.1", transports.SealOn)
+	p := transporttest.Params("127.0.0.1", transports.SealOn)
 	e, far := newEnd(t, p), newEnd(t, p)
 	both := transports.Offer{Addrs: slices.Concat(e.Offer().Addrs, far.Offer().Addrs)}
 	d, err := e.Dial(t.Context(), both, 1)
@@ -315,7 +285,7 @@ func TestSelf(t *testing.T) {
 // TestDamaged changes one byte under way.
 func TestDamaged(t *testing.T) {
 	for _, mode := range []transports.Seal{transports.SealOn, transports.SealAuth} {
-		p := testParams("127.0.0.1", mode)
+		p := transporttest.Params("127.0.0.1", mode)
 		far := newEnd(t, p)
 		p.Listen = false
 		near := newEnd(t, p)
@@ -363,7 +333,7 @@ func TestDamaged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		exchange(t, d, a, "first")
+		transporttest.Exchange(t, d, a, "first")
 		f := transports.NewFrame(100)
 		f.Resize(50)
 		if err := d.Send(f); err != nil {
@@ -400,7 +370,7 @@ func TestRetuneCongestionControl(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	s, far := connected(t, a.(*endpoint), b.(*endpoint), 1)
+	s, far := transporttest.Connect(t, a.(*endpoint), b.(*endpoint), 1)
 	defer far.Close()
 	defer s.Close()
 	for _, cc := range []string{"reno", "cubic"} {

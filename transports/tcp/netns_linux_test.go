@@ -165,7 +165,7 @@ func wary(t testing.TB, s *space, p transports.Params, silence time.Duration) *e
 }
 
 func spaceParams(host string) transports.Params {
-	p := testParams(host, transports.SealOn)
+	p := transporttest.Params(host, transports.SealOn)
 	p.Timeout = time.Second
 	return p
 }
@@ -241,8 +241,8 @@ func TestSilence(t *testing.T) {
 	far := endIn(t, fs, spaceParams("10.9.0.2"))
 	const silent = 1500 * time.Millisecond
 	near := wary(t, ns, spaceParams("10.9.0.1"), silent)
-	d, a := connected(t, near, far, 1)
-	exchange(t, d, a, "still alive")
+	d, a := transporttest.Connect(t, near, far, 1)
+	transporttest.Exchange(t, d, a, "still alive")
 	go func() {
 		f := transports.NewFrame(transporttest.MaxBody)
 		for a.Recv(f) == nil {
@@ -284,7 +284,7 @@ func TestShutWindow(t *testing.T) {
 	far := endIn(t, fs, spaceParams("10.9.0.2"))
 	const silent = 600 * time.Millisecond
 	near := wary(t, ns, spaceParams("10.9.0.1"), silent)
-	d, a := connected(t, near, far, 1)
+	d, a := transporttest.Connect(t, near, far, 1)
 	const frames = 200
 	fail := make(chan error, 1)
 	go func() {
@@ -322,9 +322,9 @@ func TestStatsOnPath(t *testing.T) {
 	ns, fs := hosts(t)
 	far := endIn(t, fs, spaceParams("10.9.0.2"))
 	near := endIn(t, ns, spaceParams("10.9.0.1"))
-	d, a := connected(t, near, far, 1)
-	exchange(t, d, a, "one round")
-	exchange(t, a, d, "and back")
+	d, a := transporttest.Connect(t, near, far, 1)
+	transporttest.Exchange(t, d, a, "one round")
+	transporttest.Exchange(t, a, d, "and back")
 	st := d.Stats()
 	if st.RTT <= 0 || st.RTT > time.Second || st.MinRTT <= 0 || st.MinRTT > time.Second {
 		t.Errorf("RTT %v, least %v", st.RTT, st.MinRTT)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/transports/internal/sealed"
+	"github.com/gomover/gomover/transports/transporttest"
 )
 
 // option reads a socket option of a stream.
@@ -36,12 +37,12 @@ func TestOptions(t *testing.T) {
 	}
 	cc := strings.Fields(string(available))[0]
 	for _, host := range []string{"127.0.0.1", "::1"} {
-		p := testParams(host, transports.SealOn)
+		p := transporttest.Params(host, transports.SealOn)
 		p.Window, p.CC, p.DSCP = 300_000, cc, 8
 		p.Warn = func(msg string) { t.Errorf("%s: warned: %s", host, msg) }
 		far := newEnd(t, p)
 		near := newEnd(t, p)
-		d, a := connected(t, near, far, 1)
+		d, a := transporttest.Connect(t, near, far, 1)
 		for i, s := range []transports.Stream{d, a} {
 			if got := option(t, s, unix.SOL_SOCKET, unix.SO_SNDBUF); got != 2*p.Window {
 				t.Errorf("%s, end %d: send buffer %d, want %d", host, i, got, 2*p.Window)
@@ -78,9 +79,9 @@ func TestOptions(t *testing.T) {
 // TestKernelTuning: without a window the kernel's own tuning must stay on, which
 // setting a buffer to anything would end.
 func TestKernelTuning(t *testing.T) {
-	p := testParams("127.0.0.1", transports.SealOn)
+	p := transporttest.Params("127.0.0.1", transports.SealOn)
 	far, near := newEnd(t, p), newEnd(t, p)
-	d, a := connected(t, near, far, 1)
+	d, a := transporttest.Connect(t, near, far, 1)
 	before := option(t, a, unix.SOL_SOCKET, unix.SO_RCVBUF)
 	const frames = 300
 	done := make(chan error, 1)
@@ -111,13 +112,13 @@ func TestKernelTuning(t *testing.T) {
 
 func TestRefusedOptions(t *testing.T) {
 	var warned []string
-	p := testParams("127.0.0.1", transports.SealOn)
+	p := transporttest.Params("127.0.0.1", transports.SealOn)
 	p.CC = "no_such_control"
 	p.Warn = func(msg string) { warned = append(warned, msg) }
 	far := newEnd(t, p)
 	near := newEnd(t, p)
-	connected(t, near, far, 1)
-	connected(t, near, far, 2)
+	transporttest.Connect(t, near, far, 1)
+	transporttest.Connect(t, near, far, 2)
 	want := "congestion control no_such_control: not known to this kernel; its module may have to be loaded"
 	if len(warned) != 2 || warned[0] != want || warned[1] != want { // once per end
 		t.Errorf("warnings %q, want %q once at each end", warned, want)

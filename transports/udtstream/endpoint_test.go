@@ -23,32 +23,6 @@ import (
 	"github.com/gomover/gomover/transports/udt"
 )
 
-// exchange proves that a stream works.
-func exchange(t testing.TB, d, a transports.Stream, body string) {
-	t.Helper()
-	f := transports.NewFrame(transporttest.MaxBody)
-	copy(f.Resize(len(body)), body)
-	if err := d.Send(f); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.Recv(f); err != nil || string(f.Body()) != body {
-		t.Fatalf("received %q, %v; want %q", f.Body(), err, body)
-	}
-}
-
-// connected makes one stream between two ends.
-func connected(t testing.TB, near, far *endpoint, label uint32) (d, a transports.Stream) {
-	t.Helper()
-	d, err := near.Dial(t.Context(), far.Offer(), label)
-	if err != nil {
-		t.Fatalf("Dial: %v", err)
-	}
-	if a, err = far.Accept(t.Context()); err != nil {
-		t.Fatalf("Accept: %v", err)
-	}
-	return d, a
-}
-
 // sim is two hosts with 25 ms between them, and 100 Mbit/s.
 func sim(t *testing.T, words ...string) (n *netsim.Network, a, b *netsim.Node) {
 	t.Helper()
@@ -155,8 +129,8 @@ func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, ha, hb := sim(t)
 		near, far := on(t, ha, Options{}), on(t, hb, Options{})
-		d, a := connected(t, near, far, 1)
-		exchange(t, d, a, "still alive")
+		d, a := transporttest.Connect(t, near, far, 1)
+		transporttest.Exchange(t, d, a, "still alive")
 		for _, link := range []string{"a.up", "b.up"} {
 			if err := n.Set(link, "loss=100%"); err != nil {
 				t.Fatal(err)
@@ -227,7 +201,7 @@ func TestNoAnswer(t *testing.T) {
 }
 
 func TestWrongSecret(t *testing.T) {
-	p := testParams("127.0.0.1", transports.SealOn)
+	p := transporttest.Params("127.0.0.1", transports.SealOn)
 	far := newEnd(t, p, Options{})
 	p.Secret[0]++
 	near := newEnd(t, p, Options{})
@@ -245,7 +219,7 @@ func TestSecretsDiffer(t *testing.T) {
 }
 
 func TestParams(t *testing.T) {
-	p := testParams("127.0.0.1", transports.SealOn)
+	p := transporttest.Params("127.0.0.1", transports.SealOn)
 	if e, err := New(t.Context(), p, Options{Control: "vegas"}); err == nil {
 		e.Close()
 		t.Error("an unknown congestion control was taken")
@@ -274,10 +248,10 @@ func TestParams(t *testing.T) {
 
 // TestRetune: the control of a connection stays.
 func TestRetune(t *testing.T) {
-	p := testParams("127.0.0.1", transports.SealOn)
+	p := transporttest.Params("127.0.0.1", transports.SealOn)
 	p.Window = 1 << 20
 	far, near := newEnd(t, p, Options{}), newEnd(t, p, Options{Control: "ledbat"})
-	d, a := connected(t, near, far, 1)
+	d, a := transporttest.Connect(t, near, far, 1)
 	defer d.Close()
 	defer a.Close()
 	if err := d.Retune(transports.Settings{CC: "ledbat"}); err != nil {
@@ -286,7 +260,7 @@ func TestRetune(t *testing.T) {
 	if err := d.Retune(transports.Settings{CC: "native"}); err == nil || d.Stats().CC != "ledbat" {
 		t.Errorf("%v, and the control is %s", err, d.Stats().CC)
 	}
-	exchange(t, d, a, "goes on")
+	transporttest.Exchange(t, d, a, "goes on")
 }
 
 // TestRoom: all streams together have as much as Memory says.
@@ -319,7 +293,7 @@ func TestMemory(t *testing.T) {
 		_, ha, hb := sim(t)
 		o := Options{Memory: 4 * share, Streams: 4}
 		near, far := on(t, ha, o), on(t, hb, o)
-		d, a := connected(t, near, far, 1)
+		d, a := transporttest.Connect(t, near, far, 1)
 		for _, s := range []transports.Stream{d, a} {
 			if err := s.Retune(transports.Settings{Window: 64 << 20}); err != nil {
 				t.Error(err)
@@ -363,7 +337,7 @@ func TestFixedRate(t *testing.T) {
 		var total atomic.Int64
 		var wg sync.WaitGroup
 		for i := range streams {
-			d, a := connected(t, near, far, uint32(i))
+			d, a := transporttest.Connect(t, near, far, uint32(i))
 			if err := d.Retune(transports.Settings{CC: o.Control}); err != nil {
 				t.Error(err)
 			}
@@ -477,7 +451,7 @@ func TestFullListener(t *testing.T) {
 // byte of the job, each is thrown out in time, none may bring much, and true
 // streams are made and move meanwhile.
 func TestStrangers(t *testing.T) {
-	p := testParams("127.0.0.1", transports.SealOn)
+	p := transporttest.Params("127.0.0.1", transports.SealOn)
 	far := newEnd(t, p, Options{})
 	p.Listen = false
 	near := newEnd(t, p, Options{})
@@ -510,8 +484,8 @@ func TestStrangers(t *testing.T) {
 	}
 	inside.Wait()
 	for label := range uint32(10) {
-		d, a := connected(t, near, far, label)
-		exchange(t, d, a, "a true one")
+		d, a := transporttest.Connect(t, near, far, label)
+		transporttest.Exchange(t, d, a, "a true one")
 		d.Close()
 		a.Close()
 	}

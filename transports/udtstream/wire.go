@@ -1,10 +1,8 @@
 package udtstream
 
 import (
-	"io"
 	"math"
 	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/gomover/gomover/transports"
@@ -14,10 +12,10 @@ import (
 
 // wire moves bytes over a UDT connection.
 type wire struct {
-	conn       *udt.Conn
-	control    string
-	most       int          // bytes that may wait to be read, at the most
-	send, recv atomic.Int64 // nanoseconds of waiting
+	sealed.Metered
+	conn    *udt.Conn
+	control string
+	most    int // bytes that may wait to be read, at the most
 }
 
 var _ sealed.Wire = (*wire)(nil)
@@ -25,43 +23,13 @@ var _ sealed.Wire = (*wire)(nil)
 // newWire is called when the other end has proved itself: from here on it may
 // send as much as was asked for.
 func newWire(conn net.Conn, o Options, window int) sealed.Wire {
-	w := &wire{conn: conn.(released).Conn, control: o.Control, most: o.Room(math.MaxInt)}
+	c := conn.(released).Conn
+	w := &wire{Metered: sealed.Metered{Conn: c}, conn: c, control: o.Control, most: o.Room(math.MaxInt)}
 	if w.control == "" {
 		w.control = udt.DefaultControl
 	}
 	_ = w.conn.SetReadBuffer(o.Room(window)) // refused by a connection that has ended, which the next call tells
 	return w
-}
-
-// busy is how long a call may take without counting as waiting: copying is not.
-const busy = 200 * time.Microsecond
-
-func note(total *atomic.Int64, since time.Time) {
-	if d := time.Since(since); d > busy {
-		total.Add(int64(d))
-	}
-}
-
-// Write implements sealed.Wire.
-func (w *wire) Write(b []byte) error {
-	defer note(&w.send, time.Now())
-	_, err := w.conn.Write(b)
-	return err
-}
-
-// Read implements sealed.Wire.
-func (w *wire) Read(b []byte, need int) (int, error) {
-	defer note(&w.recv, time.Now())
-	n, err := io.ReadAtLeast(w.conn, b, need)
-	if err == io.ErrUnexpectedEOF {
-		err = io.EOF
-	}
-	return n, err
-}
-
-// Blocked implements sealed.Wire.
-func (w *wire) Blocked() (send, recv time.Duration) {
-	return time.Duration(w.send.Load()), time.Duration(w.recv.Load())
 }
 
 // Info implements sealed.Wire.

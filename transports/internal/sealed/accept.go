@@ -44,7 +44,7 @@ func (e *Endpoint) acceptLoop() {
 			c.Close()
 			return
 		}
-		e.tasks.Go(func() { e.welcome(c, v) })
+		e.arrived.Go(func() { e.welcome(c, v) })
 	}
 }
 
@@ -90,14 +90,7 @@ func (e *Endpoint) welcome(c net.Conn, v *visitor) {
 	if !e.gate.leave(v) {
 		return
 	}
-	s := e.newStream(c, prot)
-	select {
-	case e.ready <- s:
-	case <-e.life.Done():
-		s.Close()
-	default:
-		s.Close()
-	}
+	e.arrived.Put(e.newStream(c, prot))
 }
 
 // peerOf is the part of the other end's address that one party controls: a

@@ -8,10 +8,5 @@ import (
 )
 
 func TestContract(t *testing.T) {
-	transporttest.Run(t, func(t *testing.T, seal transports.Seal) (a, b transports.Endpoint) {
-		p := testParams("127.0.0.1", seal)
-		b = newEnd(t, p)
-		p.Listen = false
-		return newEnd(t, p), b
-	})
+	transporttest.RunOn(t, func(t *testing.T, p transports.Params) transports.Endpoint { return newEnd(t, p) }, "127.0.0.1")
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/transports/internal/arrivals"
 	"github.com/gomover/gomover/transports/seal"
 )
 
@@ -22,9 +23,6 @@ const (
 	// maxMaxBody keeps every length of a record within 32 bits, signed, and far
 	// below what one call of a cipher may protect.
 	maxMaxBody = 1 << 30
-	// maxReady is how many accepted streams may wait for Accept. More than a
-	// job has streams; an end beyond it misbehaves and is cut off.
-	maxReady = 512
 	// Silence is how long a path may leave sent data without any answer before
 	// a stream is given up, unless Config says otherwise.
 	Silence = 30 * time.Second
@@ -53,16 +51,13 @@ type Config struct {
 
 // Endpoint implements transports.Endpoint.
 type Endpoint struct {
-	c     Config
-	p     transports.Params
-	guard *seal.Guard
-	offer transports.Offer
-	gate  *gate
-	ready chan transports.Stream // never closed; life ends its readers
-	life  context.Context        // ends with Close, so that calls can follow it
-	end   context.CancelCauseFunc
-	tasks sync.WaitGroup // accept loop and handshakes
-	once  sync.Once
+	c       Config
+	p       transports.Params
+	guard   *seal.Guard
+	offer   transports.Offer
+	gate    *gate
+	arrived *arrivals.Queue // by accept loop and handshakes
+	life    context.Context // ends with Close, so that calls can follow it
 
 	mu      sync.Mutex              // guards the fields below
 	winners map[netip.AddrPort]bool // addresses which answered a Dial as this job's
@@ -103,13 +98,13 @@ func New(c Config) (*Endpoint, error) {
 	e := &Endpoint{
 		c: c, p: p, guard: guard,
 		gate:    newGate(maxStrangers),
-		ready:   make(chan transports.Stream, maxReady),
+		arrived: arrivals.New(),
 		winners: map[netip.AddrPort]bool{},
 	}
-	e.life, e.end = context.WithCancelCause(context.Background())
+	e.life = e.arrived.Life()
 	if c.Listener != nil {
 		e.offer = transports.Offer{Addrs: candidates(p, c.Own, AddrOf(c.Listener.Addr()).Port())}
-		e.tasks.Go(e.acceptLoop)
+		e.arrived.Go(e.acceptLoop)
 	}
 	return e, nil
 }
@@ -128,39 +123,17 @@ func (e *Endpoint) Heard() time.Time {
 
 // Accept implements transports.Endpoint.
 func (e *Endpoint) Accept(ctx context.Context) (transports.Stream, error) {
-	select {
-	case <-e.life.Done():
-		return nil, fmt.Errorf("accepting a data connection: %w", net.ErrClosed)
-	default:
-	}
-	select {
-	case s := <-e.ready:
-		return s, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("accepting a data connection: %w", context.Cause(ctx))
-	case <-e.life.Done():
-		return nil, fmt.Errorf("accepting a data connection: %w", net.ErrClosed)
-	}
+	return e.arrived.Accept(ctx)
 }
 
 // Close implements transports.Endpoint. Streams that nobody accepted are
 // closed; those handed out live on.
 func (e *Endpoint) Close() error {
-	var err error
-	e.once.Do(func() {
-		e.end(net.ErrClosed)
-		if e.c.Listener != nil {
-			err = e.c.Listener.Close()
+	return e.arrived.Close(func() error {
+		defer e.gate.close()
+		if e.c.Listener == nil {
+			return nil
 		}
-		e.gate.close()
+		return e.c.Listener.Close()
 	})
-	e.tasks.Wait()
-	for {
-		select {
-		case s := <-e.ready:
-			s.Close()
-		default:
-			return err
-		}
-	}
 }

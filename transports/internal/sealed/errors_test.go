@@ -13,6 +13,7 @@ import (
 
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/transports/seal"
+	"github.com/gomover/gomover/transports/transporttest"
 )
 
 // TestInUse: what a system says of a port that cannot be had, and whether the next
@@ -110,7 +111,7 @@ func TestReason(t *testing.T) {
 
 // TestHeard: a stranger that connects is heard of, an address where nobody is not.
 func TestHeard(t *testing.T) {
-	p := testParams("127.0.0.1", transports.SealOn)
+	p := transporttest.Params("127.0.0.1", transports.SealOn)
 	far := newEnd(t, p)
 	p.Listen = false
 	p.Secret[0]++

@@ -115,12 +115,12 @@ func (f fakeRemote) RemoteAddr() net.Addr { return f.addr }
 // streams are made: nothing of that may suffer, and no stranger hears a byte.
 func TestStrangers(t *testing.T) {
 	const atLeast, workers, streams = 2000, 400, 25
-	p := testParams("127.0.0.1", transports.SealOn)
+	p := transporttest.Params("127.0.0.1", transports.SealOn)
 	far := newEnd(t, p)
 	p.Listen = false
 	near := newEnd(t, p)
 	target := far.Offer().Addrs[0].String()
-	d, a := connected(t, near, far, 1)
+	d, a := transporttest.Connect(t, near, far, 1)
 
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -162,8 +162,8 @@ func TestStrangers(t *testing.T) {
 	})
 	most := 0
 	for label := uint32(2); label < 2+streams; label++ {
-		nd, na := connected(t, near, far, label)
-		exchange(t, nd, na, "a true one")
+		nd, na := transporttest.Connect(t, near, far, label)
+		transporttest.Exchange(t, nd, na, "a true one")
 		far.gate.mu.Lock()
 		most = max(most, far.gate.total, len(far.gate.inside))
 		far.gate.mu.Unlock()
@@ -218,7 +218,7 @@ func stranger(ctx context.Context, target string, i int) error {
 // time is up, and replayed greetings hold no place.
 func TestSlowLoris(t *testing.T) {
 	t.Parallel() // takes the handshake's full time
-	far := newEnd(t, testParams("127.0.0.1", transports.SealOn))
+	far := newEnd(t, transporttest.Params("127.0.0.1", transports.SealOn))
 	c, err := net.Dial("tcp", far.Offer().Addrs[0].String())
 	if err != nil {
 		t.Fatal(err)
@@ -253,7 +253,7 @@ func TestSlowLoris(t *testing.T) {
 
 // TestReplayedHello records a true dialler's first words and says them again.
 func TestReplayedHello(t *testing.T) {
-	p := testParams("127.0.0.1", transports.SealOff)
+	p := transporttest.Params("127.0.0.1", transports.SealOff)
 	far := newEnd(t, p)
 	guard, err := seal.NewGuard(p.Secret, p.Seal)
 	if err != nil {

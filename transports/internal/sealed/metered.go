@@ -1,0 +1,47 @@
+package sealed
+
+import (
+	"io"
+	"sync/atomic"
+	"time"
+)
+
+// Metered moves bytes over a connection and counts how long it waits for that: the
+// part of a Wire which is the same whatever the connection is. Like a Wire's, its
+// Write and Read may run at the same time, Blocked at any.
+type Metered struct {
+	// Conn is the connection.
+	Conn       io.ReadWriter
+	send, recv atomic.Int64 // nanoseconds of waiting
+}
+
+// busy is how long a call may take without counting as waiting: copying is not.
+const busy = 200 * time.Microsecond
+
+func note(total *atomic.Int64, since time.Time) {
+	if d := time.Since(since); d > busy {
+		total.Add(int64(d))
+	}
+}
+
+// Write implements [Wire].
+func (m *Metered) Write(b []byte) error {
+	defer note(&m.send, time.Now())
+	_, err := m.Conn.Write(b)
+	return err
+}
+
+// Read implements [Wire].
+func (m *Metered) Read(b []byte, need int) (int, error) {
+	defer note(&m.recv, time.Now())
+	n, err := io.ReadAtLeast(m.Conn, b, need)
+	if err == io.ErrUnexpectedEOF {
+		err = io.EOF // a stream knows by itself whether it was cut
+	}
+	return n, err
+}
+
+// Blocked implements [Wire].
+func (m *Metered) Blocked() (send, recv time.Duration) {
+	return time.Duration(m.send.Load()), time.Duration(m.recv.Load())
+}
