@@ -33,6 +33,7 @@ type kind struct {
 	library bool   // libudt
 	tcp     bool   // the kernel's, cubic
 	control string // of our UDT
+	buffer  int    // bytes that may be under way; 0 is what the path says
 }
 
 // The kinds of flows.
