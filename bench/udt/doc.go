@@ -12,7 +12,7 @@
 // start and the end.
 //
 // A row ends when the rounds so far decide on which side of its bar the median will
-// be; references run once. All in full take 20 to 30 minutes, with -rounds 1 a
+// be; references run once. All in full take 25 to 35 minutes, with -rounds 1 a
 // quarter of an hour. A row whose path did not hold the rate or the losses that were
 // asked of it fails.
 //
