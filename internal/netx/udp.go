@@ -61,7 +61,7 @@ type UDPStats struct {
 	// datagram that was read came. Where the system does not tell, it stays 0.
 	Dropped int64
 	// SegmentationRefused tells why trains are no longer sent as one packet, nil
-	// while they are.
+	// while they are. It is nil, too, where only the path to a peer is too narrow.
 	SegmentationRefused error
 }
 

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,6 +52,51 @@ func TestTrainsThatTheKernelRefuses(t *testing.T) {
 	a, b := pair(t)
 	setsockopt(t, a, unix.SOL_SOCKET, unix.SO_NO_CHECK, 1)
 	sends(t, a, b, unix.EINVAL)
+}
+
+// TestNarrowPaths: a path that takes no trains of long datagrams, since it would
+// have to cut them, costs other peers nothing, nor shorter datagrams.
+func TestNarrowPaths(t *testing.T) {
+	for _, errno := range []syscall.Errno{unix.EINVAL, unix.EMSGSIZE} {
+		a, b := listen(t, "udp4", "127.0.0.1:0"), listen(t, "udp4", "0.0.0.0:0")
+		s, refused, trains := &a.fast.out, 0, 0
+		narrow := netip.MustParseAddr("127.0.0.2")
+		s.write = func(fd uintptr) bool {
+			if s.messages[0].hdr.Control == nil {
+				return s.call(fd)
+			}
+			if s.controls[0].size > 1000 && netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(&s.names[0])).Addr) == narrow {
+				refused++
+				s.errno = errno
+				return true
+			}
+			trains++
+			return s.call(fd)
+		}
+		for i, tt := range []struct {
+			to              string
+			size            int
+			refused, trains int // so far
+		}{
+			{"127.0.0.2", 1400, 1, 0}, {"127.0.0.2", 1400, 1, 0}, {"127.0.0.1", 1400, 1, 1}, {"127.0.0.2", 1000, 1, 2}, {"127.0.0.2", 1400, 1, 2},
+		} {
+			if _, err := a.WriteBatch([]Datagram{{B: make([]byte, 3*tt.size), Segment: tt.size, Peer: at(b, tt.to)}}); err != nil {
+				t.Fatal(err)
+			}
+			for n := 0; n < 3; n++ {
+				ds := room(1, CoalescedSize)
+				if _, err := b.ReadBatch(ds); err != nil || ds[0].N != tt.size {
+					t.Fatalf("%v, %d: a datagram of %d bytes, %v, want %d", errno, i, ds[0].N, err, tt.size)
+				}
+			}
+			if refused != tt.refused || trains != tt.trains {
+				t.Errorf("%v, %d: %d trains were refused, %d were sent, want %d and %d", errno, i, refused, trains, tt.refused, tt.trains)
+			}
+		}
+		if err := a.Stats().SegmentationRefused; err != nil {
+			t.Errorf("%v: all trains are refused: %v", errno, err)
+		}
+	}
 }
 
 // TestErrorsOfTheCall lets the call for batches fail as it does on other kernels

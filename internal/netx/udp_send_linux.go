@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,13 @@ const (
 	// maxPieces is of how many pieces of memory one call may take its data.
 	// Ours: four full trains of single datagrams.
 	maxPieces = 4 * maxTrain
+	// leastSegment goes whole over every path: Linux believes no path MTU below 552
+	// bytes (ip-sysctl, min_pmtu). A train of these is not refused for its size.
+	leastSegment = 552 - 28
+	// singlesTime is how long datagrams go one by one to a peer whose path took no
+	// train of them, and singlesPeers how many such peers are remembered. Ours.
+	singlesTime  = time.Minute
+	singlesPeers = 1024
 )
 
 // sender makes batches of datagrams into messages of sendmmsg(2): entries that
@@ -39,6 +47,23 @@ type sender struct {
 
 	zone  string // the last one that was looked up, and its number
 	index uint32
+
+	narrow map[netip.Addr]narrowPath
+}
+
+// refusedTrain is datagrams up to end, which the system would not send as a train.
+type refusedTrain struct {
+	peer    netip.Addr
+	segment int
+	errno   syscall.Errno
+	end     position
+}
+
+// narrowPath is a path that does not take trains of segments of a size or more,
+// such as one whose MTU is smaller: single datagrams are cut there.
+type narrowPath struct {
+	size  int
+	until time.Time
 }
 
 // position is a place in a batch.
@@ -68,18 +93,18 @@ func (s *sender) init() {
 }
 
 // WriteBatch implements BatchConn. What the system refuses to send as a train is
-// sent as single datagrams; see UDPStats.SegmentationRefused.
+// sent as single datagrams: see UDPStats.SegmentationRefused, and learn.
 func (u *UDPConn) WriteBatch(ds []Datagram) (int, error) {
 	s := &u.fast.out
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	end := position{entry: len(ds)}
-	var at, single position // before single, no trains
-	var cause syscall.Errno // of that
+	var at position
+	var refused refusedTrain
 	for at.before(end) {
 		limit, trains := end, u.fast.refused.Load() == nil
-		if at.before(single) {
-			limit, trains = single, false
+		if at.before(refused.end) {
+			limit, trains = refused.end, false
 		}
 		if err := u.fill(ds, at, limit, trains); err != nil {
 			return at.entry, u.fail("write", ds[at.entry].Peer, err)
@@ -92,9 +117,9 @@ func (u *UDPConn) WriteBatch(ds []Datagram) (int, error) {
 		if s.errno == 0 {
 			u.sent.Add(s.ends[s.n-1].datagrams - at.datagrams)
 			at = s.ends[s.n-1]
-			if cause == unix.EINVAL && !at.before(single) {
-				// One by one they went, so it was not their size.
-				u.refuseSegmentation("sendmmsg", cause)
+			if refused.segment > 0 && !at.before(refused.end) { // one by one they went
+				u.learn(&refused)
+				refused = refusedTrain{}
 			}
 			continue
 		}
@@ -106,14 +131,55 @@ func (u *UDPConn) WriteBatch(ds []Datagram) (int, error) {
 			// The device cannot: it has no checksums, or encrypts.
 			u.refuseSegmentation("sendmmsg", s.errno)
 		case (s.errno == unix.EINVAL || s.errno == unix.EMSGSIZE) && train:
-			// Either the datagrams are too long, which shows when they are
-			// sent one by one, or some drivers' way of saying that they cannot.
-			single, cause = s.ends[0], s.errno
+			// Either the datagrams are too long, for any sending or for trains only,
+			// or it is some drivers' way of saying that they cannot.
+			refused = refusedTrain{u.peer(&ds[at.entry]), ds[at.entry].segment(at.offset), s.errno, s.ends[0]}
 		default:
 			return at.entry, u.fail("write", ds[at.entry].Peer, os.NewSyscallError("sendmmsg", s.errno))
 		}
 	}
 	return len(ds), nil
+}
+
+// learn notes that datagrams went which the system refused as a train: those of
+// their size go to that peer one by one for a while, since only its path may be
+// narrow; and to nobody ever as trains if they are too small for that to be why.
+func (u *UDPConn) learn(r *refusedTrain) {
+	if r.errno == unix.EINVAL && r.segment <= leastSegment {
+		u.refuseSegmentation("sendmmsg", r.errno)
+		return
+	}
+	s := &u.fast.out
+	if s.narrow == nil || len(s.narrow) == singlesPeers {
+		s.narrow = make(map[netip.Addr]narrowPath)
+	}
+	size := r.segment
+	if was, ok := s.narrow[r.peer]; ok {
+		size = min(size, was.size)
+	}
+	s.narrow[r.peer] = narrowPath{size, time.Now().Add(singlesTime)}
+}
+
+// singly tells that what follows offset does not go as a train.
+func (u *UDPConn) singly(d *Datagram, offset int) bool {
+	s := &u.fast.out
+	if len(s.narrow) == 0 {
+		return false
+	}
+	p, ok := s.narrow[u.peer(d)]
+	if ok && time.Now().After(p.until) {
+		delete(s.narrow, u.peer(d))
+		return false
+	}
+	return ok && d.segment(offset) >= p.size
+}
+
+// peer is whom a datagram goes to.
+func (u *UDPConn) peer(d *Datagram) netip.Addr {
+	if u.remote.IsValid() {
+		return u.remote.Addr()
+	}
+	return d.Peer.Addr().Unmap()
 }
 
 // call sends the messages; false waits until the socket takes more.
@@ -152,7 +218,7 @@ func (u *UDPConn) fill(ds []Datagram, at, limit position, trains bool) error {
 			}
 			m.Name, m.Namelen = (*byte)(unsafe.Pointer(&s.names[s.used])), size
 		}
-		at = s.message(m, ds, at, trains)
+		at = s.message(m, ds, at, trains && !u.singly(&ds[at.entry], at.offset))
 		s.ends[s.used] = at
 		s.used++
 	}
