@@ -104,10 +104,8 @@ func (r *argReader) long(arg string) error {
 				return needsValue("--"+name, p)
 			}
 			value, r.args = r.args[0], r.args[1:]
-			arg += " " + value
-		} else {
-			arg = "--" + name + " " + value
 		}
+		arg = "--" + name + " " + shownValue(value)
 	default:
 		if hasValue {
 			return usageError(arg + ": takes no value")
@@ -121,6 +119,9 @@ func (r *argReader) long(arg string) error {
 func (r *argReader) cluster(arg string) error {
 	for i, c := range arg[1:] {
 		letter := string(c)
+		if letter == "=" && i > 0 {
+			return usageError(arg + ": only long options take a value after =")
+		}
 		p := findShort(letter)
 		if p == nil {
 			if p, _ := findLong(strings.TrimPrefix(arg, "-")); p != nil && len(arg) > 2 {
@@ -145,15 +146,26 @@ func (r *argReader) cluster(arg string) error {
 			continue
 		}
 		value := arg[1+i+len(letter):]
+		if rest, ok := strings.CutPrefix(value, "="); ok {
+			return usageError(arg+": only long options take a value after =", "-"+letter+" "+shownValue(rest))
+		}
 		if value == "" {
 			if len(r.args) == 0 {
 				return needsValue("-"+letter, p)
 			}
 			value, r.args = r.args[0], r.args[1:]
 		}
-		return r.add(p, value, "-"+letter+" "+value)
+		return r.add(p, value, "-"+letter+" "+shownValue(value))
 	}
 	return nil
+}
+
+// shownValue is a value as messages show it: what is empty must be seen, too.
+func shownValue(value string) string {
+	if value == "" {
+		return "''"
+	}
+	return value
 }
 
 // add notes an option, or refuses one that does not exist yet.

@@ -88,7 +88,6 @@ func TestArgv(t *testing.T) {
 		{"-P 22 f h:", "copy --P=22 -- f h:"},
 		{"-rP22 f h:", "copy --recursive=yes --P=22 -- f h:"},
 		{"-rP 22 f h:", "copy --recursive=yes --P=22 -- f h:"},
-		{"-s=4 f h:", "copy --streams==4 -- f h:"},
 		{"--streams 4 f h:", "copy --streams=4 -- f h:"},
 		{"--streams=4 f h:", "copy --streams=4 -- f h:"},
 		{"--streams=4=5 f h:", "copy --streams=4=5 -- f h:"},
@@ -139,6 +138,16 @@ func TestDispatchKeepsOptionsAndWords(t *testing.T) {
 	}
 }
 
+// Values that are empty are not taken for options that were not given.
+func TestEmptyValues(t *testing.T) {
+	for _, args := range [][]string{{"-t", ""}, {"-F", ""}, {"-J", ""}, {"-i", ""}, {"--config", ""}, {"--agent-dir", ""}, {"--bind", ""}} {
+		r := run(nil, someFiles, append(args, "f", "g")...)
+		if r.code != exitUsage || !strings.HasPrefix(r.errOut, "gomover: "+args[0]) {
+			t.Errorf("gomover %q f g: got [%d] %q", args, r.code, r.errOut)
+		}
+	}
+}
+
 func TestMessages(t *testing.T) {
 	const later = "not available yet; "
 	for _, c := range []struct {
@@ -158,6 +167,7 @@ func TestMessages(t *testing.T) {
 		{`C:\data h:`, 1, `C:\data: looks like a Windows path / hint: for a file of that name write './C:\data'`},
 		{"dir h:", 1, "dir: is a directory / hint: add -r to copy it with its contents"},
 		{"--bwlimit 10M f h:", 1, "--bwlimit 10M: bits or bytes? / hint: 10MB is 10 million bytes per second, 10Mbit is 10 million bits per second"},
+		{"--bwlimit 0 f h:", 1, "--bwlimit 0: must be at least one byte per second / hint: off means no limit"},
 		{"--streams 0 f h:", 1, "--streams 0: must be auto, a number from 1 to 256, or a range such as 2-16"},
 		{"-s 0 f h:", 1, "-s 0: must be auto, a number from 1 to 256, or a range such as 2-16"},
 		{"-s0 f h:", 1, "-s 0: must be auto, a number from 1 to 256, or a range such as 2-16"},
@@ -186,6 +196,13 @@ func TestMessages(t *testing.T) {
 		{"--partial=x f h:", 1, "--partial=x: takes no value"},
 		{"f h: --bwlimit", 1, "--bwlimit: needs a value / hint: --bwlimit RATE"},
 		{"f h: -P", 1, "-P: needs a value / hint: -P PORT"},
+		{"-j=4 f h:", 1, "-j=4: only long options take a value after = / hint: -j 4"},
+		{"-ri=key f h:", 1, "-ri=key: only long options take a value after = / hint: -i key"},
+		{"-P= f h:", 1, "-P=: only long options take a value after = / hint: -P ''"},
+		{"-r=yes f h:", 1, "-r=yes: only long options take a value after ="},
+		{"--streams= f h:", 1, "--streams '': must be auto, a number from 1 to 256, or a range such as 2-16"},
+		{"--target-directory= f g", 1, "--target-directory '': must not be empty"},
+		{"--json= f h:", 1, "--json=: must be a file, fd: and a number, or off"},
 		{"-P 0 f h:", 1, "-P 0: must be a number from 1 to 65535"},
 		{"--ports 50010-50000 f h:", 1, "--ports 50010-50000: the first port is above the second"},
 		{"--help=x", 1, "--help=x: must be --help or --help=all"},
@@ -204,6 +221,8 @@ func TestMessages(t *testing.T) {
 		{"http://h/x .", 1, "copying from http://h/x: " + later + "fetch the file with a web client first, then copy it"},
 		{"a:x b:y .", 1, "sources on several hosts (a:x, b:y): " + later + "run gomover once for each host"},
 		// Words whose fault is not the user's spelling.
+		{"nofile h1: h2:", 1, "nofile: no such file or directory"},
+		{"nofile f h1:", 1, "nofile: no such file or directory"},
 		{"nofile h:", 4, "nofile: no such file or directory / hint: for a file on the host nofile: copy to this machine first, then on to the other"},
 		{"f no/way/x", 5, "local: no such directory: no / hint: add --mkpath to create it"},
 		{"f f", 1, "f and f are the same file"},

@@ -9,14 +9,18 @@ import (
 )
 
 // hintsToday replaces hints that lead to what this version refuses by what that
-// refusal says instead: nobody shall type a hint and be turned away. words are
-// the refused ones.
+// refusal says instead, and leaves out those that lead to words that mean nothing:
+// nobody shall type a hint and be turned away. words are the refused ones.
 func hintsToday(env Env, o *Options, words, hints []string) []string {
 	var out []string
 	for _, h := range hints {
 		var later *laterError
-		if errors.As(tryHint(env, o, words, h), &later) {
+		var bad *location.Error
+		switch err := tryHint(env, o, words, h); {
+		case errors.As(err, &later):
 			h = hintCase(h) + later.instead
+		case errors.As(err, &bad) && bad.Fault == location.FaultUsage:
+			continue
 		}
 		if !slices.Contains(out, h) {
 			out = append(out, h)
@@ -36,12 +40,20 @@ func hintCase(hint string) string {
 }
 
 // tryHint gives what the command line of a hint would be refused with, as far as
-// that shows before anybody is contacted; nil for what is no command line.
+// that shows before anybody is contacted; nil for what changes no words. Options
+// that could be missing as well count as given: the next message tells of them.
 func tryHint(env Env, o *Options, words []string, hint string) error {
-	_, typed, ok := strings.Cut(hint, "gomover ")
+	typed, ok := strings.CutPrefix(hint, "gomover ")
 	if !ok {
-		_, plan := classify(env, o, rewritten(words, hint))
-		return plan
+		_, typed, ok = strings.Cut(hint, ": gomover ")
+	}
+	if !ok {
+		after := rewritten(words, hint)
+		if slices.Equal(after, words) {
+			return nil
+		}
+		_, err := classify(env, generous(o), after)
+		return err
 	}
 	line, err := readArgs(shellWords(typed))
 	if err != nil {
@@ -54,8 +66,15 @@ func tryHint(env Env, o *Options, words []string, hint string) error {
 	if err != nil {
 		return err
 	}
-	_, err = classify(env, inner, line.words)
+	_, err = classify(env, generous(inner), line.words)
 	return err
+}
+
+// generous are options with those that permit more.
+func generous(o *Options) *Options {
+	g := *o
+	g.Copy.Recursive, g.Copy.MakePath = true, true
+	return &g
 }
 
 // rewritten gives words as they are after a hint such as "for the host, write

@@ -147,6 +147,17 @@ func textAt(at func(o *Options) *string) func(*Options, string) error {
 	}
 }
 
+// nameAt stores any text but the empty one, which would be as if nothing had been
+// given: a script's variable that is not set must not change what is copied where.
+func nameAt(at func(o *Options) *string) func(*Options, string) error {
+	return func(o *Options, value string) error {
+		if value == "" {
+			return badValue(value, "must not be empty")
+		}
+		return textAt(at)(o, value)
+	}
+}
+
 // listAt adds any text to a list.
 func listAt(at func(o *Options) *[]string) func(*Options, string) error {
 	return func(o *Options, value string) error {

@@ -123,6 +123,9 @@ func storeLimit(o *Options, value string) error {
 	if strings.Contains(value, ",") && strings.Contains(value, ":") {
 		return &laterError{"give one rate for the whole run, such as --bwlimit 200Mbit"}
 	}
+	if _, zero := number(value, 0, 0); zero { // with a unit it would be refused as well
+		return &units.ValueError{Value: value, Reason: "must be at least one byte per second", Hint: "off means no limit"}
+	}
 	r, err := units.ParseRate(value)
 	if err != nil {
 		return err
@@ -246,6 +249,9 @@ func storeShow(o *Options, value string) error {
 
 // storeJSON reads where events go.
 func storeJSON(o *Options, value string) error {
+	if value == "" {
+		return badValue(value, "must be a file, fd: and a number, or off")
+	}
 	if digits, ok := strings.CutPrefix(value, "fd:"); ok {
 		if _, ok := number(digits, 0, 1<<20); !ok {
 			return badValue(value, "must be a file, or fd: and the number of an open descriptor")
@@ -317,13 +323,11 @@ func storeProgram(at func(o *Options) *string) func(*Options, string) error {
 // autoTextAt stores any text; auto stands for the empty one.
 func autoTextAt(at func(o *Options) *string, auto string) func(*Options, string) error {
 	return func(o *Options, value string) error {
-		if value == "" {
-			return badValue(value, "must not be empty")
-		}
 		if value == auto {
-			value = ""
+			*at(o) = ""
+			return nil
 		}
-		return textAt(at)(o, value)
+		return nameAt(at)(o, value)
 	}
 }
 

@@ -109,9 +109,9 @@ func (l *plainLog) lines(t time.Time, e events.Event) []string {
 			return []string{plainLine("list", viewCompact(v.Bytes)+" in "+viewPlural(v.Files, "file")+", "+viewPlural(v.Dirs, "directory"))}
 		}
 	case events.Plan:
-		return []string{plainLine("plan", s.name(plainPlan(v)))}
+		return []string{plainLine("plan", s.name(plainPlan(v, s)))}
 	case events.Tune:
-		return []string{plainLine("tune", s.name(plainTune(v)))}
+		return []string{plainLine("tune", s.name(plainTune(v, s)))}
 	case events.Transport:
 		return []string{plainLine("path", s.name(viewTransport(v)))}
 	case events.Host:
@@ -138,7 +138,7 @@ func (l *plainLog) lines(t time.Time, e events.Event) []string {
 			return []string{l.state.line(t)}
 		}
 	case events.JobEnd:
-		return []string{summaryPlain(v, l.state.verified())}
+		return []string{summaryPlain(v, l.state.verified(), s)}
 	}
 	return nil
 }
@@ -173,7 +173,7 @@ func (l *plainLog) start(v events.JobStart) string {
 }
 
 // plainPlan gives a plan on one line: tcp x5 16MiB rtt 88.1ms (udt 640MB/s predicted).
-func plainPlan(p events.Plan) string {
+func plainPlan(p events.Plan, s viewStyle) string {
 	text := p.Transport
 	if p.Streams > 0 && p.Transport != "local" {
 		text += " x" + strconv.Itoa(p.Streams)
@@ -190,7 +190,7 @@ func plainPlan(p events.Plan) string {
 	var others []string
 	for _, a := range p.Alternatives {
 		if a.PredictedBps > 0 {
-			others = append(others, a.Transport+" "+viewCompact(a.PredictedBps)+"/s")
+			others = append(others, a.Transport+" "+s.compactRate(a.PredictedBps))
 		}
 	}
 	if len(others) > 0 {
@@ -201,10 +201,10 @@ func plainPlan(p events.Plan) string {
 
 // plainTune gives a tuner's step: streams 5 -> 6: +7%, with the reason until the
 // gain is known.
-func plainTune(e events.Tune) string {
+func plainTune(e events.Tune, s viewStyle) string {
 	gain := viewGain(e)
 	e.AfterBps = 0
-	text := viewTune(e)
+	text := viewTune(e, s)
 	if e.What == "streams" || e.What == "jobs" {
 		text = e.What + " " + strings.TrimSuffix(text, " "+e.What)
 	}
@@ -284,7 +284,7 @@ func (p *plainState) line(now time.Time) string {
 	if stalled := viewStalled(v, now.Sub(p.lastAt)); stalled != "" {
 		return plainLine(word, text+" "+p.style.name(stalled))
 	}
-	text += " " + strings.ReplaceAll(p.style.rate(v.RateBps), " ", "")
+	text += " " + p.style.compactRate(v.RateBps)
 	switch {
 	case v.TotalBytes == nil:
 		text += plainScan(p.scan)

@@ -108,3 +108,21 @@ func TestPlainLogPrint(t *testing.T) {
 		l.Close()
 	})
 }
+
+// Rates are in bits everywhere when they are asked for.
+func TestPlainBits(t *testing.T) {
+	var out bytes.Buffer
+	l := newPlainLog(&out, plainOptions{Style: viewStyle{Bits: true}})
+	at := time.Unix(0, 0)
+	l.Record(at, events.Plan{Transport: "tcp", Streams: 2, Alternatives: []events.Alternative{{Transport: "ssh", PredictedBps: 1e6}}})
+	l.Record(at, events.Tune{What: "rate", From: 1e6, To: 2e6})
+	l.Record(at, events.JobEnd{DoneBytes: 1e6, Ms: 1000, AvgBps: 1e6, FilesOK: 1})
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"(ssh 8.00Mbit/s predicted)", "rate 8.00Mbit/s -> 16.0Mbit/s", "1.00MB in 1.0s, 8.00Mbit/s, 1 file"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("want %q in:\n%s", want, &out)
+		}
+	}
+}

@@ -147,7 +147,7 @@ func (p *progressState) live() []progressStream {
 func (p *progressState) note(now time.Time) string {
 	switch {
 	case !p.tuneAt.IsZero() && now.Sub(p.tuneAt) < progressNoteTime:
-		return p.style.name("tune: " + viewTune(p.tune))
+		return p.style.name("tune: " + viewTune(p.tune, p.style))
 	case p.from > 0 && now.Sub(p.firstAt) < progressNoteTime:
 		return "resumed at " + progressPercent(p.from)
 	}

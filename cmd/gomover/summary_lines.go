@@ -84,12 +84,12 @@ func summaryHead(end events.JobEnd, info summaryInfo, s viewStyle) string {
 
 // summaryPlain gives the headline as the plain log writes it:
 // done   2.00TB in 37m44s, 884MB/s, 30119 files, verified, 0 failed.
-func summaryPlain(end events.JobEnd, verified string) string {
+func summaryPlain(end events.JobEnd, verified string, s viewStyle) string {
 	text := viewCompact(end.DoneBytes)
 	if end.Exit != 0 && end.TotalBytes > 0 {
 		text += " of " + viewCompact(end.TotalBytes)
 	}
-	text += " in " + units.FormatDuration(viewDuration(end.Ms)) + ", " + viewCompact(end.AvgBps) + "/s, " +
+	text += " in " + units.FormatDuration(viewDuration(end.Ms)) + ", " + s.compactRate(end.AvgBps) + ", " +
 		viewPlural(end.FilesOK, "file")
 	if end.FilesSkipped > 0 {
 		text += ", " + strconv.FormatInt(end.FilesSkipped, 10) + " already there"
@@ -221,7 +221,7 @@ func summaryDetails(end events.JobEnd, info summaryInfo, o summaryOptions) []str
 		add(label, text)
 	}
 	for _, v := range info.Tunes {
-		text := v.At.UTC().Format("15:04:05Z") + "  " + viewTune(v.Tune)
+		text := v.At.UTC().Format("15:04:05Z") + "  " + viewTune(v.Tune, o.Style)
 		if v.Reason != "" {
 			text += ", " + v.Reason
 		}

@@ -24,6 +24,9 @@ func (s viewStyle) rate(bps int64) string {
 	return units.FormatRate(units.Rate(max(0, bps)), s.Bits)
 }
 
+// compactRate is rate without a blank.
+func (s viewStyle) compactRate(bps int64) string { return strings.ReplaceAll(s.rate(bps), " ", "") }
+
 // name makes bytes from outside safe to print: control characters, invisible
 // characters, bytes that are not UTF-8 and, unless the locale is UTF-8, all that
 // is not ASCII become \xNN for each byte.

@@ -45,7 +45,7 @@ func viewPlanParts(p events.Plan) []string {
 
 // viewTune gives a tuner's step: "5 -> 6 streams (+7%)". The gain is there only
 // once it was measured.
-func viewTune(e events.Tune) string {
+func viewTune(e events.Tune, s viewStyle) string {
 	text := ""
 	switch e.What {
 	case "streams", "jobs":
@@ -53,7 +53,7 @@ func viewTune(e events.Tune) string {
 	case "window":
 		text = e.What + " " + viewBinary(e.From) + " -> " + viewBinary(e.To)
 	case "rate":
-		text = e.What + " " + viewCompact(e.From) + "/s -> " + viewCompact(e.To) + "/s"
+		text = e.What + " " + s.compactRate(e.From) + " -> " + s.compactRate(e.To)
 	default:
 		text = e.What + " " + strconv.FormatInt(e.From, 10) + " -> " + strconv.FormatInt(e.To, 10)
 	}

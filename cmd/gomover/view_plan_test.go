@@ -55,10 +55,10 @@ func TestViewTune(t *testing.T) {
 		{events.Tune{What: "window", From: 4 << 20, To: 8 << 20, BeforeBps: 100, AfterBps: 90}, "window 4 MiB -> 8 MiB (-10%)", "window 4 MiB -> 8 MiB: -10%"},
 		{events.Tune{What: "rate", From: 5e6, To: 10e6}, "rate 5.00MB/s -> 10.0MB/s", "rate 5.00MB/s -> 10.0MB/s"},
 	} {
-		if got := viewTune(c.e); got != c.view {
+		if got := viewTune(c.e, viewStyle{}); got != c.view {
 			t.Errorf("viewTune = %q, want %q", got, c.view)
 		}
-		if got := plainTune(c.e); got != c.plain {
+		if got := plainTune(c.e, viewStyle{}); got != c.plain {
 			t.Errorf("plainTune = %q, want %q", got, c.plain)
 		}
 	}
@@ -70,7 +70,7 @@ func TestPlanWithoutRTT(t *testing.T) {
 	if got, want := strings.Join(viewPlanParts(p), ", "), "tcp x2, 1 MiB each, encrypted"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got, want := plainPlan(p), "tcp x2 1MiB encrypt on"; got != want {
+	if got, want := plainPlan(p, viewStyle{}), "tcp x2 1MiB encrypt on"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if got, want := (viewStyle{}).explainWindow(p), "  windows: 1 MiB each"; got != want {
