@@ -1,6 +1,7 @@
 package udt
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -18,6 +19,7 @@ type shared struct {
 	hop   *netsim.Hop
 	rate  units.Rate
 	hosts int
+	lumps time.Duration // packets are handed over at multiples of this; 0 is at once
 	flows []*flow
 }
 
@@ -65,8 +67,9 @@ type station struct {
 	greet *greeter
 	timer *netsim.Timer
 	out   outbox
-	buf   []byte // of zeros, to be sent without end; nil sends nothing
-	got   int64  // bytes read
+	lump  []netsim.Datagram // that came, and were not handed over
+	buf   []byte            // of zeros, to be sent without end; nil sends nothing
+	got   int64             // bytes read
 }
 
 // add adds a flow with a congestion control, from start on.
@@ -100,7 +103,27 @@ func (s *shared) station(h *netsim.Host, cfg Config) *station {
 	return e
 }
 
+// handle takes a datagram, at once or with the others of its lump.
 func (e *station) handle(now time.Duration, d netsim.Datagram) {
+	if e.s.lumps == 0 {
+		e.take(now, d)
+		e.pump()
+		return
+	}
+	d.Payload = bytes.Clone(d.Payload)
+	if e.lump = append(e.lump, d); len(e.lump) > 1 {
+		return
+	}
+	e.s.w.At(now-now%e.s.lumps+e.s.lumps, func() {
+		for _, d := range e.lump {
+			e.take(e.s.w.Now(), d)
+		}
+		e.lump = e.lump[:0]
+		e.pump()
+	})
+}
+
+func (e *station) take(now time.Duration, d netsim.Datagram) {
 	h, body, err := parseHeader(d.Payload)
 	if err != nil {
 		return
@@ -114,7 +137,6 @@ func (e *station) handle(now time.Duration, d netsim.Datagram) {
 			e.c.accept(now, &hs)
 		}
 	}
-	e.pump()
 }
 
 func (e *station) pump() {

@@ -11,13 +11,13 @@ const synInterval = 10 * time.Millisecond
 
 // Constants of UDT4's control.
 const (
-	nativeWindow    = 16 // packets; at the start, and beyond rate times RTT
-	nativeDecrease  = 1.125
-	nativeScale     = 0.0000015 // of the increase
-	nativeMinInc    = 0.01      // packets per SYN interval
-	nativeDecreases = 5         // at most in one epoch of congestion
-	stockRate       = 16        // packets per second, the stock's estimate before any report
-	stockBandwidth  = 1         // packets per second, as well
+	nativeWindow   = 16 // packets; at the start, and beyond rate times RTT
+	nativeDecrease = 1.125
+	nativeScale    = 0.0000015 // of the increase
+	nativeMinInc   = 0.01      // packets per SYN interval
+	stockDecreases = 5         // at most in one epoch of congestion
+	stockRate      = 16        // packets per second, the stock's estimate before any report
+	stockBandwidth = 1         // packets per second, as well
 )
 
 // Constants of the mended control; ours.
@@ -33,7 +33,13 @@ const (
 	// delivery, at most. Where packets are handed over in bunches, as modern systems
 	// do, their spacing tells a peer nothing, and its reports are up to ten times
 	// too high: steps of increase are then those for the decade above.
-	nativeHeadroom = 1.25
+	nativeHeadroom = 1.1
+	// nativeDecreases is how often the rate decreases in one epoch, at most. What
+	// is reported in an epoch was sent before its first decrease could change
+	// anything, for a round trip; where the queue is long all five decreases of the
+	// stock form come, and leave 55% of a path whose rate was exceeded by a little.
+	// Two leave 79%, which lets the queue drain.
+	nativeDecreases = 2
 	// The slow start ends when the rate of delivery grew by less than a quarter
 	// in three round trips: the queue grows instead (as BBR's startup does).
 	nativePlateau       = 1.25
@@ -56,7 +62,7 @@ const (
 // the path holds, but holds back flows of long RTTs; an epoch with several reports
 // of losses nearly halves the rate; periods are rounded to whole microseconds. The
 // other form is mended where those are, with the same steps of increase and
-// decrease, and is meant for use.
+// decrease but fewer of these in an epoch, and is meant for use.
 type Native struct {
 	Ignore
 	stock bool
@@ -222,7 +228,7 @@ func (n *Native) OnLoss(s *Stats, l *Loss) {
 func (n *Native) again(s *Stats) {
 	due := false
 	if n.stock {
-		if n.decreaseCount++; n.decreaseCount <= nativeDecreases {
+		if n.decreaseCount++; n.decreaseCount <= stockDecreases {
 			n.nakCount++
 			due = n.nakCount%n.decreaseEvery == 0
 		}

@@ -53,12 +53,13 @@ func TestNativeIncreasesOnceInAnInterval(t *testing.T) {
 	}
 }
 
-// At most five decreases in an epoch, each by a ninth of the rate.
+// At most five decreases in an epoch, two in the mended form, each by a ninth of
+// the rate.
 func TestNativeDecrease(t *testing.T) {
 	for _, p := range []struct {
 		stock bool
 		want  float64
-	}{{true, 1805}, {false, 1000 * math.Pow(1.125, 5)}} {
+	}{{true, 1805}, {false, 1000 * math.Pow(1.125, 2)}} {
 		c, s := steadyNative(p.stock, 1000, 1000)
 		s.Sent = 500
 		for i := range int64(20) {
