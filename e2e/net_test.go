@@ -66,18 +66,24 @@ func (s *space) filter(rules ...string) {
 	}
 }
 
+// join lays a cable between two spaces and gives each end its name and address.
+func join(a *space, aDev, aAddr string, b *space, bDev, bAddr string) {
+	a.t.Helper()
+	a.run(fmt.Sprintf("ip link add %s type veth peer name %s netns %d", aDev, bDev, b.pid))
+	a.run("ip addr add " + aAddr + " dev " + aDev)
+	b.run("ip addr add " + bAddr + " dev " + bDev)
+	a.run("ip link set " + aDev + " up")
+	b.run("ip link set " + bDev + " up")
+}
+
 // newCable is a world whose user and far host are namespaces joined by a cable:
 // 10.77.0.1 and 10.77.0.2.
 func newCable(t *testing.T) (w *world, near, far *space) {
 	t.Helper()
 	near, far = newSpace(t), newSpace(t)
-	near.run(fmt.Sprintf("ip link add v0 type veth peer name v1 netns %d", far.pid))
-	near.run("ip addr add 10.77.0.1/24 dev v0")
-	far.run("ip addr add 10.77.0.2/24 dev v1")
+	join(near, "v0", "10.77.0.1/24", far, "v1", "10.77.0.2/24")
 	near.run("ip addr add fd77::1/64 dev v0 nodad")
 	far.run("ip addr add fd77::2/64 dev v1 nodad")
-	near.run("ip link set v0 up")
-	far.run("ip link set v1 up")
 	w = &world{t: t, addr: "10.77.0.2", inside: near.words(), sshdIn: far.words()}
 	w.setUp()
 	w.warm()
@@ -104,6 +110,34 @@ func plans(t *testing.T, r *result) (l []string) {
 	return l
 }
 
+// wantLast checks how the data of a run travelled in the end.
+func wantLast(t *testing.T, r *result, way string) {
+	t.Helper()
+	if l := plans(t, r); len(l) == 0 || l[len(l)-1] != way {
+		t.Errorf("the transports were %v, want %s in the end\n%v", l, way, r)
+	}
+}
+
+// bothWays runs a test of a copy to the far host, and of one from there.
+func bothWays(t *testing.T, name string, test func(t *testing.T, pull bool)) {
+	for _, pull := range []bool{false, true} {
+		t.Run(fmt.Sprintf("%s/pull=%t", name, pull), func(t *testing.T) {
+			t.Parallel()
+			test(t, pull)
+		})
+	}
+}
+
+// one gives the words for a copy of the 6 MiB of f, which is where it comes from,
+// and the name of the copy.
+func (w *world) one(pull bool) (words []string, dst string) {
+	if !pull {
+		return []string{"f", "far:g"}, filepath.Join(w.far, "g")
+	}
+	put(w.t, filepath.Join(w.far, "f"), content(80, 6<<20))
+	return []string{"far:f", "./g"}, filepath.Join(w.near, "g")
+}
+
 // TestFirewalls copies through firewalls on either side: as long as one end can
 // reach the other, data goes by its own connections.
 func TestFirewalls(t *testing.T) {
@@ -120,51 +154,42 @@ func TestFirewalls(t *testing.T) {
 		{"both drop", "drop", "drop", "ssh", 20 * time.Second},
 		{"both reject", "reject with tcp reset", "reject with tcp reset", "ssh", 20 * time.Second},
 	} {
-		for _, pull := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/pull=%t", tt.name, pull), func(t *testing.T) {
-				t.Parallel()
-				w, near, far := newCable(t)
-				args, dst := []string{"f", "far:g"}, filepath.Join(w.far, "g")
-				if pull {
-					put(t, filepath.Join(w.far, "f"), content(80, 6<<20))
-					args, dst = []string{"far:f", "./g"}, filepath.Join(w.near, "g")
+		bothWays(t, tt.name, func(t *testing.T, pull bool) {
+			w, near, far := newCable(t)
+			args, dst := w.one(pull)
+			if tt.near != "" {
+				near.filter(w.stranger(tt.near))
+			}
+			if tt.far != "" {
+				far.filter(w.stranger(tt.far))
+			}
+			// Data must not be through before the way is found.
+			rate := "--bwlimit=100MB"
+			if tt.last == "ssh" {
+				rate = "--bwlimit=600KB"
+			}
+			r := w.ok(append([]string{"--json", rate}, args...)...)
+			holds(t, dst, content(80, 6<<20))
+			if r.took > tt.most {
+				t.Errorf("it took %v", r.took)
+			}
+			if !pull { // there the far end plans
+				wantLast(t, r, tt.last)
+				if slow := strings.Contains(r.err, "sending inside ssh, which is slow: at most about "); slow != (tt.last == "ssh") {
+					t.Errorf("the warning that data goes through ssh: %t\n%v", slow, r)
 				}
-				if tt.near != "" {
-					near.filter(w.stranger(tt.near))
+			}
+			if tt.last == "ssh" {
+				r := w.run(append([]string{"-q", "--transport=tcp", "--existing=replace"}, args...)...)
+				r.want(t, 9, "gomover: far: ssh works, but no data connection does: ",
+					"this machine cannot reach far (", "far cannot reach this machine (",
+					"  hint: open one TCP port: --ports 50000-50000\n  hint: slower, but works now: --transport=ssh\n")
+				if r.took > 20*time.Second {
+					t.Errorf("it took %v to give up", r.took)
 				}
-				if tt.far != "" {
-					far.filter(w.stranger(tt.far))
-				}
-				// Data must not be through before the way is found.
-				rate := "--bwlimit=100MB"
-				if tt.last == "ssh" {
-					rate = "--bwlimit=600KB"
-				}
-				r := w.ok(append([]string{"--json", rate}, args...)...)
-				holds(t, dst, content(80, 6<<20))
-				if r.took > tt.most {
-					t.Errorf("it took %v", r.took)
-				}
-				if !pull { // there the far end plans
-					if l := plans(t, r); len(l) == 0 || l[len(l)-1] != tt.last {
-						t.Errorf("the transports were %v, want %s in the end", l, tt.last)
-					}
-					if slow := strings.Contains(r.err, "sending inside ssh, which is slow: at most about "); slow != (tt.last == "ssh") {
-						t.Errorf("the warning that data goes through ssh: %t\n%v", slow, r)
-					}
-				}
-				if tt.last == "ssh" {
-					r := w.run(append([]string{"-q", "--transport=tcp", "--existing=replace"}, args...)...)
-					r.want(t, 9, "gomover: far: ssh works, but no data connection does: ",
-						"this machine cannot reach far (", "far cannot reach this machine (",
-						"  hint: open one TCP port: --ports 50000-50000\n  hint: slower, but works now: --transport=ssh\n")
-					if r.took > 20*time.Second {
-						t.Errorf("it took %v to give up", r.took)
-					}
-				}
-				w.clean(w.near, w.far)
-			})
-		}
+			}
+			w.clean(w.near, w.far)
+		})
 	}
 }
 
@@ -175,9 +200,7 @@ func TestOnePortIsEnough(t *testing.T) {
 	far.filter("tcp dport 50000 accept", w.stranger("drop"))
 	r := w.ok("--json", "--transport=tcp", "--ports=50000-50000", "f", "far:g")
 	holds(t, filepath.Join(w.far, "g"), content(80, 6<<20))
-	if l := plans(t, r); len(l) == 0 || l[len(l)-1] != "tcp" {
-		t.Errorf("the transports were %v", l)
-	}
+	wantLast(t, r, "tcp")
 }
 
 // TestPortsTaken finds every port of --ports in use.

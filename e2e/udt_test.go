@@ -24,40 +24,31 @@ func TestUDT(t *testing.T) {
 		{"neither lets anything new in", "meta l4proto udp ct state new drop", "meta l4proto udp ct state new drop", "udt", 8 * time.Second},
 		{"no UDP", "", "meta l4proto udp drop", "tcp", 12 * time.Second},
 	} {
-		for _, pull := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/pull=%t", tt.name, pull), func(t *testing.T) {
-				t.Parallel()
-				w, near, far := newCable(t)
-				args, dst := []string{"f", "far:g"}, filepath.Join(w.far, "g")
-				if pull {
-					put(t, filepath.Join(w.far, "f"), content(80, 6<<20))
-					args, dst = []string{"far:f", "./g"}, filepath.Join(w.near, "g")
-				}
-				if tt.near != "" {
-					near.filter(tt.near)
-				}
-				if tt.far != "" {
-					far.filter(tt.far)
-				}
-				// Data must not be through inside ssh before the way is found.
-				r := w.ok(append([]string{"--json", "--transport=udt", "--bwlimit=2MB"}, args...)...)
-				holds(t, dst, content(80, 6<<20))
-				if r.took > tt.most {
-					t.Errorf("it took %v", r.took)
-				}
-				if l := plans(t, r); len(l) == 0 || l[len(l)-1] != tt.last {
-					t.Errorf("the transports were %v, want %s in the end", l, tt.last)
-				}
-				if told := strings.Contains(r.err, blocked); told != (tt.last == "tcp") {
-					t.Errorf("the warning that UDP is blocked: %t\n%v", told, r)
-				}
-				// Who pulls has dialled, and knows; the other end tells.
-				if told := strings.Contains(r.err, blocked+why); told != (tt.last == "tcp" && !pull) {
-					t.Errorf("the warning tells why: %t\n%v", told, r)
-				}
-				w.clean(w.near, w.far)
-			})
-		}
+		bothWays(t, tt.name, func(t *testing.T, pull bool) {
+			w, near, far := newCable(t)
+			args, dst := w.one(pull)
+			if tt.near != "" {
+				near.filter(tt.near)
+			}
+			if tt.far != "" {
+				far.filter(tt.far)
+			}
+			// Data must not be through inside ssh before the way is found.
+			r := w.ok(append([]string{"--json", "--transport=udt", "--bwlimit=2MB"}, args...)...)
+			holds(t, dst, content(80, 6<<20))
+			if r.took > tt.most {
+				t.Errorf("it took %v", r.took)
+			}
+			wantLast(t, r, tt.last)
+			if told := strings.Contains(r.err, blocked); told != (tt.last == "tcp") {
+				t.Errorf("the warning that UDP is blocked: %t\n%v", told, r)
+			}
+			// Who pulls has dialled, and knows; the other end tells.
+			if told := strings.Contains(r.err, blocked+why); told != (tt.last == "tcp" && !pull) {
+				t.Errorf("the warning tells why: %t\n%v", told, r)
+			}
+			w.clean(w.near, w.far)
+		})
 	}
 }
 
@@ -96,9 +87,7 @@ func TestUDTResume(t *testing.T) {
 	if !ok || number(end, "sent_bytes") >= 24<<20 {
 		t.Errorf("all was sent again: %v", end)
 	}
-	if l := plans(t, r); len(l) == 0 || l[len(l)-1] != "udt" {
-		t.Errorf("the transports were %v", l)
-	}
+	wantLast(t, r, "udt")
 	w.clean(w.near, w.far)
 }
 
@@ -108,16 +97,9 @@ func TestUDTResume(t *testing.T) {
 func newNATs(t *testing.T, rules ...string) *world {
 	t.Helper()
 	near, nat1, nat2, far := newSpace(t), newSpace(t), newSpace(t), newSpace(t)
-	cable := func(a, b *space, dev, aAddr, bAddr string) {
-		a.run(fmt.Sprintf("ip link add %sa type veth peer name %sb netns %d", dev, dev, b.pid))
-		a.run(fmt.Sprintf("ip addr add %s/24 dev %sa", aAddr, dev))
-		b.run(fmt.Sprintf("ip addr add %s/24 dev %sb", bAddr, dev))
-		a.run(fmt.Sprintf("ip link set %sa up", dev))
-		b.run(fmt.Sprintf("ip link set %sb up", dev))
-	}
-	cable(near, nat1, "n", "10.78.0.2", "10.78.0.1")
-	cable(nat1, nat2, "w", "192.0.2.1", "192.0.2.2")
-	cable(nat2, far, "f", "10.79.0.1", "10.79.0.2")
+	join(near, "na", "10.78.0.2/24", nat1, "nb", "10.78.0.1/24")
+	join(nat1, "wa", "192.0.2.1/24", nat2, "wb", "192.0.2.2/24")
+	join(nat2, "fa", "10.79.0.1/24", far, "fb", "10.79.0.2/24")
 	near.run("ip route add default via 10.78.0.1")
 	far.run("ip route add default via 10.79.0.1")
 	w := &world{t: t, addr: "10.79.0.2", inside: near.words(), sshdIn: far.words()}
@@ -159,23 +141,14 @@ func TestUDTBetweenNATs(t *testing.T) {
 		{"udt", "ssh", "500KB", []string{"meta l4proto udp drop"}},
 		{"udt,ssh", "ssh", "500KB", []string{"meta l4proto udp reject"}},
 	} {
-		for _, pull := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s to %s/pull=%t", tt.way, tt.last, pull), func(t *testing.T) {
-				t.Parallel()
-				w := newNATs(t, tt.rules...)
-				args, dst := []string{"f", "far:g"}, filepath.Join(w.far, "g")
-				if pull {
-					put(t, filepath.Join(w.far, "f"), content(80, 6<<20))
-					args, dst = []string{"far:f", "./g"}, filepath.Join(w.near, "g")
-				}
-				r := w.ok(append([]string{"--json", "--transport=" + tt.way, "--bwlimit=" + tt.rate}, args...)...)
-				holds(t, dst, content(80, 6<<20))
-				if l := plans(t, r); len(l) == 0 || l[len(l)-1] != tt.last {
-					t.Errorf("the transports were %v, want %s in the end\n%v", l, tt.last, r)
-				}
-				w.clean(w.near, w.far)
-			})
-		}
+		bothWays(t, tt.way+" to "+tt.last, func(t *testing.T, pull bool) {
+			w := newNATs(t, tt.rules...)
+			args, dst := w.one(pull)
+			r := w.ok(append([]string{"--json", "--transport=" + tt.way, "--bwlimit=" + tt.rate}, args...)...)
+			holds(t, dst, content(80, 6<<20))
+			wantLast(t, r, tt.last)
+			w.clean(w.near, w.far)
+		})
 	}
 }
 
@@ -184,18 +157,12 @@ func TestUDTBetweenNATs(t *testing.T) {
 // UDP has to be cut.
 func TestUDTNarrowPath(t *testing.T) {
 	near, mid, far := newSpace(t), newSpace(t), newSpace(t)
-	for _, c := range []struct {
-		end       *space
-		dev, a, b string
-		mtu       int
-	}{{near, "n", "10.78.0.2", "10.78.0.1", 1500}, {far, "f", "10.79.0.2", "10.79.0.1", 1300}} {
-		c.end.run(fmt.Sprintf("ip link add %sa type veth peer name %sb netns %d", c.dev, c.dev, mid.pid))
-		c.end.run(fmt.Sprintf("ip addr add %s/24 dev %sa", c.a, c.dev))
-		mid.run(fmt.Sprintf("ip addr add %s/24 dev %sb", c.b, c.dev))
-		c.end.run(fmt.Sprintf("ip link set %sa mtu %d up", c.dev, c.mtu))
-		mid.run(fmt.Sprintf("ip link set %sb mtu %d up", c.dev, c.mtu))
-		c.end.run("ip route add default via " + c.b)
-	}
+	join(near, "na", "10.78.0.2/24", mid, "nb", "10.78.0.1/24")
+	join(far, "fa", "10.79.0.2/24", mid, "fb", "10.79.0.1/24")
+	far.run("ip link set fa mtu 1300")
+	mid.run("ip link set fb mtu 1300")
+	near.run("ip route add default via 10.78.0.1")
+	far.run("ip route add default via 10.79.0.1")
 	mid.run("sysctl -qw net.ipv4.ip_forward=1")
 	mid.run("nft add table inet t")
 	mid.run("nft add chain inet t out { type filter hook output priority 0 ; }")
@@ -206,8 +173,6 @@ func TestUDTNarrowPath(t *testing.T) {
 	put(t, filepath.Join(w.near, "f"), content(80, 6<<20))
 	r := w.ok("--json", "--transport=udt", "--time-limit=60s", "f", "far:g")
 	holds(t, filepath.Join(w.far, "g"), content(80, 6<<20))
-	if l := plans(t, r); len(l) == 0 || l[len(l)-1] != "udt" {
-		t.Errorf("the transports were %v, want udt in the end\n%v", l, r)
-	}
+	wantLast(t, r, "udt")
 	w.clean(w.near, w.far)
 }
