@@ -153,11 +153,14 @@ func (r *running) run(k kind, cmd *exec.Cmd, read func() error) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		err := errors.Join(read(), cmd.Wait(), io.EOF)
+		err := errors.Join(read(), cmd.Wait())
 		if k.library {
-			err = errors.Join(err, errLibrary)
+			err = errors.Join(errLibrary, err)
 		}
-		r.ended <- fmt.Errorf("an end of a flow of %s has ended: %w: %s", k.name, err, ground.Tail(said.String()))
+		if err == nil {
+			err = io.EOF
+		}
+		r.ended <- fmt.Errorf("an end of a flow of %s has ended: %w; it said %q", k.name, err, ground.Tail(said.String()))
 	}()
 	r.wait = append(r.wait, func() { <-done })
 	return nil

@@ -128,7 +128,7 @@ func run(ctx context.Context, args []string) error {
 			if ctx.Err() != nil {
 				return errors.New("interrupted")
 			}
-			b.add(result{Row: r.name, Figure: "could not be measured: " + err.Error(), Bar: "-", Notes: b.taken()})
+			b.add(result{Row: r.name, Figure: "could not be measured: " + oneLine(err), Bar: "-", Notes: b.taken()})
 		}
 	}
 	return b.finish()
@@ -189,6 +189,9 @@ func (b *bench) add(r result) {
 	b.results = append(b.results, r)
 	fmt.Println(r)
 }
+
+// oneLine is an error's text as a line of a table holds it.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // note prints something that belongs to the next result that is judged.
 func (b *bench) note(format string, args ...any) {

@@ -120,7 +120,7 @@ func (b *bench) measured(ctx context.Context, g *ground.Ground, p path, from, to
 		if ctx.Err() != nil || !errors.Is(err, ground.ErrVoid) && !errors.Is(err, errLibrary) {
 			break
 		}
-		b.note("%s, void: %v", names(kinds), err)
+		b.note("%s, void: %s", names(kinds), oneLine(err))
 	}
 	return o, err
 }
@@ -189,7 +189,7 @@ func (b *bench) single(ctx context.Context, name string, p path, length time.Dur
 				return err
 			}
 			if err != nil {
-				b.note("%s: %v", k.name, err)
+				b.note("%s: %s", k.name, oneLine(err))
 				continue
 			}
 			late[k.name] = append(late[k.name], o.rates[0]/p.capacity())
@@ -207,18 +207,24 @@ func (b *bench) single(ctx context.Context, name string, p path, length time.Dur
 	return nil
 }
 
-// rowWAN runs libudt with large windows, as ours has, and with one that the path and
-// its queue can hold, as its users set it.
+// fitted is libudt with a window that the path and its queue can hold, as its users
+// set it.
+func (p path) fitted() kind {
+	k := library
+	k.buffer = int(p.rate/8*p.rtts[0].Seconds()) + int(p.queue)
+	k.name = fmt.Sprintf("libudt, window of %d MB", k.buffer/1e6)
+	return k
+}
+
+// rowWAN runs libudt also with a window as large as that of ours.
 func rowWAN(ctx context.Context, b *bench) error {
 	p := path{rate: 1e9, queue: 12_500_000, rtts: []time.Duration{100 * time.Millisecond}, buffer: 128 << 20}
-	fitted := library
-	fitted.name, fitted.buffer = "libudt, window of 25 MB", 25_000_000
-	return b.single(ctx, "wan", p, 40*time.Second, true, wanShare, native, library, fitted)
+	return b.single(ctx, "wan", p, 40*time.Second, true, wanShare, native, p.fitted(), library)
 }
 
 func rowLossy(ctx context.Context, b *bench) error {
 	p := path{rate: 1e9, queue: 25_000_000, loss: 0.01, rtts: []time.Duration{200 * time.Millisecond}, buffer: 256 << 20}
-	return b.single(ctx, "lossy", p, 50*time.Second, false, lossyShare, model, library, cubic)
+	return b.single(ctx, "lossy", p, 60*time.Second, false, lossyShare, model, p.fitted(), cubic)
 }
 
 // fair measures the fairness of native flows that share a link.
