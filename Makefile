@@ -23,10 +23,11 @@ BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w"
 
 # Tested without the race detector: the end-to-end tests start the real program
 # hundreds of times, and what is concurrent in it is raced in the packages it is
-# made of; charts are drawn by one goroutine, and more than ten times slower if raced.
+# made of; charts are drawn and forecasts tried by one goroutine, and ten times slower
+# if raced.
 PACKAGES = $$($(GO) list ./... | grep $(1) -E '/($(2))$$')
-RACED    = $(call PACKAGES,-v,e2e|internal/chart|$(UNCOVERED))
-SLOW     = $(call PACKAGES,,e2e|internal/chart)
+RACED    = $(call PACKAGES,-v,e2e|internal/chart|tuner/trial|$(UNCOVERED))
+SLOW     = $(call PACKAGES,,e2e|internal/chart|tuner/trial)
 # Raced, but not covered: counting what runs makes these up to six times slower.
 UNCOVERED = internal/netsim|transports/udt|transports/udtstream|transports/fallback|transports/tcp|transports/internal/cc|transports/internal/sealed
 SIMULATED = $(call PACKAGES,,$(UNCOVERED))
@@ -43,7 +44,7 @@ BENCH_PACKAGES = openssh-server openssh-client rsync rclone iperf3 tar util-linu
 	xrootd-server uftp udpcast libudt-dev g++
 
 .DEFAULT_GOAL := help
-.PHONY: help build lab demo test test-short test-deps cover fuzz fuzz-short soak-udt soak-interop lint cross bench bench-go bench-copy bench-udt bench-deps install clean
+.PHONY: help build lab demo test test-short test-deps cover fuzz fuzz-short soak-udt soak-interop lint cross bench bench-go bench-copy bench-udt bench-tuner bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -121,6 +122,9 @@ bench-copy: build lab ## measure whole copies against the bars
 bench-udt: lab ## measure the UDT transport beside libudt and TCP
 	$(BUILD) -o bin/bench-udt ./bench/udt
 	bin/bench-udt -lab "$(LAB)" $(if $(QUICK),-quick) $(BENCHFLAGS)
+
+bench-tuner: ## try forecasts and alarms on made paths against their bars, some minutes
+	$(GO) run ./bench/tuner $(if $(QUICK),-quick) $(BENCHFLAGS)
 
 bench-deps: ## install what bench, bench-copy and bench-udt compare with (as root, with apt)
 	@scripts/need $(BENCH_PACKAGES)
