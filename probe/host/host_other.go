@@ -1,0 +1,9 @@
+//go:build !linux
+
+package host
+
+// buffers is not known on this system.
+func buffers() Buffers { return Buffers{} }
+
+// speed is not known on this system.
+func speed(string) int64 { return 0 }
