@@ -82,7 +82,7 @@ func serve(ctx context.Context, listen, dir string, cfg udt.Config) error {
 		return err
 	}
 	defer root.Close()
-	cfg.AcceptBuffer = asked
+	cfg.FirstBuffer = asked
 	l, err := udt.Listen(ctx, new(netx.System), "udp", listen, cfg)
 	if err != nil {
 		return err

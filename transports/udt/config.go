@@ -82,6 +82,17 @@ const (
 	// resendPatience is how many times as long a repetition may take that is not
 	// the first one missing.
 	resendPatience = 3
+	// vainTimes is how many packets a peer may report as lost for each one sent
+	// although they have just been sent again, and vainFree how many beyond that:
+	// reports cost it nothing, and this end a look at each packet of its window.
+	vainTimes = 4
+	vainFree  = 4096
+	// restTime is after how long memory is given back that was not needed.
+	restTime = time.Second
+	// errorsAtOnce is how many errors in a row a reader takes for those of single
+	// datagrams; then it waits for errorPause after each.
+	errorsAtOnce = 16
+	errorPause   = 10 * time.Millisecond
 	// turnPackets is how much is sent before what has arrived is looked at.
 	turnPackets = 256
 )
@@ -99,10 +110,10 @@ type Config struct {
 	// to be read, in bytes; 0 is 64 MiB. The memory is not taken before. Packets
 	// count as at least 512 bytes.
 	SendBuffer, RecvBuffer int
-	// AcceptBuffer is RecvBuffer of accepted connections, until SetReadBuffer is
-	// called, so that nobody can fill memory who has proved nothing; 0 is
-	// RecvBuffer.
-	AcceptBuffer int
+	// FirstBuffer is RecvBuffer of new connections, accepted or dialled, until
+	// SetReadBuffer is called, so that nobody can fill memory who has proved nothing;
+	// 0 is RecvBuffer.
+	FirstBuffer int
 	// Messages: the connection keeps the bounds of what is sent; see
 	// Conn.SendMessage. Both ends must agree.
 	Messages bool
@@ -131,7 +142,7 @@ func (c Config) validate() (Config, error) {
 	set(&c.MSS, defaultMSS)
 	set(&c.SendBuffer, defaultBuffer)
 	set(&c.RecvBuffer, defaultBuffer)
-	set(&c.AcceptBuffer, c.RecvBuffer)
+	set(&c.FirstBuffer, c.RecvBuffer)
 	set(&c.Backlog, 128)
 	if c.Linger == 0 {
 		c.Linger = defaultLinger
@@ -139,7 +150,7 @@ func (c Config) validate() (Config, error) {
 	switch {
 	case c.MSS < minMSS || c.MSS > maxMSS:
 		return c, fmt.Errorf("an MSS of %d bytes: it is %d to %d", c.MSS, minMSS, maxMSS)
-	case c.SendBuffer < 0 || c.RecvBuffer < 0 || c.AcceptBuffer < 0 || c.Backlog < 0 || c.MaxRate < 0 || c.Idle < 0:
+	case c.SendBuffer < 0 || c.RecvBuffer < 0 || c.FirstBuffer < 0 || c.Backlog < 0 || c.MaxRate < 0 || c.Idle < 0:
 		return c, fmt.Errorf("settings below zero: %+v", c)
 	}
 	return c, nil

@@ -151,7 +151,9 @@ func (c *core) establish(now time.Duration, hs *handshake, mss int) {
 func (c *core) fill(now time.Duration) {
 	s, x := &c.stats, &c.send
 	s.Now = now
-	s.MaxWindow = int(min(max(x.limit-x.acked, 1), maxWindow))
+	// Not what is left of it just now, which window keeps: a reader that stops for a
+	// while says nothing about the path.
+	s.MaxWindow = int(max(x.widest, 1))
 	s.RTT, s.RTTVar, s.MinRTT = x.rtt.rtt, x.rtt.dev, x.minRTT
 	if !x.rtt.measured {
 		s.RTT, s.RTTVar = c.rtt.rtt, c.rtt.dev
@@ -331,6 +333,7 @@ func (c *core) collect(now time.Duration, out *outbox) {
 		c.collectConnecting(now, out)
 	case connected, closing:
 		c.checkLiveness(now, out)
+		c.rest(now)
 		c.flushReplies(out)
 		if c.state == connected || c.state == closing {
 			c.collectReceiver(now, out)
@@ -344,6 +347,17 @@ func (c *core) collect(now time.Duration, out *outbox) {
 	}
 	if len(out.ds) > before {
 		c.alive.said = now
+	}
+}
+
+// rest gives back the memory of a direction that is idle. An idle connection is
+// collected often enough: somebody says that he is there.
+func (c *core) rest(now time.Duration) {
+	if x := &c.send; x.acked == x.end && now-x.lastSent > restTime {
+		x.rest()
+	}
+	if r := &c.recv; r.base > r.high && now-r.arrivals.last > restTime {
+		r.rest()
 	}
 }
 
@@ -425,7 +439,7 @@ func (c *core) checkLiveness(now time.Duration, out *outbox) {
 		c.fail(now, ErrTimeout)
 		return
 	}
-	if c.send.acked < c.send.next {
+	if c.send.acked < c.send.next && !c.send.closed { // else it may have been refused
 		c.onTimeout(now)
 	} else {
 		out.push(appendEmpty(out.room(), kindKeepAlive, 0, c.peerID), c.peer)

@@ -302,6 +302,32 @@ func TestStalledReader(t *testing.T) {
 	mustEqual(t, "bytes", b.got, want)
 }
 
+// TestStallIsNoLoss: a reader that stops for a while costs that while and no more.
+func TestStallIsNoLoss(t *testing.T) {
+	for _, name := range []string{"bbr", "cubic", "native"} {
+		s, a, b := made(t, 1, netsim.Params{Delay: 25 * ms, Rate: 12.5e6}, Config{Control: name, RecvBuffer: 2 << 20})
+		want := noise(1, 12<<20)
+		a.give(want)
+		s.run(30*time.Second, "the first bytes", func() bool { return len(b.got) > 4<<20 })
+		b.mute = true
+		s.run(5*time.Second, "a full window", func() bool { return a.c.send.closed })
+		before := a.c.count
+		s.w.Run(s.w.Now() + 8*time.Second)
+		if n := a.c.count; n.Lost != before.Lost || n.Timeouts != before.Timeouts || b.c.count.Refused == 0 {
+			t.Errorf("%s: refused packets count as lost: %+v, before %+v", name, n, before)
+		}
+		start := s.w.Now()
+		b.mute = false
+		b.drain()
+		b.pump()
+		s.run(time.Minute, "the rest", func() bool { return len(b.got) == len(want) })
+		if d := s.w.Now() - start; d > time.Second { // some 5 MB at 12.5 MB/s
+			t.Errorf("%s: the rest took %v: %v", name, d, a)
+		}
+		mustEqual(t, name, b.got, want)
+	}
+}
+
 // TestAckSchedule watches what a receiver says.
 func TestAckSchedule(t *testing.T) {
 	s, a, b := made(t, 1, netsim.Params{Delay: 5 * ms, Rate: 12.5e6}, Config{})
@@ -491,6 +517,50 @@ func TestMessageWhileClosing(t *testing.T) {
 	if b.c.state != closing {
 		t.Errorf("%v, so the rest did not come while closing", b)
 	}
+}
+
+// TestVainReports: to report what is on its way again costs the peer nothing, so a
+// sender does not look at each of these packets for ever.
+func TestVainReports(t *testing.T) {
+	s, a, b := made(t, 1, netsim.Params{Delay: 50 * ms, Rate: 125e6}, Config{})
+	want := noise(1, 8<<20)
+	a.give(want)
+	x := &a.c.send
+	s.run(10*time.Second, "a window", func() bool { return x.next-x.acked > 1000 })
+	h, body, err := parseHeader(appendRange(controlHeader(kindNak, 0, a.c.id).append(nil), seqRange{a.c.isn.add(x.acked), a.c.isn.add(x.next - 1)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reports := int64(0)
+	for range 40 {
+		for range 50 {
+			a.c.receive(s.w.Now(), h, body)
+			reports++
+		}
+		a.pump()
+		s.w.Run(s.w.Now() + ms)
+	}
+	if most := vainFree + vainTimes*a.c.count.Sent + reports; x.vain > most || a.c.count.Bad == 0 {
+		t.Errorf("%d packets were looked at in vain, want %d at most; %d reports were dropped", x.vain, most, a.c.count.Bad)
+	}
+	s.run(time.Minute, "the rest", func() bool { return len(b.got) == len(want) })
+	mustEqual(t, "bytes", b.got, want)
+}
+
+// TestIdleMemory: what a busy connection has taken it gives back when it is idle.
+func TestIdleMemory(t *testing.T) {
+	s, a, b := made(t, 1, netsim.Params{Delay: 25 * ms, Rate: 12.5e6}, Config{})
+	a.give(noise(1, 4<<20))
+	s.run(time.Minute, "transfer", func() bool { return len(b.got) == 4<<20 })
+	if len(a.c.send.spare) == 0 || len(b.c.recv.spare) == 0 {
+		t.Fatal("nothing was kept for the next packets")
+	}
+	s.w.Run(s.w.Now() + 3*time.Second)
+	if n, m := len(a.c.send.spare), len(b.c.recv.spare); n+m > 0 {
+		t.Errorf("after 3 s %d and %d slabs are kept", n, m)
+	}
+	a.give(noise(2, 1<<20))
+	s.run(time.Minute, "more", func() bool { return len(b.got) == 5<<20 })
 }
 
 // FuzzCore feeds a connection any packets.

@@ -191,6 +191,7 @@ func (e *Endpoint) newConn(peer netip.AddrPort, isn seq) (*Conn, error) {
 		return nil, err
 	}
 	cfg := e.cfg
+	cfg.RecvBuffer = cfg.FirstBuffer
 	if peer.Addr().Is6() && !peer.Addr().Is4In6() {
 		// The header of IPv6 is so much longer; datagrams too long for the path
 		// may all be lost.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gomover/gomover/internal/rangeset"
 	"github.com/gomover/gomover/transports/internal/cc"
 )
 
@@ -42,19 +43,30 @@ func (c *core) onAck(now time.Duration, a ack) error {
 // intervals, and what was refused goes out again when there is room.
 func (c *core) regard(now time.Duration, free int64) {
 	x := &c.send
-	x.limit = x.acked + free
+	x.limit, x.widest = x.acked+free, max(x.widest, free)
 	switch {
-	case free <= 2 && x.acked == x.next:
+	case free <= 2 && !x.closed, free <= 2 && x.acked == x.next && now >= x.holdUntil:
 		x.closedFor = min(max(2*x.closedFor, 5*synInterval), aliveInterval/2)
 		x.holdUntil, x.closed = now+x.closedFor, true
 	case free > 2 && x.closed:
 		x.holdUntil, x.closed, x.closedFor = now, false, 0
 		if n := x.next - x.acked; n > 0 && n <= 2 {
-			c.lose(now, x.acked, x.next-1, false)
-			x.losses = x.losses[:0]
+			x.sendAgain(x.acked, x.next)
 		}
 		x.progress, x.probes = now, 0
 	}
+}
+
+// sendAgain has packets from lo to before hi sent again that were refused, which
+// is no loss.
+func (x *sender) sendAgain(lo, hi int64) {
+	for pos := lo; pos < hi; pos++ {
+		if s := x.get(pos); s.out {
+			s.out = false
+			x.inFlight--
+		}
+	}
+	x.lost.Add(lo, hi)
 }
 
 // answer acknowledges an acknowledgement: not all of them, but those that come
@@ -209,35 +221,53 @@ func (x *sender) overdue(now time.Duration, s *sent) bool {
 // lately for the report to be about that.
 func (c *core) lose(now time.Duration, first, last int64, reported bool) {
 	x := &c.send
-	if x.lost.Contains(first, last+1) {
-		return
+	for pos := first; pos <= last; {
+		fresh := x.unlisted(pos, last)
+		for pos = fresh.Lo; pos < fresh.Hi; pos++ {
+			if s := x.get(pos); !reported || x.believe(now, s) {
+				c.loseOne(pos, s)
+			} else if x.vain++; x.vain > vainFree+vainTimes*c.count.Sent {
+				c.count.Bad++ // nobody reports so often what is on its way again
+				return
+			}
+		}
+		if fresh.Len() == 0 {
+			return
+		}
 	}
-	for pos := first; pos <= last; pos++ {
-		s := x.get(pos)
-		if reported {
-			// Not a report that the path has doubled, nor the first one about what
-			// was sent again for other reasons.
-			if s.named && s.times > 1 && now-s.at >= synInterval {
-				x.repeats, x.resents = true, nil
-			}
-			s.named = true
-			if s.times > 1 && !x.overdue(now, s) {
-				continue
-			}
-		}
-		if s.out {
-			s.out = false
-			x.inFlight--
-		}
-		if x.lost.Add(pos, pos+1) == 0 {
-			continue
-		}
-		c.count.Lost++
-		if k := len(x.losses) - 1; k >= 0 && x.losses[k].Last == pos-1 {
-			x.losses[k].Last = pos
-		} else {
-			x.losses = append(x.losses, cc.Range{First: pos, Last: pos})
-		}
+}
+
+// unlisted is the first packets, of those to last, that are not to be sent again.
+func (x *sender) unlisted(first, last int64) (e rangeset.Extent) {
+	for e = range x.lost.Missing(first, last+1) {
+		break
+	}
+	return e
+}
+
+// believe tells whether a reported packet is lost, and learns how the peer reports.
+func (x *sender) believe(now time.Duration, s *sent) bool {
+	// Not a report that the path has doubled, nor the first one about what was sent
+	// again for other reasons.
+	if s.named && s.times > 1 && now-s.at >= synInterval {
+		x.repeats, x.resents = true, nil
+	}
+	s.named = true
+	return s.times <= 1 || x.overdue(now, s)
+}
+
+func (c *core) loseOne(pos int64, s *sent) {
+	x := &c.send
+	if s.out {
+		s.out = false
+		x.inFlight--
+	}
+	x.lost.Add(pos, pos+1)
+	c.count.Lost++
+	if k := len(x.losses) - 1; k >= 0 && x.losses[k].Last == pos-1 {
+		x.losses[k].Last = pos
+	} else {
+		x.losses = append(x.losses, cc.Range{First: pos, Last: pos})
 	}
 }
 
@@ -268,18 +298,37 @@ func (x *sender) resendTimeout() time.Duration {
 // sent again, and should have come; or others were, behind it, and the peer
 // seems to be one that reports a packet once only, as the library does. Those may
 // well be there, since acknowledgements are in order, so they get more time.
+//
+// While the peer has no room nothing is lost that was refused: probes go on.
 func (x *sender) resentAt() time.Duration {
+	if x.closed {
+		return never
+	}
 	due := never
 	if !x.repeats && len(x.resents) > 0 {
 		due = x.resents[0].at + resendPatience*x.resendTimeout()
 	}
-	if s := x.get(x.acked); x.acked < x.next && s.out && s.times > 1 && s.times <= resendTimes {
-		if x.overdue(0, s) {
-			return 0
-		}
-		due = min(due, s.at+x.resendTimeout())
+	return min(due, x.headAt())
+}
+
+// headAt is when the first packet missing is taken for lost: again, or although
+// nothing was said of it. A peer that reports each loss once says nothing more if
+// its report was lost, and by what it has reported since then the packet counts as
+// one that has arrived. Others repeat their reports.
+func (x *sender) headAt() time.Duration {
+	if x.acked == x.next || x.lost.Contains(x.acked, x.acked+1) {
+		return never
 	}
-	return due
+	s := x.get(x.acked)
+	switch {
+	case s.times > resendTimes, !s.out && !s.counted: // not sent, or given up
+		return never
+	case s.times > 1 && x.overdue(0, s):
+		return 0
+	case s.times > 1 || x.known > x.acked && !x.repeats:
+		return s.at + x.resendTimeout()
+	}
+	return never
 }
 
 // checkResent looks for repetitions that were lost, too.
@@ -288,7 +337,7 @@ func (c *core) checkResent(now time.Duration) {
 	if now < x.resentAt() {
 		return
 	}
-	if s := x.get(x.acked); x.acked < x.next && s.out && s.times > 1 && s.times <= resendTimes && x.overdue(now, s) {
+	if now >= x.headAt() {
 		c.lose(now, x.acked, x.acked, false)
 	}
 	for len(x.resents) > 0 && now >= x.resents[0].at+resendPatience*x.resendTimeout() {

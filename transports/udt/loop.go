@@ -40,12 +40,18 @@ func newBatch(entries, size int) *batch {
 // from it: to wake another goroutine for that would cost more than the work.
 func (e *Endpoint) read(b *batch) {
 	defer close(e.quiet)
-	for {
+	for failed := 0; ; {
 		n, err := e.socket.ReadBatch(b.ds)
 		if n <= 0 && (errors.Is(err, net.ErrClosed) || e.isClosed()) {
 			return
 		}
 		b.n = max(n, 0) // other errors are of datagrams that could not be delivered
+		if failed++; err == nil {
+			failed = 0
+		}
+		if failed > errorsAtOnce { // or of the socket, and may last
+			time.Sleep(errorPause)
+		}
 		e.turns <- struct{}{}
 		e.turn.take(b)
 		e.finish()
@@ -288,7 +294,6 @@ func (t *turn) admit(l *Listener, from netip.AddrPort, hs *handshake) {
 	if err != nil {
 		return // the name of the control was checked
 	}
-	c.core.cfg.RecvBuffer = e.cfg.AcceptBuffer
 	e.mu.Lock()
 	err = e.addLocked(c)
 	if err == nil {

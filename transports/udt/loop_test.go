@@ -1,8 +1,11 @@
 package udt
 
 import (
+	"errors"
+	"net"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomover/gomover/internal/netx"
@@ -63,4 +66,34 @@ func TestFinishEnds(t *testing.T) {
 	if d := time.Since(start); d > 100*time.Millisecond {
 		t.Errorf("the loop slept for %v", d)
 	}
+}
+
+// brokenSocket fails for a while, and is closed then.
+type brokenSocket struct {
+	netx.BatchConn
+	until time.Time
+	calls int
+}
+
+func (s *brokenSocket) ReadBatch([]netx.Datagram) (int, error) {
+	s.calls++
+	if time.Now().After(s.until) {
+		return 0, net.ErrClosed
+	}
+	return 0, errors.New("out of order")
+}
+
+// TestReaderRests: a socket that does nothing but fail costs no processor.
+func TestReaderRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		socket := &brokenSocket{until: time.Now().Add(time.Second)}
+		e := &Endpoint{
+			socket: socket, start: time.Now(), timer: pace.NewTimer(false), turns: make(chan struct{}, 1), quiet: make(chan struct{}),
+		}
+		e.turn.e = e
+		e.read(newBatch(1, 100))
+		if most := errorsAtOnce + int(time.Second/errorPause) + 2; socket.calls > most {
+			t.Errorf("it was read %d times in a second, want %d at most", socket.calls, most)
+		}
+	})
 }

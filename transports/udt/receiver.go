@@ -92,6 +92,8 @@ func (c *core) receiveData(now time.Duration, h header, body []byte) {
 	}
 	if pos >= r.base+r.size+recvReserve {
 		c.count.Refused++
+		r.again = true // the peer asks whether there is room, and whether anybody is there
+		r.schedule(now, c.ctl.AckPeriod)
 		return
 	}
 	if m := r.get(pos); m != nil && m.have {

@@ -69,6 +69,9 @@ func (r *ring[M]) put(pos int64) (*M, []byte) {
 	return &s.meta[i], s.b[i*r.stride : (i+1)*r.stride : (i+1)*r.stride]
 }
 
+// rest gives back the memory that no packet is in.
+func (r *ring[M]) rest() { r.spare = nil }
+
 // release forgets all packets before pos.
 func (r *ring[M]) release(pos int64) {
 	for n := pos / int64(r.per); r.first < n; r.first++ {

@@ -39,6 +39,7 @@ type sender struct {
 	ring[sent]
 	acked, known, next, end int64
 	limit                   int64 // first position that the peer has no room for
+	widest                  int64 // most packets that the peer has ever had room for
 	room                    int64 // packets in the buffer at most
 
 	lost      rangeset.Set // to be sent again, between acked and next
@@ -70,12 +71,13 @@ type sender struct {
 
 	peerError bool // the peer has reported an error
 	naks      []seqRange
+	vain      int64 // packets that the peer has reported as lost to no effect
 	losses    []cc.Range
 }
 
 func newSender(now time.Duration, payload int, window, room int64) sender {
 	return sender{
-		ring: newRing[sent](headerLen + payload), limit: min(window, maxWindow), room: room,
+		ring: newRing[sent](headerLen + payload), limit: min(window, maxWindow), widest: min(window, maxWindow), room: room,
 		paceAt: now, rtt: newRTTFilter(), lastAck2: -synInterval, speed: 16, capacity: 1, progress: now, lastSent: now,
 	}
 }

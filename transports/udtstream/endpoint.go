@@ -121,7 +121,7 @@ func New(ctx context.Context, p transports.Params, o Options) (transports.Endpoi
 	p.Secret = derive(p.Secret)
 	room := o.Room(p.Window)
 	cfg := udt.Config{
-		Control: o.control(), SendBuffer: room, RecvBuffer: room, AcceptBuffer: unproved,
+		Control: o.control(), SendBuffer: room, RecvBuffer: room, FirstBuffer: unproved,
 		Linger: linger, Idle: sealed.Silence,
 	}
 	nw, system := door(p)

@@ -93,8 +93,9 @@ type Stats struct {
 	Now time.Duration
 	// MSS is what a full packet counts, in bytes; constant from Init on.
 	MSS int
-	// MaxWindow is how many packets the peer can take beyond what it has
-	// acknowledged; it may change.
+	// MaxWindow is the most packets that the peer has ever said it can take beyond
+	// what it has acknowledged; it may grow. That it takes fewer for a while is for
+	// the transport to heed.
 	MaxWindow int
 	// Seed decides what is random in the controller. Read by Init only.
 	Seed uint64
