@@ -18,6 +18,73 @@ type Recorder interface {
 	Record(t time.Time, e Event)
 }
 
+// Probe is what was measured of one direction of a path.
+type Probe struct {
+	From         string   `json:"from"`
+	To           string   `json:"to"`
+	RTTms        float64  `json:"rtt_ms"` // median, both ways together
+	RTTMinMs     float64  `json:"rtt_min_ms"`
+	RTTP95Ms     float64  `json:"rtt_p95_ms"`
+	ConnectMs    float64  `json:"connect_ms"` // of a TCP handshake
+	Loss         float64  `json:"loss"`       // of echoes, both ways together
+	LossLow      float64  `json:"loss_low"`
+	LossHigh     float64  `json:"loss_high"`
+	Reordered    float64  `json:"reordered"` // share of echoes
+	CapacityBps  int64    `json:"capacity_bps"`
+	CapacityIs   string   `json:"capacity_is"` // measured, at least, unusable
+	AvailableBps int64    `json:"available_bps"`
+	AvailableIs  string   `json:"available_is"`
+	Class        string   `json:"class,omitempty"` // Ethernet of this capacity
+	Reason       string   `json:"reason,omitempty"`
+	BDPBytes     int64    `json:"bdp_bytes"`
+	MTU          int      `json:"mtu"`
+	TCPOut       bool     `json:"tcp_out"`   // From connects to To
+	TCPIn        bool     `json:"tcp_in"`    // To connects to From
+	UDP          bool     `json:"udp"`       // datagrams of From reach To
+	Multicast    bool     `json:"multicast"` // seen to work; it is not tried with one host
+	Cached       bool     `json:"cached"`    // remembered, not measured now
+	Flags        []string `json:"flags"`
+	Ms           int64    `json:"ms"` // the whole probe, both directions
+	SentBytes    int64    `json:"sent_bytes"`
+}
+
+// Facts is what an end of a path has to offer.
+type Facts struct {
+	Host            string   `json:"host"`
+	OS              string   `json:"os"`
+	Cores           int      `json:"cores"`
+	CPUBusy         float64  `json:"cpu_busy"`
+	CPUHottest      float64  `json:"cpu_hottest"`
+	MemoryBytes     int64    `json:"memory_bytes"`
+	MemoryFreeBytes int64    `json:"memory_free_bytes"`
+	Interface       string   `json:"interface"`
+	MTU             int      `json:"mtu"`
+	SpeedBps        int64    `json:"speed_bps"`
+	SendsBps        int64    `json:"sends_bps"`
+	GetsBps         int64    `json:"gets_bps"`
+	RmemMax         int64    `json:"rmem_max_bytes"`
+	WmemMax         int64    `json:"wmem_max_bytes"`
+	TCPRmemMax      int64    `json:"tcp_rmem_max_bytes"`
+	TCPWmemMax      int64    `json:"tcp_wmem_max_bytes"`
+	CC              string   `json:"cc"`
+	CCs             []string `json:"ccs"`
+	AllowedCCs      []string `json:"allowed_ccs"`
+	Dir             string   `json:"dir"`
+	FS              string   `json:"fs"`
+	DiskBytes       int64    `json:"disk_bytes"`
+	DiskFreeBytes   int64    `json:"disk_free_bytes"`
+	DiskBusy        float64  `json:"disk_busy"`
+}
+
+// Check is a line of what is well with a host and the way to it.
+type Check struct {
+	Host   string `json:"host"`
+	Check  string `json:"check"`
+	State  string `json:"state"` // ok, problem, unknown
+	Detail string `json:"detail"`
+	Mend   string `json:"mend,omitempty"`
+}
+
 // JobStart is the first event of a job.
 type JobStart struct {
 	Version string   `json:"version"`
@@ -186,6 +253,15 @@ type SourceEnd struct {
 	Bytes  int64   `json:"bytes"`
 	Share  float64 `json:"share"`
 }
+
+// Name implements Event.
+func (Probe) Name() string { return "probe" }
+
+// Name implements Event.
+func (Facts) Name() string { return "facts" }
+
+// Name implements Event.
+func (Check) Name() string { return "check" }
 
 // Name implements Event.
 func (JobStart) Name() string { return "job.start" }

@@ -26,7 +26,7 @@ import (
 // are closed by then or will be checked by the next run.
 const agentGrace = 1800 * time.Millisecond
 
-// runAgent is the far end: one job on standard input and output.
+// runAgent is the far end: one job, or one probe, on standard input and output.
 func runAgent(ctx context.Context, env Env, args []string) error {
 	if len(args) == 1 && args[0] == "--selfcheck" {
 		sum, err := selfHash()
@@ -37,7 +37,8 @@ func runAgent(ctx context.Context, env Env, args []string) error {
 		return err
 	}
 	early := len(args) == 1 && args[0] == "--early"
-	if len(args) > 0 && !early {
+	probes := len(args) == 1 && args[0] == "--probe"
+	if len(args) > 0 && !early && !probes {
 		return usageError("agent: unexpected argument " + args[0])
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -61,7 +62,11 @@ func runAgent(ctx context.Context, env Env, args []string) error {
 		ae.Client, _ = netip.ParseAddr(ssh[0])
 		ae.Server, _ = netip.ParseAddr(ssh[2])
 	}
-	if err := mover.ServeAgent(ctx, ae); err != nil {
+	serve := mover.ServeAgent
+	if probes {
+		serve = mover.ServeProbe
+	}
+	if err := serve(ctx, ae); err != nil {
 		// The director shows what it was told over the connection.
 		return &exitError{Code: exitAgent}
 	}

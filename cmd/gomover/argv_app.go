@@ -11,7 +11,7 @@ import (
 // handlers do what a command line asks for.
 //
 // copy gets the resolved options and the words of a copy; version the options of
-// a version request. own holds the commands that read their arguments themselves.
+// a version request. hosts holds the commands whose words are hosts. own holds the commands that read their arguments themselves.
 // hidden holds commands for the program's own use, taken only as the very first
 // argument. Both are handed the rest untouched. refused, which may be nil, hears of
 // a command line that cannot be read and returns its error. All return errors
@@ -19,6 +19,7 @@ import (
 type handlers struct {
 	copy    func(ctx context.Context, o *Options, words []string) error
 	version func(ctx context.Context, o *Options) error
+	hosts   map[string]func(ctx context.Context, o *Options, words []string) error
 	own     map[string]func(ctx context.Context, args []string) error
 	hidden  map[string]func(ctx context.Context, args []string) error
 	refused func(err error) error
@@ -116,6 +117,9 @@ func newCommand(c *command, env Env, h handlers, line commandLine) *cli.Command 
 		o, err := resolve(env, got.given)
 		if err != nil {
 			return h.refuse(err)
+		}
+		if run := h.hosts[c.name]; run != nil {
+			return run(ctx.Context, o, ctx.Args().Slice())
 		}
 		if c.name != "version" {
 			return h.copy(ctx.Context, o, ctx.Args().Slice())

@@ -143,6 +143,12 @@ func jsonBody(e events.Event) ([]byte, error) {
 	case events.Plan:
 		v.Alternatives, v.RTTms = jsonList(v.Alternatives), jsonNumber(v.RTTms)
 		return jsonEncode(v)
+	case events.Probe:
+		v.Flags = jsonList(v.Flags)
+		return jsonEncode(v)
+	case events.Facts:
+		v.CCs, v.AllowedCCs = jsonList(v.CCs), jsonList(v.AllowedCCs)
+		return jsonEncode(v)
 	case events.Progress:
 		v.RTTms = jsonNumber(v.RTTms)
 		return jsonEncode(v)

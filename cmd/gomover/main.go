@@ -49,6 +49,10 @@ func mainCode() int {
 		version: func(ctx context.Context, o *Options) error {
 			return printVersion(env.Stdout, o.Output.JSON != "")
 		},
+		hosts: map[string]func(ctx context.Context, o *Options, words []string) error{
+			"probe":  func(ctx context.Context, o *Options, words []string) error { return runProbe(ctx, env, o, words) },
+			"doctor": func(ctx context.Context, o *Options, words []string) error { return runDoctor(ctx, env, o, words) },
+		},
 		own: map[string]func(ctx context.Context, args []string) error{
 			"plot": func(_ context.Context, args []string) error { return runPlot(env, args) },
 		},

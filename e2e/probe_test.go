@@ -1,0 +1,187 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gomover/gomover/internal/lab/labtest"
+)
+
+// eventsOf reads the events of a command about hosts.
+func eventsOf(t *testing.T, out string) (list []map[string]any) {
+	t.Helper()
+	for line := range strings.Lines(out) {
+		var e map[string]any
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%v in %q", err, line)
+		}
+		if got, want := e["seq"], float64(len(list)+1); got != want {
+			t.Errorf("event %v has the number %v", want, got)
+		}
+		list = append(list, e)
+	}
+	if len(list) == 0 || list[len(list)-1]["ev"] != "job.end" {
+		t.Fatalf("the events do not end with job.end:\n%s", out)
+	}
+	return list
+}
+
+// paths gives the events of the way there and of that back.
+func paths(t *testing.T, out string) (there, back map[string]any) {
+	t.Helper()
+	for _, e := range eventsOf(t, out) {
+		switch {
+		case e["ev"] == "probe" && e["from"] == "local":
+			there = e
+		case e["ev"] == "probe" && e["to"] == "local":
+			back = e
+		}
+	}
+	if there == nil || back == nil {
+		t.Fatalf("no events of both ways:\n%s", out)
+	}
+	return there, back
+}
+
+// TestProbe measures a cable between two namespaces.
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	w, _, _ := newCable(t)
+	r := w.ok("probe", "far")
+	for _, want := range []string{"far at 10.77.0.2, measured in", "round trip", "up to 1500 bytes whole", "to far", "from far",
+		"TCP both ways, UDP both ways", "this end", "far end", "begins with"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("%q is not said:\n%v", want, r)
+		}
+	}
+	if r.err != "" {
+		t.Errorf("warnings:\n%v", r)
+	}
+	r = w.ok("probe", "--json", "far")
+	there, back := paths(t, r.out)
+	for _, e := range []map[string]any{there, back} {
+		if e["mtu"] != 1500.0 || e["tcp_in"] != true || e["tcp_out"] != true || e["udp"] != true || e["loss"] != 0.0 || e["rtt_min_ms"].(float64) <= 0 {
+			t.Errorf("got %v", e)
+		}
+	}
+	kinds := ""
+	for _, e := range eventsOf(t, r.out) {
+		kinds += e["ev"].(string) + " "
+		if e["ev"] == "facts" && e["host"] == "far" && (e["interface"] != "v1" || e["disk_bytes"].(float64) <= 0) {
+			t.Errorf("got %v", e)
+		}
+	}
+	if kinds != "probe probe facts facts plan job.end " {
+		t.Errorf("events: %s", kinds)
+	}
+	w.noAgent(agentEnds)
+
+	w.fails(1, []string{"probe: needs a host"}, "probe")
+	w.fails(1, []string{"takes a host without a path"}, "probe", "far:path")
+	if r := w.fails(7, []string{"nosuchhost.invalid"}, "probe", "--json", "nosuchhost.invalid"); eventsOf(t, r.out)[0]["ev"] != "error" {
+		t.Errorf("no event of the error:\n%v", r)
+	}
+}
+
+// TestDoctor arranges faults and demands that each is named, with what mends it.
+func TestDoctor(t *testing.T) {
+	tests := []struct {
+		name    string
+		arrange func(w *world, near, far *space)
+		args    []string
+		code    int
+		check   string // that has the problem
+		mend    string // part of what mends it
+	}{
+		{"nothing", nil, []string{"far"}, 0, "", ""},
+		{"name", nil, []string{"nosuchhost.invalid"}, 7, "name", "/etc/hosts"},
+		{"server", func(w *world, _, _ *space) { w.stop() }, []string{"far"}, 7, "ssh", "systemctl enable --now ssh"},
+		{"unknown key", func(w *world, _, _ *space) { write(w.t, filepath.Join(w.near, ".ssh", "known_hosts"), "") }, []string{"far"}, 7, "host key", "ssh far true"},
+		{"changed key", func(w *world, _, _ *space) { w.known(newKey(w.t, filepath.Join(w.dir, "other")).PublicKey()) }, []string{"far"}, 7, "host key", "if the new key is right: ssh-keygen"},
+		{"no login", func(w *world, _, _ *space) { write(w.t, filepath.Join(w.dir, "authorized_keys"), "") }, []string{"far"}, 7, "login", "ssh-copy-id far"},
+		{"agent", nil, []string{"--agent=/nonexistent/gomover", "far"}, 8, "agent", "remove --agent"},
+		{"TCP there", func(w *world, _, far *space) { far.filter(w.stranger("drop")) }, []string{"far"}, 0, "TCP there", "--dport 50000:50019 -j ACCEPT"},
+		{"TCP back", func(w *world, near, _ *space) { near.filter("tcp dport 50000-50019 ct state new drop") }, []string{"far"}, 0, "TCP back", "here: sudo iptables -I INPUT -p tcp"},
+		{"UDP there", func(w *world, _, far *space) { far.filter("udp dport 50000-50019 drop") }, []string{"far"}, 0, "UDP there", "-p udp --dport 50000:50019"},
+		{"UDP back", func(w *world, near, _ *space) { near.filter("ct state new meta l4proto udp drop") }, []string{"far"}, 0, "UDP back", "here: sudo iptables -I INPUT -p udp"},
+		{"MTU", func(w *world, _, far *space) { far.run("ip link set v1 mtu 1400") }, []string{"far"}, 0, "MTU", "ip link set dev v0 mtu 1400"},
+		{"buffers", func(w *world, _, far *space) { far.run("sysctl -w net.ipv4.tcp_moderate_rcvbuf=0") }, []string{"far"}, 0, "buffers there", "sysctl -w net.ipv4.tcp_moderate_rcvbuf"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w, near, far := newCable(t)
+			if tt.arrange != nil {
+				tt.arrange(w, near, far)
+			}
+			r := w.run(append([]string{"doctor", "--json"}, tt.args...)...)
+			if r.code != tt.code {
+				t.Errorf("exit %d, want %d\n%v", r.code, tt.code, r)
+			}
+			var problems []string
+			for _, e := range eventsOf(t, r.out) {
+				if e["ev"] != "check" || e["state"] != "problem" || strings.HasPrefix(e["check"].(string), "load ") {
+					continue // other tests load the machine
+				}
+				problems = append(problems, e["check"].(string))
+				if mend := e["mend"].(string); e["check"] == tt.check && !strings.Contains(mend, tt.mend) {
+					t.Errorf("%s is mended by %q, want %q", tt.check, mend, tt.mend)
+				}
+			}
+			if got := strings.Join(problems, ", "); got != tt.check {
+				t.Errorf("problems: %q, want %q\n%v", got, tt.check, r)
+			}
+		})
+	}
+}
+
+// TestDoctorText: people read the same, and what to type.
+func TestDoctorText(t *testing.T) {
+	t.Parallel()
+	w, near, _ := newCable(t)
+	near.filter("tcp dport 50000-50019 ct state new drop")
+	r := w.ok("doctor", "far")
+	for _, want := range []string{"far\n", "  ok       host key ", "  problem  TCP back ", "-> here: sudo iptables -I INPUT -p tcp", " problem"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("%q is not said:\n%v", want, r)
+		}
+	}
+}
+
+// TestProbeLongPath measures an emulated wide-area path.
+func TestProbeLongPath(t *testing.T) {
+	l := labtest.Start(t, `{"seed": 7, "hosts": [{"name": "h0", "up": {"rate": "100mbit", "delay": "20ms"}, "down": {"rate": "200mbit", "delay": "20ms"}}, {"name": "h1", "link": {"delay": "10ms"}}]}`)
+	config := l.SSH()
+	home := filepath.Join(t.TempDir(), "home")
+	cmd := l.Command("h0", program, "-F", config, "probe", "--json", "h1")
+	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_STATE_HOME="+home)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s%s", err, out.String(), errs.String())
+	}
+	there, back := paths(t, out.String())
+	t.Logf("# %v\n# %v", there, back)
+	want := func(what string, got any, want, off float64) {
+		t.Helper()
+		if math.Abs(got.(float64)-want) > off*want {
+			t.Errorf("%s: got %v, want %v", what, got, want)
+		}
+	}
+	want("round trip", there["rtt_min_ms"], 60, 0.05)
+	want("capacity there", there["capacity_bps"], 100e6/8, 0.1)
+	want("capacity back", back["capacity_bps"], 200e6/8, 0.1)
+	want("available there", there["available_bps"], 100e6/8, 0.2)
+	want("MTU", there["mtu"], 1500, 0)
+	if there["capacity_is"] != "measured" || back["capacity_is"] != "measured" {
+		t.Errorf("got %v and %v", there["capacity_is"], back["capacity_is"])
+	}
+	if took := there["ms"].(float64); took > 5000 {
+		t.Errorf("took %v ms", took)
+	}
+}
