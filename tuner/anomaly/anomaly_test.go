@@ -149,6 +149,29 @@ func TestDireLossNeedsNoTest(t *testing.T) {
 	}
 }
 
+// TestQuietPath: of rates without any noise a drop is found as well.
+func TestQuietPath(t *testing.T) {
+	var w Watch
+	var s Sample
+	w.Add(s)
+	told := 0
+	for i := range 4 * 100 {
+		s.At += 250 * time.Millisecond
+		s.Bytes += 25e6
+		if i >= 4*80 {
+			s.Bytes -= 10e6
+		}
+		for _, f := range w.Add(s) {
+			if f.Stage == Confirmed && f.At < 90*time.Second {
+				told++
+			}
+		}
+	}
+	if told != 1 {
+		t.Errorf("told %d times of a drop by 40 %% without noise", told)
+	}
+}
+
 func TestWhenAndHowMuch(t *testing.T) {
 	l := newLine()
 	l.run(200, 1e8)

@@ -13,7 +13,8 @@ const (
 	drop = 0.25
 	// dropSigmas is the least change in deviations.
 	dropSigmas = 1.5
-	// outlier bounds what one block says, in deviations.
+	// outlier bounds what one block says, in deviations; of quieter rates the
+	// change that is tested for does.
 	outlier = 4
 	// weight bounds what one block adds to the evidence, and least is how many
 	// blocks there must be: one bad second is not enough for either stage.
@@ -140,7 +141,8 @@ func (l *level) add(x float64) (v verdict, since int) {
 		surprise = x - l.n.mean
 	}
 	l.prev, l.have = x, true
-	z := math.Max(-outlier, math.Min(outlier, surprise/l.n.step))
+	most := math.Max(outlier, change/l.n.step)
+	z := math.Max(-most, math.Min(most, surprise/l.n.step))
 	if l.test != nil {
 		return l.tryOn(x, z, change)
 	}

@@ -1,0 +1,179 @@
+package history
+
+import (
+	"cmp"
+	"encoding/json"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/gomover/gomover/tuner/forecast"
+)
+
+// Bounds of what is kept of a pair.
+const (
+	maxJobs  = 24
+	maxFacts = 32
+	// maxFact is the greatest length of one fact in bytes.
+	maxFact = 16 << 10
+)
+
+// Pair is two hosts and the direction in which data goes between them, under
+// names that stay the same from job to job.
+type Pair struct {
+	From, To string
+}
+
+// Job is how one transfer went.
+type Job struct {
+	Start     time.Time          `json:"start"` // UTC
+	Seconds   float64            `json:"seconds"`
+	Bytes     int64              `json:"bytes"`
+	Files     int64              `json:"files"`
+	Transport string             `json:"transport"`
+	Streams   int                `json:"streams"` // at the end
+	Rate      Rates              `json:"rate"`
+	Limits    map[string]float64 `json:"limits,omitempty"` // share of time each factor held it back
+	Alerts    int                `json:"alerts"`           // changes of the path that were told
+	Outcomes  []forecast.Outcome `json:"outcomes,omitempty"`
+}
+
+// Rates are quantiles of the rates of a job's seconds, in bytes per second.
+type Rates struct {
+	Median float64 `json:"median"`
+	P10    float64 `json:"p10"`
+	P90    float64 `json:"p90"`
+}
+
+// Record is what is known of a pair.
+type Record struct {
+	Pair  Pair      `json:"pair"`
+	Used  time.Time `json:"used"` // when it was last changed; the oldest is dropped first
+	Jobs  []Job     `json:"jobs"` // the oldest first, at most 24
+	Hours Hours     `json:"hours,omitempty"`
+	// Facts are what other rooms remember of the pair, in forms of their own; at
+	// most 32 of at most 16 KiB.
+	Facts map[string]Fact `json:"facts,omitempty"`
+}
+
+// Fact is something that was measured.
+type Fact struct {
+	At    time.Time       `json:"at"`
+	Value json.RawMessage `json:"value"`
+}
+
+// Weight is how much a fact counts still: 1 when new, 0.5 after halfLife, and so
+// on. A fact from the future counts as new.
+func (f Fact) Weight(now time.Time, halfLife time.Duration) float64 {
+	age := max(0, now.Sub(f.At))
+	return math.Pow(0.5, float64(age)/float64(halfLife))
+}
+
+// Hours are rates by hour of the week, in UTC: 0 is Monday's first hour. Hours
+// without jobs are missing.
+type Hours map[int]Hour
+
+// Hour is what jobs that began in one hour of the week reached.
+type Hour struct {
+	Rate float64 `json:"rate"` // bytes per second, the later jobs count more
+	Jobs int     `json:"jobs"`
+}
+
+// hourGain is how much a job counts in the mean of its hour.
+const hourGain = 0.3
+
+func hourOf(t time.Time) int {
+	t = t.UTC()
+	return (int(t.Weekday())+6)%7*24 + t.Hour()
+}
+
+// Add puts in a job that is over, and drops what is too old.
+func (r *Record) Add(j Job) {
+	r.Jobs = append(r.Jobs, j)
+	slices.SortStableFunc(r.Jobs, func(a, b Job) int { return cmp.Compare(a.Start.UnixNano(), b.Start.UnixNano()) })
+	r.Jobs = r.Jobs[max(0, len(r.Jobs)-maxJobs):]
+	if !(j.Rate.Median > 0) || math.IsInf(j.Rate.Median, 0) {
+		return
+	}
+	if r.Hours == nil {
+		r.Hours = make(Hours)
+	}
+	h := r.Hours[hourOf(j.Start)]
+	if h.Jobs == 0 {
+		h.Rate = j.Rate.Median
+	} else {
+		h.Rate += hourGain * (j.Rate.Median - h.Rate)
+	}
+	h.Jobs++
+	r.Hours[hourOf(j.Start)] = h
+}
+
+// Outcomes are those of all jobs, the latest last: see forecast.Calibrate.
+func (r *Record) Outcomes() [][]forecast.Outcome {
+	var l [][]forecast.Outcome
+	for _, j := range r.Jobs {
+		if len(j.Outcomes) > 0 {
+			l = append(l, j.Outcomes)
+		}
+	}
+	return l
+}
+
+// classes are the sizes that part jobs: a short one never leaves slow start.
+var classes = []int64{1 << 20, 32 << 20, 1 << 30, 32 << 30, 1 << 40}
+
+func classOf(bytes int64) int {
+	i, _ := slices.BinarySearch(classes, bytes)
+	return i
+}
+
+// Constants of Expect.
+const (
+	// hourJobs is how many jobs make an hour of the week known.
+	hourJobs = 3
+	// likeJobs is how many jobs of about the same size are looked at.
+	likeJobs = 5
+)
+
+// Expect is the rate in bytes per second that a job of a size may reach now, from
+// what earlier ones did; 0: not known.
+func (r *Record) Expect(now time.Time, bytes int64) float64 {
+	if h := r.Hours[hourOf(now)]; h.Jobs >= hourJobs && h.Rate > 0 {
+		return h.Rate
+	}
+	var rates []float64
+	for _, j := range slices.Backward(r.Jobs) {
+		if d := classOf(j.Bytes) - classOf(bytes); d >= -1 && d <= 1 && j.Rate.Median > 0 {
+			rates = append(rates, j.Rate.Median)
+		}
+		if len(rates) == likeJobs {
+			break
+		}
+	}
+	if len(rates) == 0 {
+		return 0
+	}
+	slices.Sort(rates)
+	return rates[len(rates)/2]
+}
+
+// SetFact remembers a fact; one that is too long is not kept, and of too many the
+// oldest goes.
+func (r *Record) SetFact(name string, f Fact) {
+	if len(f.Value) > maxFact || !json.Valid(f.Value) {
+		return
+	}
+	if r.Facts == nil {
+		r.Facts = make(map[string]Fact)
+	}
+	r.Facts[name] = f
+	for len(r.Facts) > maxFacts {
+		oldest := ""
+		for n, f := range r.Facts {
+			if o := r.Facts[oldest]; oldest == "" || f.At.Before(o.At) || f.At.Equal(o.At) && n < oldest {
+				oldest = n
+			}
+		}
+		delete(r.Facts, oldest)
+	}
+}
