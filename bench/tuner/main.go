@@ -33,6 +33,7 @@ type group struct {
 var groups = []group{
 	{"forecast", forecastRows},
 	{"anomaly", anomalyRows},
+	{"retune", retuneRows},
 }
 
 func main() {

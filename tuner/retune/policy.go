@@ -1,0 +1,259 @@
+package retune
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// Constants of the policy. Ours, found by simulation where nothing else is said.
+const (
+	defaultMSS = 1448
+
+	// Bounds of the number of streams. Three streams that lose by a full queue
+	// use 94% of any path (E. Altman, D. Barman, B. Tuffin, M. Vojnovic, Parallel
+	// TCP sockets: simple model, throughput and validation, 2006); bbr wants two,
+	// so that one is read while the other is written.
+	leastCubic  = 3
+	leastBBR    = 2
+	mostFair    = 64
+	mostLosing  = 128         // while losses, and not others, are what holds the job back
+	firstSettle = time.Second // slow start and how it ends are no evidence
+	minSettle   = 300 * time.Millisecond
+	maxSettle   = 3 * time.Second
+	firstStreak = 3 // growths in vain, one after the other, after which none is tried
+	forgetVain  = 30 * time.Second
+)
+
+// Policy is the policy guided by the limiter. It finds out what holds the job
+// back, and does what helps against that and nothing else; it tries blindly only
+// where the path is full. Each change is a trial that is measured and undone when
+// it does not help.
+//
+// A Policy is made by [New] and belongs to one goroutine. The same samples make
+// the same decisions.
+type Policy struct {
+	c   Config
+	set Settings
+
+	now    time.Duration
+	settle time.Duration // samples before are not evidence
+	look   time.Duration // when the rules are asked again
+	win    window
+	limit  limiter
+	ids    int
+	trial  *trial
+	goal   int           // streams to come down to, step by step; 0: none
+	goalAt time.Duration // when that begins in any case
+
+	smooth  time.Duration // round trip, without the noise of single samples
+	base    time.Duration // round trip without queues
+	rebased bool          // base was found anew, and what sockets remember is of another path
+
+	belief    float64 // bytes per second that the path is believed to carry; 0: not known
+	filled    float64 // the rate at which the path was full when it was so last; 0: never
+	fullAt    time.Duration
+	relaxAt   time.Duration
+	relaxWait time.Duration
+
+	vain     int // growths that did not help
+	vainAt   time.Duration
+	steady   Record // the job in the settings before anything happened
+	price    priceRule
+	needed   int // streams that losses were seen to hold back
+	neededAt time.Duration
+	paid     bool // the last growth brought its full share
+	explore  backoff
+	prune    backoff
+	bbr      backoff
+	trim     backoff
+	lift     backoff
+	haste    backoff
+	leastBad float64 // least loss ratio seen
+}
+
+// backoff is when a rule may act again; refusals double the wait.
+type backoff struct {
+	at, wait time.Duration
+}
+
+func (b *backoff) due(now time.Duration) bool { return now >= b.at }
+
+func (b *backoff) next(now time.Duration, ok bool, least, most time.Duration) {
+	if ok {
+		b.wait = least
+	} else {
+		b.wait = min(max(2*b.wait, least), most)
+	}
+	b.at = now + b.wait
+}
+
+// priceRule is the state of the trials on a full path.
+type priceRule struct {
+	backoff
+	dir     int
+	step    float64
+	refused int
+	alone   bool // with fewer streams the path was no longer full: nobody else fills it
+}
+
+// New makes a policy for a job that begins with c.Start.
+func New(c Config) *Policy {
+	if c.MSS <= 0 {
+		c.MSS = defaultMSS
+	}
+	p := &Policy{c: c, set: c.Start, leastBad: math.Inf(1), belief: float64(c.Capacity)}
+	p.set.Streams = p.bound(max(1, p.set.Streams), false)
+	p.settle = firstSettle
+	p.relaxWait = relaxLeast
+	p.price = priceRule{backoff: backoff{at: priceFirst}, dir: -1, step: 0.2}
+	p.explore.at = exploreLeast
+	return p
+}
+
+// Start gives the settings to begin with: those of the configuration, within its
+// bounds.
+func (p *Policy) Start() Settings { return p.set }
+
+// Class is what held the job back when that was last looked at.
+func (p *Policy) Class() Class {
+	if p.limit.held == "" {
+		return Unknown
+	}
+	return p.limit.held
+}
+
+// bound keeps a number of streams within what is allowed.
+func (p *Policy) bound(n int, losing bool) int {
+	least, most := 1, mostFair
+	if losing || p.c.Priority == Bold {
+		most = mostLosing
+	}
+	if p.c.Priority == Background {
+		most = 2
+	}
+	if p.c.Most > 0 {
+		most = p.c.Most
+	}
+	least = max(least, p.c.Least)
+	return max(least, min(n, max(most, least)))
+}
+
+// period is how much must be seen before anything is decided.
+func (p *Policy) period() time.Duration {
+	return max(time.Second, p.c.Interval, 10*p.base)
+}
+
+// Step takes the next sample. ok tells that there is a decision, whose settings
+// are to be made true at once. A sample that cannot be is passed over.
+func (p *Policy) Step(s Sample) (d Decision, ok bool) {
+	if !s.Valid(p.now) {
+		return Decision{}, false
+	}
+	p.now = s.At
+	if p.now < p.settle {
+		return Decision{}, false
+	}
+	p.learnBase(&s)
+	p.win.add(s)
+	if p.win.span() < p.period() && p.trial == nil {
+		return Decision{}, false
+	}
+	if p.trial != nil {
+		return p.judge()
+	}
+	if p.now < p.look {
+		return Decision{}, false
+	}
+	p.look = p.now + p.period()/2
+	rec, all := Reduce(p.win.last(p.period()), p.base), Reduce(p.win.list, p.base)
+	lost := Reduce(p.win.eventful(p.period(), 2*lossEvents), p.base)
+	rec.Segs, rec.Lost, rec.Events, rec.Stray, rec.Bad = lost.Segs, lost.Lost, lost.Events, lost.Stray, lost.Bad
+	class := p.limit.step(Classify(rec, Context{Limit: float64(p.c.Limit), Belief: p.belief}))
+	p.believe(&rec)
+	if p.goal > 0 && p.goal < p.set.Streams && (class == Saturated || p.now >= p.goalAt) {
+		return p.retreat()
+	}
+	if t := p.propose(class, &rec, &all); t != nil {
+		return p.begin(t)
+	}
+	p.remember(&all)
+	return Decision{}, false
+}
+
+// learnBase keeps the least round trip.
+func (p *Policy) learnBase(s *Sample) {
+	if !s.Known.Has(KnownRTT) || s.RTT == 0 {
+		return
+	}
+	if p.smooth == 0 {
+		p.smooth = s.RTT
+	}
+	p.smooth += (s.RTT - p.smooth) / 8
+	least := p.smooth
+	if s.MinRTT > 0 && !p.rebased {
+		least = s.MinRTT
+	}
+	if p.base == 0 || least < p.base {
+		p.base = least
+	}
+}
+
+// remember notes how the job stands while nothing happens.
+func (p *Policy) remember(all *Record) {
+	if all.Span >= 2*p.period() && !p.fallen(all) {
+		p.steady = *all
+	}
+}
+
+// believe follows what the path carries.
+func (p *Policy) believe(rec *Record) {
+	full := rec.Known.Has(KnownRTT) && rec.Queue > queueFull && rec.Wnd < windowShare
+	switch {
+	case full:
+		p.fullAt, p.filled = p.now, rec.Rate
+		if rec.Queue > 0.8 && !rec.Rising {
+			p.belief = (p.belief + rec.Rate) / 2
+		}
+		p.belief = max(0.9*p.belief+0.1*rec.Rate, rec.Rate)
+	case p.belief > 0 && rec.Rate > p.belief:
+		p.belief = rec.Rate
+	}
+	if rec.Segs > 0 {
+		p.leastBad = min(p.leastBad, rec.Loss())
+	}
+}
+
+// begin starts a trial, or says that it would be.
+func (p *Policy) begin(t *trial) (Decision, bool) {
+	p.ids++
+	t.id, t.prev = p.ids, p.set
+	d := Decision{From: t.prev, To: t.next, ID: t.id, At: p.now, Class: p.Class(), Reason: t.reason, Before: int64(t.before.Rate)}
+	if p.c.Observe {
+		d.Settings, d.Step = p.set, Would
+		p.look = p.now + forgetVain
+		return d, true
+	}
+	p.trial, p.set, p.goal = t, t.next, 0
+	d.Settings = p.set
+	p.changed(t.next.Streams > t.prev.Streams)
+	return d, true
+}
+
+// changed lets the streams settle after a change.
+func (p *Policy) changed(added bool) {
+	rec := Reduce(p.win.last(p.period()), p.base)
+	rtt := max(rec.RTT, p.base)
+	segments := max(2, float64(rec.Cwnd)/float64(p.c.MSS)/10)
+	wait := time.Duration(float64(rtt) * (2 + math.Log2(segments)))
+	if added {
+		wait += 2 * rtt // to open them
+	}
+	p.settle = p.now + min(max(wait, minSettle), maxSettle)
+	p.win.clear()
+	p.limit.clear()
+	p.look = 0
+}
+
+// canBBR tells whether streams may be given bbr and have not got it.
+func (p *Policy) canBBR() bool { return p.set.CC != "bbr" && slices.Contains(p.c.CCs, "bbr") }
