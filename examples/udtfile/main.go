@@ -2,7 +2,7 @@
 // programs of the UDT library, sendfile and recvfile:
 //
 //	udtfile serve [-listen :9000] [-control NAME] DIR
-//	udtfile get [-control NAME] ADDRESS:PORT NAME FILE
+//	udtfile get HOST:PORT NAME FILE
 //
 // It shows how to use package transports/udt; gomover itself does much more. There
 // is no login and no encryption: whoever reaches the port reads what is in DIR.
@@ -40,7 +40,7 @@ func main() {
 	}
 }
 
-const usage = "udtfile serve [-listen :9000] [-control NAME] DIR, or udtfile get [-control NAME] ADDRESS:PORT NAME FILE"
+const usage = "udtfile serve [-listen :9000] [-control NAME] DIR, or udtfile get HOST:PORT NAME FILE"
 
 var errUsage = errors.New("usage: " + usage)
 
@@ -57,20 +57,19 @@ func run(ctx context.Context, args []string) error {
 		return nil
 	}
 	flags := flag.NewFlagSet("udtfile "+args[0], flag.ContinueOnError)
-	control := flags.String("control", "", "congestion control: "+udt.ControlNames())
-	listen := ":9000"
-	if args[0] == "serve" {
+	listen, control := ":9000", ""
+	if args[0] == "serve" { // whoever sends the data controls its congestion
 		flags.StringVar(&listen, "listen", listen, "address and port to listen at")
+		flags.StringVar(&control, "control", control, "congestion control: "+udt.ControlNames())
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
-	cfg := udt.Config{Control: *control}
 	switch {
 	case args[0] == "serve" && flags.NArg() == 1:
-		return serve(ctx, listen, flags.Arg(0), cfg)
+		return serve(ctx, listen, flags.Arg(0), udt.Config{Control: control})
 	case args[0] == "get" && flags.NArg() == 3:
-		return get(ctx, flags.Arg(0), flags.Arg(1), flags.Arg(2), cfg)
+		return get(ctx, flags.Arg(0), flags.Arg(1), flags.Arg(2))
 	}
 	return errUsage
 }
@@ -93,13 +92,29 @@ func serve(ctx context.Context, listen, dir string, cfg udt.Config) error {
 	return s.run(ctx, l)
 }
 
+// resolve gives the first address of a host, with the port.
+func resolve(ctx context.Context, addr string) (string, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", err
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(ips[0].Unmap().String(), port), nil
+}
+
 // get fetches a file; it gets its final name when all of it is there. Only a file
 // is replaced.
-func get(ctx context.Context, addr, name, file string, cfg udt.Config) (err error) {
+func get(ctx context.Context, addr, name, file string) (err error) {
 	if info, err := os.Lstat(file); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is there and no file", file)
 	}
-	c, err := udt.Dial(ctx, new(netx.System), "udp", addr, cfg)
+	if addr, err = resolve(ctx, addr); err != nil {
+		return err
+	}
+	c, err := udt.Dial(ctx, new(netx.System), "udp", addr, udt.Config{})
 	if err != nil {
 		return err
 	}

@@ -131,7 +131,7 @@ func TestSampleSends(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		got := filepath.Join(t.TempDir(), "got")
-		err = get(ctx, "127.0.0.1:"+strings.TrimSpace(port), name, got, udt.Config{})
+		err = get(ctx, "127.0.0.1:"+strings.TrimSpace(port), name, got)
 		cancel()
 		_ = cmd.Wait() // 3 for the file that is missing
 		if name == "missing" {
@@ -151,7 +151,7 @@ func TestSampleSends(t *testing.T) {
 }
 
 func TestBadWords(t *testing.T) {
-	for _, args := range [][]string{nil, {"put"}, {"serve"}, {"get", "127.0.0.1:1"}, {"get", "-control", "x", "127.0.0.1:1", "a", "b"}, {"serve", "-listen", "nowhere", "."}} {
+	for _, args := range [][]string{nil, {"put"}, {"serve"}, {"get", "127.0.0.1:1"}, {"get", "-control", "x", "127.0.0.1:1", "a", "b"}, {"get", "127.0.0.1", "a", "b"}, {"serve", "-control", "x", "."}, {"serve", "-listen", "nowhere", "."}} {
 		if err := run(t.Context(), args); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v, want an error of one line", args, err)
 		}
@@ -166,7 +166,7 @@ func TestGetReplacesFilesOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range []string{dir, link, "/dev/null"} {
-		if err := get(t.Context(), "127.0.0.1:1", "x", file, udt.Config{}); err == nil || !strings.Contains(err.Error(), "no file") {
+		if err := get(t.Context(), "127.0.0.1:1", "x", file); err == nil || !strings.Contains(err.Error(), "no file") {
 			t.Errorf("fetching to %s: %v", file, err)
 		}
 	}
