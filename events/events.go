@@ -176,6 +176,20 @@ type Progress struct {
 	CurrentShare  float64 `json:"-"`               // 0..1 of it
 }
 
+// Anomaly is a lasting change that nobody here brought about, or its end. A Warn
+// says the same to people.
+type Anomaly struct {
+	Metric     string  `json:"metric"` // rate, rtt, loss
+	Was        float64 `json:"was"`    // bytes per second, seconds, loss events per second
+	Now        float64 `json:"now"`
+	Over       bool    `json:"over"`             // the rate is back at Was of the change before
+	Confidence float64 `json:"confidence"`       // 0: not known
+	SinceMs    int64   `json:"since_ms"`         // how long ago it began
+	Likely     string  `json:"likely,omitempty"` // path-change, loss-rise, less-available, disk, cpu
+	LimitedBy  string  `json:"limited_by"`
+	Message    string  `json:"message"`
+}
+
 // ProgressStream is the state of one stream.
 type ProgressStream struct {
 	Stream      uint32  `json:"stream"`
@@ -283,6 +297,9 @@ func (Transport) Name() string { return "transport" }
 
 // Name implements Event.
 func (Progress) Name() string { return "progress" }
+
+// Name implements Event.
+func (Anomaly) Name() string { return "anomaly" }
 
 // Name implements Event.
 func (ProgressStream) Name() string { return "progress.stream" }

@@ -39,6 +39,8 @@ type director struct {
 	state   string     // what is being tried between sessions
 	totals  engine.Totals
 	started bool
+
+	outlook outlook // progress's, and Run's after that
 }
 
 // Run does the job. The error is nil when every file is where it should be,
@@ -69,6 +71,11 @@ func Run(ctx context.Context, j *Job, rec events.Recorder) (Report, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r.Totals, r.Started, r.Took = d.totals, d.started, time.Since(r.Began)
+	r.Sources = shares(d.sources)
+	if err == nil {
+		// The job is done; that the next one knows less is no concern of its user.
+		_ = d.outlook.remember(d.job, r.Began, r.Took, r.Totals)
+	}
 	return r, err
 }
 
@@ -81,6 +88,9 @@ func (d *director) run(ctx context.Context) error {
 			return busy(err, "on this machine")
 		}
 		defer lock.Release()
+	}
+	if d.job.Pull != nil {
+		return d.sessionPull(ctx)
 	}
 	if d.job.local() {
 		return d.sessionLocal(ctx)

@@ -5,7 +5,6 @@ import (
 
 	"github.com/gomover/gomover/engine"
 	"github.com/gomover/gomover/events"
-	"github.com/gomover/gomover/tuner"
 )
 
 // progressEvery is how often the state of the job is recorded.
@@ -16,7 +15,9 @@ const progressEvery = 250 * time.Millisecond
 func (d *director) progress(stop <-chan struct{}) {
 	t := time.NewTicker(progressEvery)
 	defer t.Stop()
-	var f tuner.Forecast
+	o := &d.outlook
+	o.recall(d.job)
+	f := &o.forecast
 	var moved time.Time
 	var last, high int64 = -1, 0
 	began := time.Now()
@@ -38,7 +39,12 @@ func (d *director) progress(stop <-chan struct{}) {
 		// still finds it out; so progress never goes back.
 		high = max(high, c.DoneBytes)
 		c.DoneBytes = high
-		f.Add(now.Sub(began), c.Verified)
+		for _, a := range o.look(now.Sub(began), c, live && state == "") {
+			record(d.rec, a)
+			if !a.Over {
+				record(d.rec, events.Warn{Code: "net.changed", Message: a.Message})
+			}
+		}
 		p := events.Progress{DoneBytes: c.DoneBytes, SentBytes: c.Sent, VerifiedBytes: c.Verified, FilesDone: c.DoneFiles, FilesTotal: c.Files,
 			RateBps: f.Rate(), AvgBps: f.Average(), ETAms: -1, ETALoMs: -1, ETAHiMs: -1, LimitedBy: c.LimitedBy, State: state,
 			CurrentPath: c.Current, CurrentShare: c.CurrentShare,

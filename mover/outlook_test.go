@@ -1,0 +1,117 @@
+package mover
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gomover/gomover/engine"
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/history"
+)
+
+// glance feeds an outlook totals 250 ms apart.
+type glance struct {
+	o     outlook
+	at    time.Duration
+	c     engine.Totals
+	found []events.Anomaly
+}
+
+func (g *glance) run(seconds int, rate int64) {
+	for range 4 * seconds {
+		g.at += 250 * time.Millisecond
+		g.c.Verified += rate / 4
+		g.c.DoneBytes += rate / 4
+		g.found = append(g.found, g.o.look(g.at, g.c, true)...)
+	}
+}
+
+func TestOutlookTellsOfADrop(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		cause func(g *glance)
+		told  bool
+	}{
+		{"without a cause", func(g *glance) { g.run(30, 4e7) }, true},
+		{"with other streams", func(g *glance) { g.c.Streams = 2; g.run(1, 4e7); g.run(30, 1e8) }, false},
+		{"with many small files", func(g *glance) {
+			for range 120 {
+				g.c.DoneFiles += 50
+				g.at += 250 * time.Millisecond
+				g.found = append(g.found, g.o.look(g.at, g.c, true)...)
+			}
+		}, false},
+		{"while there is no session", func(g *glance) {
+			for range 120 {
+				g.at += 250 * time.Millisecond
+				g.found = append(g.found, g.o.look(g.at, g.c, false)...)
+			}
+		}, false},
+		{"at the end", func(g *glance) { g.c.Bytes = g.c.DoneBytes + 2e8; g.run(4, 4e7) }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := glance{c: engine.Totals{Streams: 8, Listed: true, Bytes: 1 << 50}}
+			g.run(100, 1e8)
+			c.cause(&g)
+			if (len(g.found) > 0) != c.told {
+				t.Fatalf("found %+v", g.found)
+			}
+			if !c.told {
+				return
+			}
+			if a := g.found[0]; a.Metric != "rate" || a.Over || a.Was < 9.5e7 || a.Now > 4.5e7 || a.SinceMs < 1000 || a.SinceMs > 15000 || !strings.HasPrefix(a.Message, "the rate fell from 8") {
+				t.Errorf("%+v", a)
+			}
+		})
+	}
+}
+
+func TestOutlookRemembers(t *testing.T) {
+	j := Job{Sources: []Place{{Path: "x"}}, Dest: Place{Remote: true, Host: "Far", Port: 22}, StateDir: t.TempDir()}
+	start := time.Now()
+	for range 6 {
+		g := glance{c: engine.Totals{Listed: true, Bytes: 6e9, LimitedBy: "network", OK: 1}}
+		g.o.recall(&j)
+		for g.c.DoneBytes < g.c.Bytes {
+			g.run(1, 1e8)
+			g.o.forecast.Left(g.c.Bytes - g.c.DoneBytes)
+		}
+		if err := g.o.remember(&j, start, g.at, g.c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := history.At(filepath.Join(j.StateDir, historyName)).Load(history.Pair{From: "here", To: "far:22"})
+	if err != nil || len(r.Jobs) != 6 {
+		t.Fatalf("%d jobs, %v", len(r.Jobs), err)
+	}
+	last := r.Jobs[5]
+	if last.Bytes != 6e9 || last.Rate.Median < 9.9e7 || last.Rate.Median > 1.01e8 || last.Limits["network"] < 0.95 || len(last.Outcomes) != 5 {
+		t.Errorf("%+v", last)
+	}
+	var cold, warm glance
+	warm.o.recall(&j)
+	width := func(g *glance) time.Duration {
+		g.c = engine.Totals{Listed: true, Bytes: 6e9}
+		g.run(10, 1e8)
+		_, lo, hi, ok := g.o.forecast.Left(g.c.Bytes - g.c.DoneBytes)
+		if !ok {
+			t.Error("no estimate")
+		}
+		return hi - lo
+	}
+	if a, b := width(&cold), width(&warm); b >= a/2 {
+		t.Errorf("interval %v wide without and %v with a history of a steady path", a, b)
+	}
+	// Short jobs, local ones, and those without a folder are not remembered.
+	var short glance
+	short.run(2, 1e8)
+	local := Job{Sources: []Place{{Path: "x"}}, Dest: Place{Path: "y"}, StateDir: j.StateDir}
+	if err := short.o.remember(&j, start, short.at, short.c); err != nil || local.history() != nil {
+		t.Errorf("remembered: %v", err)
+	}
+	if r, _ := history.At(filepath.Join(j.StateDir, historyName)).Load(j.pair()); len(r.Jobs) != 6 {
+		t.Errorf("%d jobs", len(r.Jobs))
+	}
+}
