@@ -54,7 +54,7 @@ func (b *bench) emulated(ctx context.Context, l link) (*ends, error) {
 	if err != nil {
 		return nil, err
 	}
-	base.Quiet = b.Quiet
+	base.Quiet, base.Reserve = b.Quiet, b.reserve
 	g := &ends{Ground: base, near: base.Hosts[0], far: base.Hosts[1], dir: b.dir, binary: b.binary, sshPort: 22}
 	if err := g.ready(ctx); err != nil {
 		g.Close()

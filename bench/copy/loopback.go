@@ -20,7 +20,7 @@ const loopbackPort = 2222
 // with an ssh server, keys and configuration of its own.
 func (b *bench) loopback(ctx context.Context) (g *ends, err error) {
 	name := filepath.Base(b.dir)
-	base := &ground.Ground{Home: filepath.Join(b.dir, "home"), Quiet: b.Quiet}
+	base := &ground.Ground{Home: filepath.Join(b.dir, "home"), Quiet: b.Quiet, Reserve: b.reserve}
 	g = &ends{Ground: base, dir: b.dir, binary: b.binary, sshPort: loopbackPort, shared: true}
 	defer func() {
 		if err != nil {

@@ -53,6 +53,7 @@ type bench struct {
 	dir     string // in memory, removed at the end
 	binary  string
 	groups  *ground.Groups
+	reserve *ground.Reserve // nil: small sizes, where it is not worth its time
 	results []result
 	peaks   map[string][2]int64 // row name: VmHWM in bytes of the near and the far end
 }
@@ -151,6 +152,12 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer b.groups.Close()
+	if b.Scale >= 1 {
+		if b.reserve, err = ground.NewReserve(); err != nil {
+			return err
+		}
+		defer b.reserve.Close()
+	}
 	b.printHead()
 	for _, r := range rows {
 		if !s.chosen(r.name) {

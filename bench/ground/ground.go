@@ -33,9 +33,9 @@ type Ground struct {
 	Emulator *Emulator     // nil on loopback
 	Quiet    time.Duration // how long to wait for an idle machine before a command
 	Env      []string      // more of the environment of every command
+	Reserve  *Reserve      // for steady runs; may be nil
 
 	closers []func()
-	reserve *Reserve // nil until the first steady run
 }
 
 // Close takes everything down, last thing first.
@@ -124,9 +124,9 @@ var ErrLimit = errors.New("it took too long")
 // killed, but not what it has started: the caller ends that.
 func (g *Ground) Timed(ctx context.Context, r Run) (Usage, error) {
 	if r.Steady {
-		if err := g.hold(); err != nil {
-			return Usage{}, err
-		}
+		g.Reserve.Hold(ctx) // what the last command has freed must not lie idle meanwhile
+	} else {
+		g.Reserve.Release()
 	}
 	if err := g.Settle(ctx); err != nil {
 		return Usage{}, err
@@ -139,8 +139,8 @@ func (g *Ground) Timed(ctx context.Context, r Run) (Usage, error) {
 			return Usage{}, err
 		}
 	}
-	if g.reserve != nil {
-		g.reserve.Lead()
+	if r.Steady {
+		g.Reserve.Lead()
 	}
 	limited, cancel := ctx, func() {}
 	if r.Limit > 0 { // what came before is not the command's fault
@@ -183,21 +183,6 @@ func (g *Ground) Timed(ctx context.Context, r Run) (Usage, error) {
 		return u, fmt.Errorf("%s: %w\n%s", strings.Join(r.Args, " "), err, Tail(u.Output))
 	}
 	return u, nil
-}
-
-// hold takes all free memory until a command needs it, from the first steady run
-// on: what a command has freed must not lie idle before the next one.
-func (g *Ground) hold() error {
-	if g.reserve == nil {
-		r, err := NewReserve()
-		if err != nil {
-			return err
-		}
-		g.reserve = r
-		g.OnClose(r.Close)
-	}
-	g.reserve.Hold()
-	return nil
 }
 
 // cpu is what each host has used so far.

@@ -2,6 +2,7 @@ package ground
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -36,7 +37,7 @@ const (
 // used the memory before, and how long ago. With a reserve there is no free memory
 // but what was in use a moment ago.
 //
-// It is safe for concurrent use.
+// It is safe for concurrent use; a nil one does nothing.
 type Reserve struct {
 	free func() (int64, error) // bytes that the machine has left
 	stop chan struct{}
@@ -66,18 +67,26 @@ func newReserve(free func() (int64, error)) (*Reserve, error) {
 	return r, nil
 }
 
-// Hold takes what is free, but for a quarter of a GiB.
-func (r *Reserve) Hold() {
+// Hold takes what is free, but for a quarter of a GiB. The first time, that may take
+// a minute.
+func (r *Reserve) Hold(ctx context.Context) {
+	if r == nil {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.want = reserveFloor
-	for r.held+reserveStep <= len(r.mem) {
+	for r.held+reserveStep <= len(r.mem) && ctx.Err() == nil {
 		if free, err := r.free(); err != nil || free < r.want+reserveStep {
 			return
 		}
-		for i := r.held; i < r.held+reserveStep; i += 4096 {
-			r.mem[i] = 1
+		step := r.mem[r.held : r.held+reserveStep]
+		for i := 0; i < len(step); i += 4096 {
+			step[i] = 1
 		}
+		// The kernel may take it where nothing else is left, as when this program is
+		// stopped: then nobody is killed for want of memory.
+		unix.Madvise(step, unix.MADV_FREE)
 		r.held += reserveStep
 	}
 }
@@ -85,14 +94,32 @@ func (r *Reserve) Hold() {
 // Lead leaves half a GiB free from now on, until the next Hold: a command is about
 // to start.
 func (r *Reserve) Lead() {
+	if r == nil {
+		return
+	}
 	r.mu.Lock()
 	r.want = reserveLead
 	r.mu.Unlock()
 	r.feed()
 }
 
-// Close gives everything back.
+// Release gives everything back, until the next Hold.
+func (r *Reserve) Release() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held > 0 && unix.Madvise(r.mem[:r.held], unix.MADV_DONTNEED) == nil {
+		r.held = 0
+	}
+}
+
+// Close gives everything back, for good.
 func (r *Reserve) Close() {
+	if r == nil {
+		return
+	}
 	close(r.stop)
 	<-r.done
 	unix.Munmap(r.mem)

@@ -38,7 +38,7 @@ func TestReserveLeavesWhatACommandWillWrite(t *testing.T) {
 			free, _ := m.free()
 			return free
 		}
-		r.Hold()
+		r.Hold(t.Context())
 		if got := left(); got < reserveFloor || got >= reserveFloor+reserveStep {
 			t.Errorf("%d bytes are free while nothing runs, want some %d", got, reserveFloor)
 		}
@@ -57,9 +57,13 @@ func TestReserveLeavesWhatACommandWillWrite(t *testing.T) {
 			t.Errorf("the reserve keeps %d bytes when too little is left", r.held)
 		}
 		m.command.Store(0)
-		r.Hold()
+		r.Hold(t.Context())
 		if got := left(); got < reserveFloor || got >= reserveFloor+reserveStep {
 			t.Errorf("%d bytes are free after the command, want some %d", got, reserveFloor)
+		}
+		r.Release()
+		if r.held != 0 {
+			t.Errorf("the reserve keeps %d bytes once released", r.held)
 		}
 	})
 }

@@ -16,6 +16,7 @@ import (
 // rowBars runs bench/copy, which judges the main job, and takes its table over.
 func rowBars(ctx context.Context, b *bench, _ string) error {
 	b.release()
+	b.reserve.Release() // bench/copy has its own
 	program, report := filepath.Join(b.dir, "bench-copy"), filepath.Join(b.dir, "bars.json")
 	if err := ground.Build(ctx, "github.com/gomover/gomover/bench/copy", program); err != nil {
 		return err

@@ -35,8 +35,10 @@ type bench struct {
 	mover  string // the program that is measured
 	udt    string // the driver of libudt
 	groups *ground.Groups
-	kept   *scene // the network of the rows with two ends, while it is up
-	report Report
+	// reserve is nil with small sizes, where it is not worth its time.
+	reserve *ground.Reserve
+	kept    *scene // the network of the rows with two ends, while it is up
+	report  Report
 }
 
 func main() { os.Exit(ground.Exit("bench/suite", os.Args[1:], run)) }
@@ -142,6 +144,12 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer b.groups.Close()
+	if b.Scale >= 1 && !b.quick {
+		if b.reserve, err = ground.NewReserve(); err != nil {
+			return err
+		}
+		defer b.reserve.Close()
+	}
 	defer b.release()
 	b.begin()
 	b.rowsInTurn(ctx)

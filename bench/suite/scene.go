@@ -35,7 +35,7 @@ func (b *bench) network(ctx context.Context, sites []ground.Site) (*scene, error
 	if err != nil {
 		return nil, err
 	}
-	g.Quiet = b.Quiet
+	g.Quiet, g.Reserve = b.Quiet, b.reserve
 	s := &scene{Ground: g, b: b, iface: ground.Interface(g.Hosts[0].PID)}
 	m := &b.report.Machine // the emulator raises them
 	m.ReceiveMax, m.SendMax = ground.FirstLine("/proc/sys/net/core/rmem_max"), ground.FirstLine("/proc/sys/net/core/wmem_max")
