@@ -196,7 +196,8 @@ func (r *receiver) takeWhole(pos int64, number msgNo) {
 
 func (r *receiver) take(s span) {
 	for p := s.first; p <= s.last; p++ {
-		r.get(p).taken = true
+		m := r.get(p)
+		m.taken, m.ready = true, true
 	}
 	r.ready = append(r.ready, s)
 }
@@ -213,6 +214,7 @@ func (c *core) readMessage(b []byte) (n int) {
 	for p := s.first; p <= s.last; p++ {
 		m := r.get(p)
 		n += copy(b[n:], r.bytes(p)[:m.n])
+		m.ready = false
 	}
 	r.skim()
 	c.drained()
@@ -222,12 +224,11 @@ func (c *core) readMessage(b []byte) (n int) {
 // skim releases what was read or given up, up to the first message that was
 // not.
 func (r *receiver) skim() {
-	to := r.scanned
-	for _, s := range r.ready {
-		to = min(to, s.first)
+	for r.base < r.scanned {
+		if m := r.held(r.base); m != nil && m.ready {
+			break
+		}
+		r.base++
 	}
-	if to > r.base {
-		r.base = to
-		r.release(to)
-	}
+	r.release(r.base)
 }

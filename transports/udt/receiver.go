@@ -11,7 +11,8 @@ type arrived struct {
 	n     int // bytes of payload
 	msg   msgWord
 	have  bool
-	taken bool // of a message: it is in the list of those to be read, or given up
+	taken bool // of a message: it is in the list of those to be read, or was, or is given up
+	ready bool // it is in that list
 }
 
 // ackRecord is an acknowledgement that was sent.
