@@ -6,9 +6,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -20,79 +20,32 @@ import (
 	"github.com/gomover/gomover/internal/netx"
 )
 
-// buildPeer compiles the other end against Debian's libudt.
+// peerProgram compiles the other end against Debian's libudt, once.
+var peerProgram = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "udtpeer")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	program := filepath.Join(dir, "udtpeer")
+	if out, err := exec.Command("g++", "-O2", "-o", program, "../../testdata/udt/udtpeer.cc", "-ludt", "-lpthread").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, out)
+	}
+	return os.ReadFile(program)
+})
+
+// buildPeer gives the path of the other end.
 func buildPeer(t *testing.T) string {
 	t.Helper()
-	source, err := filepath.Abs("../../testdata/udt/udtpeer.cc")
+	b, err := peerProgram()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("compiling against libudt (make test-deps installs it): %v", err)
 	}
 	program := filepath.Join(t.TempDir(), "udtpeer")
-	if out, err := exec.Command("g++", "-O2", "-o", program, source, "-ludt", "-lpthread").CombinedOutput(); err != nil {
-		t.Fatalf("compiling against libudt (make test-deps installs it): %v\n%s", err, out)
+	if err := os.WriteFile(program, b, 0o700); err != nil {
+		t.Fatal(err)
 	}
 	return program
-}
-
-// relay passes datagrams between a client and a server, and loses some.
-type relay struct {
-	front net.PacketConn
-	back  net.Conn
-	wg    sync.WaitGroup
-}
-
-func newRelay(t *testing.T, server string, loss float64) *relay {
-	t.Helper()
-	front, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	back, err := net.Dial("udp4", server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &relay{front: front, back: back}
-	client := make(chan net.Addr, 1)
-	r.wg.Go(func() {
-		defer back.Close()
-		rnd := rand.New(rand.NewPCG(1, 1))
-		b := make([]byte, 65536)
-		for {
-			n, from, err := front.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			select {
-			case client <- from:
-			default:
-			}
-			if rnd.Float64() >= loss {
-				_, _ = back.Write(b[:n])
-			}
-		}
-	})
-	r.wg.Go(func() {
-		rnd := rand.New(rand.NewPCG(2, 2))
-		b := make([]byte, 65536)
-		var to net.Addr
-		for {
-			n, err := back.Read(b)
-			if err != nil {
-				if strings.Contains(err.Error(), "refused") {
-					continue
-				}
-				return
-			}
-			if to == nil {
-				to = <-client
-			}
-			if rnd.Float64() >= loss {
-				_, _ = front.WriteTo(b[:n], to)
-			}
-		}
-	})
-	t.Cleanup(func() { _ = front.Close(); r.wg.Wait() })
-	return r
 }
 
 // serving starts the library's server and gives its address.
@@ -161,7 +114,7 @@ func TestInterop(t *testing.T) {
 		t.Run("client/"+tt.name, func(t *testing.T) {
 			addr, cmd := serving(t, ctx, program, "serve", "0", strconv.Itoa(tt.mss))
 			if tt.loss > 0 {
-				addr = newRelay(t, addr, tt.loss).front.LocalAddr().String()
+				addr = newRelay(t, addr, wire{loss: tt.loss}).addr()
 			}
 			start := time.Now()
 			c, err := Dial(ctx, &netx.System{}, "udp4", addr, cfg)
@@ -194,7 +147,7 @@ func TestInterop(t *testing.T) {
 			})
 			addr := l.Addr().String()
 			if tt.loss > 0 {
-				addr = newRelay(t, addr, tt.loss).front.LocalAddr().String()
+				addr = newRelay(t, addr, wire{loss: tt.loss}).addr()
 			}
 			host, port, _ := strings.Cut(addr, ":")
 			start := time.Now()

@@ -47,7 +47,7 @@ func lossy(t *testing.T, addr string, loss float64) string {
 	if loss == 0 {
 		return addr
 	}
-	return newRelay(t, addr, loss).front.LocalAddr().String()
+	return newRelay(t, addr, wire{loss: loss}).addr()
 }
 
 func theyServe(t *testing.T, ctx context.Context, program string, want []byte, loss float64) {
@@ -91,8 +91,8 @@ func theyMeet(t *testing.T, ctx context.Context, program string, want []byte, lo
 	theirs := freePort(t)
 	see, tell := theirs.String(), e.local.String() // how each end reaches the other one
 	if loss > 0 {
-		r := newRelay(t, see, loss)
-		see, tell = r.front.LocalAddr().String(), r.back.LocalAddr().String()
+		r := newRelay(t, see, wire{loss: loss})
+		see, tell = r.addr(), r.back.LocalAddr().String()
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
