@@ -64,7 +64,7 @@ func (k *Climber) Class() Class { return Unknown }
 func (k *Climber) bound(n int) int {
 	most := mostFair
 	if k.c.Most > 0 {
-		most = k.c.Most
+		most = min(most, k.c.Most)
 	}
 	if k.c.Priority == Background {
 		most = min(most, 2)

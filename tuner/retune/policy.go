@@ -10,12 +10,7 @@ import (
 const (
 	defaultMSS = 1448
 
-	// Bounds of the number of streams. Three streams that lose by a full queue
-	// use 94% of any path (E. Altman, D. Barman, B. Tuffin, M. Vojnovic, Parallel
-	// TCP sockets: simple model, throughput and validation, 2006); bbr wants two,
-	// so that one is read while the other is written.
-	leastCubic  = 3
-	leastBBR    = 2
+	// Bounds of the number of streams.
 	mostFair    = 64
 	mostLosing  = 128         // while losses, and not others, are what holds the job back
 	firstSettle = time.Second // slow start and how it ends are no evidence
@@ -23,6 +18,7 @@ const (
 	maxSettle   = 3 * time.Second
 	firstStreak = 3 // growths in vain, one after the other, after which none is tried
 	forgetVain  = 30 * time.Second
+	steadyFor   = time.Minute // how long a rate is remembered that is no more
 )
 
 // Policy is the policy guided by the limiter. It finds out what holds the job
@@ -58,7 +54,8 @@ type Policy struct {
 
 	vain     int // growths that did not help
 	vainAt   time.Duration
-	steady   Record // the job in the settings before anything happened
+	steady   Record // the job when it was last as fast as before
+	steadyAt time.Duration
 	price    priceRule
 	needed   int // streams that losses were seen to hold back
 	neededAt time.Duration
@@ -133,7 +130,7 @@ func (p *Policy) bound(n int, losing bool) int {
 		most = 2
 	}
 	if p.c.Most > 0 {
-		most = p.c.Most
+		most = min(most, p.c.Most)
 	}
 	least = max(least, p.c.Least)
 	return max(least, min(n, max(most, least)))
@@ -201,8 +198,8 @@ func (p *Policy) learnBase(s *Sample) {
 
 // remember notes how the job stands while nothing happens.
 func (p *Policy) remember(all *Record) {
-	if all.Span >= 2*p.period() && !p.fallen(all) {
-		p.steady = *all
+	if all.Span >= 2*p.period() && (all.Rate > 0.9*p.steady.Rate || p.now-p.steadyAt > steadyFor) {
+		p.steady, p.steadyAt = *all, p.now
 	}
 }
 

@@ -119,7 +119,7 @@ func TestPolicy(t *testing.T) {
 		{"nothing is wrong", start(4), time.Minute, func(Settings, time.Duration) Sample { return path(50e6) }, 4, 6, "cubic", 8},
 		{"a limit of each stream that nobody sees", start(4), time.Minute, func(set Settings, _ time.Duration) Sample { return path(min(5e6*float64(set.Streams), 90e6)) }, 18, 32, "cubic", 20},
 		{"a full path, few streams", start(4), 2 * time.Minute, each(50e6, 100e6), 4, 4, "cubic", 6},
-		{"a full path, many streams", start(32), 3 * time.Minute, each(50e6, 100e6), 4, 9, "cubic", 60},
+		{"a full path, many streams", start(32), 3 * time.Minute, each(50e6, 100e6), 8, 9, "cubic", 60},
 		{"losses without a queue", start(4), time.Minute, losing(2e6, 60e6), 30, 75, "cubic", 30},
 		{"losses without a queue, bbr allowed", both, time.Minute, losing(2e6, 60e6), 4, 6, "bbr", 10},
 		{"losses, streams pinned", pinned, time.Minute, losing(2e6, 60e6), 4, 4, "cubic", 0},
@@ -239,6 +239,7 @@ func TestBounds(t *testing.T) {
 		{Config{Priority: Background}, true, 64, 2},
 		{Config{Least: 8}, false, 3, 8},
 		{Config{Most: 6}, true, 64, 6},
+		{Config{Most: 256}, false, 200, 64},
 		{Config{Least: 5, Most: 5}, true, 64, 5},
 		{Config{Least: 100}, false, 3, 100},
 	} {

@@ -26,8 +26,8 @@ const (
 	priceLeast   = 4 * time.Second
 	priceMost    = time.Minute
 
-	freeStreams = 4 // that cost nothing on a full path
-	fewStreams  = 8 // that cost little
+	freeStreams = 8    // that cost nothing on a full path
+	streamPrice = 0.02 // of each further one, in ln of the rate
 )
 
 // propose asks the rules, the most certain first.
@@ -228,14 +228,14 @@ func (p *Policy) doubt(rec *Record) *trial {
 }
 
 // cost is what n streams cost on a full path, in ln of the rate that they must
-// bring: nothing for those that any transfer may have, and then the more the more
-// there are.
+// bring: nothing for those that any transfer may have, and the same for each
+// further one.
 func (p *Policy) cost(n int) float64 {
-	price := 1.0
+	price := streamPrice
 	if p.c.Priority == Bold {
-		price = 0.25
+		price /= 4
 	}
-	return price * (0.005*float64(max(0, n-freeStreams)) + 0.015*float64(max(0, n-fewStreams)))
+	return price * float64(max(0, n-freeStreams))
 }
 
 // bargain tries a few streams more or less on a full path.
@@ -244,18 +244,14 @@ func (p *Policy) bargain(all *Record) *trial {
 		return nil
 	}
 	n := p.set.Streams
-	least := leastCubic
-	if p.set.CC == "bbr" {
-		least = leastBBR
+	next := n + p.price.dir*max(1, int(math.Round(p.price.step*float64(n))))
+	if p.price.dir < 0 {
+		next = max(next, min(n, freeStreams))
+		if p.now-p.neededAt < neededFor && 4*next < 5*p.needed {
+			next = n
+		}
 	}
-	next := p.bound(max(n+p.price.dir*max(1, int(math.Round(p.price.step*float64(n)))), min(n, least)), n > mostFair && p.price.dir < 0)
-	if next < n && p.now-p.neededAt < neededFor && 4*next < 5*p.needed {
-		next = n
-	}
-	if n > freeStreams && next < freeStreams {
-		next = freeStreams
-	}
-	if next == n || n <= freeStreams && next < n {
+	if next = p.bound(next, n > mostFair); next == n {
 		p.price.at = p.now + priceMost
 		p.price.dir = -p.price.dir
 		return nil

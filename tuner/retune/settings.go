@@ -31,8 +31,9 @@ const (
 type Config struct {
 	// Start is what the job begins with.
 	Start Settings
-	// Least and Most bound the number of streams; 0 leaves the bound to the
-	// priority. Equal ones pin it.
+	// Least and Most bound the number of streams: there are never fewer than
+	// Least, and never more than Most or what the priority allows, whichever is
+	// less; 0 is no bound. Equal ones pin it.
 	Least, Most int
 	// CCs are the congestion controls that streams may be given; without bbr
 	// among them none is ever changed.

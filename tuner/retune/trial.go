@@ -108,7 +108,7 @@ func (p *Policy) judgeGrowth(gain float64, rec *Record) bool {
 	}
 	p.vain = 0
 	p.paid = gain > 0.5*more
-	if gain > 0.5*more && t.before.Queue > queueFull {
+	if gain > 0.7*more && t.before.Queue > queueFull {
 		// Twice the streams on a full path would not go nearly twice as fast:
 		// there was no queue, the way has become longer.
 		p.base, p.rebased = rec.Least, true
@@ -134,9 +134,8 @@ func (p *Policy) end(ok bool, rec *Record) (Decision, bool) {
 		}
 		p.changed(p.set.Streams > t.next.Streams)
 	}
-	p.steady = t.before
-	if ok {
-		p.steady = *rec
+	if ok && rec.Rate > p.steady.Rate {
+		p.steady, p.steadyAt = *rec, p.now
 	}
 	d.Settings = p.set
 	return d, true
@@ -151,7 +150,7 @@ const goalWait = 10 * time.Second
 // are made good from the queue.
 func (p *Policy) down() int {
 	n := p.set.Streams
-	if n <= fewStreams {
+	if n <= freeStreams {
 		return p.goal
 	}
 	return max(p.goal, n-n/5)
