@@ -349,6 +349,7 @@ func TestAnsweringEndIsBounded(t *testing.T) {
 		{"no secret", `{"id":1,"hello":{"version":1}}`, ""},
 		{"no message", `[]`, ""},
 		{"a train without a token", good, `{"id":2,"train":{"train":1,"token":1,"packets":10,"len":100}}`},
+		{"a train too long", good, `{"id":2,"train":{"train":1,"token":1,"packets":16384,"len":9000}}`},
 		{"nothing asked", good, `{"id":2}`},
 	}
 	for _, tt := range tests {
@@ -422,4 +423,29 @@ func TestStrangers(t *testing.T) {
 			t.Errorf("the answer has %d bytes, %v, want %d", m, err, len(echo))
 		}
 	})
+}
+
+// TestFlags: what is odd is said, and nothing else.
+func TestFlags(t *testing.T) {
+	ms := time.Millisecond
+	tests := []struct {
+		name string
+		r    Report
+		want string // part of the only flag; "": none
+	}{
+		{"nothing", Report{Connect: 50 * ms, RTT: estimate.Delays{Min: 50 * ms}, MTU: 1500, Link: 1500}, ""},
+		{"jumbo frames beyond what is looked for", Report{MTU: 9244, Link: 65536}, ""},
+		{"somebody answers TCP on the way", Report{Connect: 10 * ms, RTT: estimate.Delays{Min: 50 * ms}}, "split path"},
+		{"on a short way that is noise", Report{Connect: 100 * time.Microsecond, RTT: estimate.Delays{Min: 900 * time.Microsecond}}, ""},
+		{"a tunnel", Report{MTU: 1420, Link: 1500}, "narrow"},
+		{"a shaper", Report{There: Direction{Capacity: estimate.Capacity{Slowed: true}}}, "shaped"},
+		{"two paths", Report{Back: Direction{Capacity: estimate.Capacity{Varies: true}}}, "unsteady"},
+	}
+	for _, tt := range tests {
+		m := &measurer{r: &tt.r}
+		m.flags()
+		if got := tt.r.Flags; len(got) != min(len(tt.want), 1) || len(got) > 0 && !strings.Contains(got[0], tt.want) {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
 }

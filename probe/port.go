@@ -28,9 +28,12 @@ const (
 	readBuffer, writeBuffer = 16 << 20, 4 << 20
 	// maxTokens bounds the addresses that get a token.
 	maxTokens = 16
+	// late is how long after its last packet a train's others may come.
+	late = 20 * time.Millisecond
 	// clockSlack is by how much the kernel's stamp of an arrival may be earlier
-	// than the program's, so that it is believed: more is a clock that was set.
-	clockSlack = 20 * time.Millisecond
+	// than the program's, so that it is believed: more is a clock that was set. Busy
+	// hosts read tens of milliseconds late.
+	clockSlack = 500 * time.Millisecond
 )
 
 // port is an end's UDP socket: it answers echoes or takes their answers, and notes
@@ -273,7 +276,7 @@ func (l *trainLog) add(h head, at, now time.Time) {
 		l.began = at
 	}
 	l.last = now
-	if h.seq >= maxArrivals || l.seen[h.seq/64]&(1<<(h.seq%64)) != 0 {
+	if h.seq >= maxArrivals || l.has(int(h.seq)) {
 		return
 	}
 	l.seen[h.seq/64] |= 1 << (h.seq % 64)
@@ -283,6 +286,11 @@ func (l *trainLog) add(h head, at, now time.Time) {
 		close(l.full)
 		l.full = nil
 	}
+}
+
+// has tells whether a packet of the train has come.
+func (l *trainLog) has(seq int) bool {
+	return seq >= 0 && seq < maxArrivals && l.seen[seq/64]&(1<<(seq%64)) != 0
 }
 
 // collect waits until all packets of a train have come, or none for a while, and
@@ -300,16 +308,19 @@ func (p *port) collect(ctx context.Context, number uint16, packets int, quiet ti
 	p.mu.Unlock()
 	for waiting := true; waiting; {
 		p.mu.Lock()
-		last := asked
+		last, wait := asked, quiet
 		if l.number == number && l.last.After(asked) {
 			last = l.last
 		}
+		if l.number == number && l.has(packets-1) {
+			wait = min(quiet, late) // what is missing now is lost, or not much behind
+		}
 		p.mu.Unlock()
-		rest := quiet - time.Since(last)
+		rest := wait - time.Since(last)
 		if rest <= 0 {
 			break
 		}
-		timer := time.NewTimer(rest)
+		timer := time.NewTimer(min(rest, late))
 		select {
 		case <-full:
 			waiting = false

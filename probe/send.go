@@ -16,6 +16,8 @@ const (
 	burst = 44
 	// maxPackets bounds a train, in packets; see estimate.Planner.
 	maxPackets = 16384
+	// maxTrainBytes bounds a train, in bytes: it is made in memory before it is sent.
+	maxTrainBytes = 32 << 20
 	// tick is how often a paced train goes on.
 	tick = time.Millisecond
 )

@@ -203,7 +203,7 @@ func (s *server) train(ctx context.Context, q *train) (*reply, error) {
 	switch {
 	case !ok:
 		return nil, errors.New("a train to an address that sent no echo")
-	case q.Packets < 1 || q.Packets > maxPackets || q.Len < headLen || q.Len > largest || q.Pace < 0:
+	case q.Packets < 1 || q.Packets > maxPackets || q.Len < headLen || q.Len > largest || q.Packets*q.Len > maxTrainBytes || q.Pace < 0:
 		return nil, fmt.Errorf("a train of %d packets of %d bytes is none", q.Packets, q.Len)
 	case s.left.Add(-int64(q.Packets)*int64(q.Len)) < 0:
 		return nil, errSpent

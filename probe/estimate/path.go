@@ -52,9 +52,23 @@ func Combine(ds []Dispersion) (c Capacity) {
 		c.Slowed = c.Slowed || d.Slowed
 		c.Low, c.High = lowest(c.Low, d.Rate), max(c.High, d.Rate)
 	}
+	usable, sent := len(fast), 0
+	for _, d := range ds {
+		if !d.Paced {
+			sent++
+		}
+	}
 	fast, c.Varies = lowerMode(fast)
 	mid := fast[len(fast)/2]
 	c.Rate, c.Verdict, c.Why = mid.Rate, mid.Verdict, mid.Why
+	switch {
+	case c.Verdict != Measured:
+	case c.Varies:
+		// Of several paths the slowest, or what a busy host made of the only one.
+		c.Verdict, c.Why = AtLeast, "trains differ"
+	case 2*usable < sent:
+		c.Verdict, c.Why = AtLeast, "most trains were not usable"
+	}
 	if c.Verdict == AtLeast {
 		c.Available, c.Free = c.Rate, AtLeast
 		return c
@@ -135,16 +149,14 @@ var classes = []float64{10e6, 100e6, 1e9, 2.5e9, 5e9, 10e9, 25e9, 40e9, 50e9, 10
 
 // class names the Ethernet link that carries IP packets of 1500 bytes at a rate,
 // with 38 bytes more each on the wire (IEEE 802.3: preamble, header, check sum,
-// gap), or of 9000.
+// gap).
 func class(r units.Rate) string {
 	for _, c := range classes {
-		for _, mtu := range []float64{1500, 9000} {
-			if have, want := float64(r)*8, c*mtu/(mtu+38); math.Abs(have-want) < 0.02*want {
-				if c < 1e9 {
-					return fmt.Sprintf("%g Mbit/s", c/1e6)
-				}
-				return fmt.Sprintf("%g Gbit/s", c/1e9)
+		if have, want := float64(r)*8, c*1500/1538; math.Abs(have-want) < 0.015*want {
+			if c < 1e9 {
+				return fmt.Sprintf("%g Mbit/s", c/1e6)
 			}
+			return fmt.Sprintf("%g Gbit/s", c/1e9)
 		}
 	}
 	return ""

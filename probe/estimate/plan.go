@@ -1,7 +1,6 @@
 package estimate
 
 import (
-	"slices"
 	"time"
 
 	"github.com/gomover/gomover/internal/units"
@@ -49,7 +48,7 @@ type Planner struct {
 	Bytes int64         // most to send, headers included
 	Time  time.Duration // when trains have lasted so long together, none is begun
 
-	usable []Dispersion // those that count
+	trains []Dispersion // those that count
 	last   Dispersion
 	n      int  // packets of the next train
 	grown  bool // long enough
@@ -90,8 +89,8 @@ func (p *Planner) Next() (Step, bool) {
 // middle is the median rate of the trains that were sent as fast as possible.
 func (p *Planner) middle() units.Rate {
 	var all []units.Rate
-	for _, d := range p.usable {
-		if !d.Paced {
+	for _, d := range p.trains {
+		if !d.Paced && d.Verdict != Unusable {
 			all = append(all, d.Rate)
 		}
 	}
@@ -139,9 +138,7 @@ func (p *Planner) wanted(d Dispersion) time.Duration {
 
 // count notes a train of full length.
 func (p *Planner) count(s Step, d Dispersion) {
-	if d.Verdict != Unusable {
-		p.usable = append(p.usable, d)
-	}
+	p.trains = append(p.trains, d)
 	if s.Pace > 0 {
 		p.paced++
 	} else {
@@ -156,7 +153,7 @@ func (p *Planner) count(s Step, d Dispersion) {
 // measured tells that the capacity is known, so that it is worth while to look for
 // what is free of it.
 func (p *Planner) measured() bool {
-	return Combine(slices.Clone(p.usable)).Verdict == Measured
+	return Combine(p.trains).Verdict == Measured
 }
 
 // Spent is how many bytes the steps so far were, headers included.
@@ -164,8 +161,8 @@ func (p *Planner) Spent() int64 { return p.spent }
 
 // Capacity is what the trains so far tell.
 func (p *Planner) Capacity() Capacity {
-	if len(p.usable) == 0 {
+	if len(p.trains) == 0 {
 		return Combine([]Dispersion{p.last})
 	}
-	return Combine(slices.Clone(p.usable))
+	return Combine(p.trains)
 }

@@ -180,8 +180,12 @@ func TestCombine(t *testing.T) {
 		return estimate.Dispersion{Verdict: estimate.Measured, Rate: r, SendRate: 20 * gbit}
 	}
 	c := estimate.Combine([]estimate.Dispersion{at(gbit), at(10 * gbit), at(gbit)})
-	if !c.Varies || c.Rate != gbit || c.Low != gbit || c.High != 10*gbit {
+	if !c.Varies || c.Verdict != estimate.AtLeast || c.Rate != gbit || c.Low != gbit || c.High != 10*gbit {
 		t.Errorf("trains on two paths: got %+v", c)
+	}
+	bad := estimate.Dispersion{Why: "it was too short"}
+	if c := estimate.Combine([]estimate.Dispersion{bad, at(gbit), bad}); c.Verdict != estimate.AtLeast || c.Rate != gbit {
+		t.Errorf("one usable train of three: got %+v", c)
 	}
 	wire := gbit * 1500 / 1538
 	if c := estimate.Combine([]estimate.Dispersion{at(wire), at(wire), at(wire)}); c.Class != "1 Gbit/s" || c.Varies {
@@ -192,5 +196,25 @@ func TestCombine(t *testing.T) {
 	}
 	if got, want := estimate.BDP(gbit, 100*time.Millisecond), int64(12_500_000); got != want {
 		t.Errorf("BDP of 1 Gbit/s and 100 ms: got %d, want %d", got, want)
+	}
+}
+
+// TestPolicer: what a bucket of tokens lets pass at first is not the path's rate.
+func TestPolicer(t *testing.T) {
+	for _, size := range []int{50, 100, 200} { // of the bucket, in packets
+		const sent, gap = 1600, 12 * time.Microsecond // 1 Gbit/s
+		var got []estimate.Arrival
+		tokens := float64(size)
+		for i := range sent {
+			tokens = min(tokens+0.2, float64(size)) // 200 Mbit/s
+			if tokens >= 1 {
+				tokens--
+				got = append(got, estimate.Arrival{Seq: uint32(i), At: time.Duration(i) * gap})
+			}
+		}
+		tr := estimate.Train{Sent: sent, Size: packet, Arrivals: got}
+		if d := tr.Dispersion(); d.Verdict != estimate.Measured || !d.Slowed || off(d.Rate, gbit/5) > 0.05 || d.Lost == 0 {
+			t.Errorf("a bucket of %d packets: got %+v, want 200 Mbit/s", size, d)
+		}
 	}
 }
