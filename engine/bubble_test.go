@@ -292,6 +292,9 @@ func (r *run) fine(t *testing.T, err error) {
 	if c.DoneBytes != c.Bytes || c.DoneFiles != c.Files || c.Failed != 0 {
 		t.Errorf("source's totals %+v", c)
 	}
+	if c.Sent+c.Had < c.Bytes {
+		t.Errorf("%d bytes sent and %d there before, of %d", c.Sent, c.Had, c.Bytes)
+	}
 	if k := r.sink.Totals(); k.DoneBytes != c.Bytes || k.Bytes != c.Bytes || k.Files != c.Files || k.DoneFiles != c.Files {
 		t.Errorf("sink's totals %+v, source's %+v", k, c)
 	}

@@ -88,6 +88,7 @@ func NewSource(o Options, p Paths, l Link, roots []SourceRoot, rec events.Record
 // Totals returns a snapshot; any goroutine may call it.
 func (s *Source) Totals() Totals {
 	t := s.snapshot()
+	t.Sent = s.work.sent.Load()
 	s.mu.Lock()
 	t.RTT = s.rtt
 	s.mu.Unlock()

@@ -43,8 +43,6 @@ func (s *Source) tick(ctx context.Context) {
 		s.sched.setWindow(baseWindow + int64(2*rate*rtt.Seconds()))
 		s.watchStalls(now)
 		s.tuneCC(now, int64(r))
-		sent := s.work.sent.Load()
-		s.update(func(t *Totals) { t.Sent = sent })
 		if now.Sub(second) >= time.Second {
 			last = s.everySecond(now, now.Sub(second), last)
 			second = now
