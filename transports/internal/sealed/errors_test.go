@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/transports/seal"
@@ -107,6 +109,35 @@ func TestReason(t *testing.T) {
 			t.Errorf("%v: %q, want %q", err, got, want)
 		}
 	}
+}
+
+// TestCutOff: who stops dialling is told what happened with each address until then.
+func TestCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shut, silent := netip.MustParseAddrPort("192.0.2.1:7"), netip.MustParseAddrPort("192.0.2.2:7")
+		e, err := New(Config{
+			Params: transports.Params{MaxBody: 1},
+			Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+				if to == shut {
+					return nil, syscall.ECONNREFUSED
+				}
+				<-ctx.Done()
+				return nil, fmt.Errorf("connecting: %w", ctx.Err())
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		enough := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer time.AfterFunc(time.Second, func() { cancel(enough) }).Stop()
+		_, err = e.Dial(ctx, transports.Offer{Addrs: []netip.AddrPort{shut, silent}}, 1)
+		var de *DialError
+		if !errors.Is(err, enough) || !errors.As(err, &de) || de.Reason() != "refused, enough" {
+			t.Errorf("error %v", err)
+		}
+	})
 }
 
 // TestHeard: a stranger that connects is heard of, an address where nobody is not.
