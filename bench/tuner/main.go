@@ -33,6 +33,7 @@ type group struct {
 var groups = []group{
 	{"forecast", forecastRows},
 	{"anomaly", anomalyRows},
+	{"cost", costRows},
 	{"retune", retuneRows},
 }
 

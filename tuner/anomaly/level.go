@@ -80,7 +80,7 @@ type level struct {
 // stand takes a block in which next to nothing arrived.
 func (l *level) stand(x float64) (verdict, int) {
 	// The blocks at both ends of a stall are half of it, and are forgiven, too.
-	l.have, l.down, l.skip = false, cusum{}, 1
+	l.have, l.down, l.test, l.skip = false, cusum{}, nil, 1
 	if l.dead++; l.dead < stillBlocks {
 		return calm, 0
 	}

@@ -51,6 +51,8 @@ type Forecast struct {
 
 	tournament tournament
 	spread     spread
+	sigma      float64 // as estimated in the second sigmaAt
+	sigmaAt    float64
 	said       []said
 }
 
@@ -188,7 +190,12 @@ func (f *Forecast) estimate(rest float64) (left, sigma float64, ok bool) {
 		rate = math.Pow(rate, seen) * math.Pow(f.Expected, 1-seen)
 	}
 	left = rest / rate
-	return left, math.Hypot(f.spread.over(left), pathSigma*math.Min(1, math.Sqrt(left/60))), true
+	if f.sigmaAt != f.tournament.now {
+		// Once a second is enough for what takes the most time of all.
+		f.sigmaAt = f.tournament.now
+		f.sigma = math.Hypot(f.spread.over(left), pathSigma*math.Min(1, math.Sqrt(left/60)))
+	}
+	return left, f.sigma, true
 }
 
 // pathSigma is the deviation that is assumed beside what the job itself shows:

@@ -230,7 +230,7 @@ func TestSeries(t *testing.T) {
 	if l := s.last(3); len(l) != 3 || l[0] != 997 || l[2] != 999 {
 		t.Errorf("last %v", l)
 	}
-	if l := s.last(1000); len(l) != windowLen || l[0] != 880 {
+	if l := s.last(1000); len(l) != windowLen || l[0] != 1000-windowLen {
 		t.Errorf("%d kept", len(l))
 	}
 	if s.mean() != 499.5 {
@@ -245,6 +245,33 @@ func TestSeries(t *testing.T) {
 	}
 	if phi := a.lag1(); phi < 0.77 || phi > 0.83 {
 		t.Errorf("correlation %v, want 0.8", phi)
+	}
+}
+
+func TestPeriod(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	for _, c := range []struct {
+		name   string
+		rate   func(i int) float64
+		lo, hi int
+	}{
+		{"phases of 30 s", func(i int) float64 { return 100 - 50*float64(i/30%2) }, 59, 61},
+		{"a short one of 40 s", func(i int) float64 { return 100 - 60*float64(i%40/32) }, 39, 41},
+		{"a wave of 50 s", func(i int) float64 { return 100 + 40*math.Sin(2*math.Pi*float64(i)/50) }, 49, 51},
+		{"none", func(int) float64 { return 100 }, 0, 0},
+		{"one change", func(i int) float64 { return 100 - 50*float64(i/120) }, 0, 0},
+		{"drift", func(i int) float64 { return 100 + float64(i) }, 0, 0},
+	} {
+		var s series
+		for i := range 200 {
+			s.add(c.rate(i) * math.Exp(0.05*r.NormFloat64()))
+		}
+		if got := period(s.last(periodSpan)); got < c.lo || got > c.hi {
+			t.Errorf("%s: period %d, want %d to %d", c.name, got, c.lo, c.hi)
+		}
+	}
+	if period(nil) != 0 || period(make([]float64, 240)) != 0 {
+		t.Error("a period of nothing")
 	}
 }
 

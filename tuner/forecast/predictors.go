@@ -17,6 +17,7 @@ type predictor struct {
 // as logarithms: the bytes of a stretch are the sum of its rates, and a second
 // without any counts as such.
 var predictors = []predictor{
+	{"level", func(s *series, _ float64) float64 { return s.level() }},
 	{"mean", func(s *series, _ float64) float64 { return s.mean() }},
 	{"since change", func(s *series, _ float64) float64 { return s.sinceMark() }},
 	{"last", func(s *series, _ float64) float64 { return s.last(1)[0] }},

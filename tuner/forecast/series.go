@@ -1,10 +1,14 @@
 package forecast
 
-import "math"
+import (
+	"math"
+
+	"github.com/montanaflynn/stats"
+)
 
 // windowLen is how many of the latest rates are kept one by one: the longest
-// sliding window of a predictor.
-const windowLen = 120
+// look back of a predictor.
+const windowLen = periodSpan
 
 // ewmaGains are the gains of the exponentially weighted means.
 var ewmaGains = [...]float64{0.05, 0.1, 0.2, 0.4}
@@ -19,6 +23,9 @@ type series struct {
 	marked struct { // since the path last changed
 		count int
 		sum   float64
+	}
+	period struct { // of phases that repeat, 0: none; and when that was found out
+		length, at int
 	}
 	ewma [len(ewmaGains)]float64
 	auto autocorrelation
@@ -57,6 +64,20 @@ func (s *series) mean() float64 {
 		return 0
 	}
 	return s.sum / float64(s.count)
+}
+
+// level is the mean over as many whole periods as are at hand if phases repeat,
+// and of all rates otherwise.
+func (s *series) level() float64 {
+	if s.count-s.period.at >= periodAge {
+		s.period.length, s.period.at = period(s.last(periodSpan)), s.count
+	}
+	p := s.period.length
+	if p == 0 {
+		return s.mean()
+	}
+	m, _ := stats.Mean(s.last(min(s.n, periodSpan) / p * p)) // errs on nothing only
+	return m
 }
 
 // mark tells that the path has changed.

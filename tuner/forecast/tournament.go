@@ -8,8 +8,8 @@ const (
 	forget = 0.97
 	// shiftForget is what a change of the path leaves of the scores.
 	shiftForget = 0.3
-	// better is the share of the score of the mean of all that another
-	// predictor's must fall below to be followed. Bets are shorter than the
+	// better is the share of the score of the level that another predictor's
+	// must fall below to be followed. Bets are shorter than the
 	// horizon, and the longer the stretch, the better the mean.
 	better = 0.7
 	// fading is the power of bet over horizon by which a predictor that has
@@ -37,7 +37,7 @@ type tournament struct {
 	score  []float64
 	weight float64
 	scored int
-	leader int // 0: the mean of all
+	leader int // 0: the level
 }
 
 // bet is what all predictors said at one instant of the stretch that followed.
@@ -124,7 +124,7 @@ func (t *tournament) mean(h float64) float64 {
 	if t.series.count == 0 {
 		return 0
 	}
-	mean := t.series.mean()
+	mean := t.series.level()
 	if t.leader == 0 {
 		return mean
 	}

@@ -22,8 +22,8 @@ func TestForecasts(t *testing.T) {
 		if held := average(f.Held); held < 0.75 || held > 0.92 {
 			t.Errorf("%s: 80 %% intervals hold in %.1f %%, want 75 to 92", c.Name, 100*held)
 		}
-		if f.Error[quarter] > 0.15 {
-			t.Errorf("%s: median error %.1f %% at 25 %%, want 15 at most", c.Name, 100*f.Error[quarter])
+		if f.Error[quarter] > 0.20 {
+			t.Errorf("%s: median error %.1f %% at 25 %%, want 20 at most", c.Name, 100*f.Error[quarter])
 		}
 	}
 	f := Pool(all).Figures()
