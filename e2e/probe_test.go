@@ -109,6 +109,10 @@ func TestDoctor(t *testing.T) {
 		{"TCP back", func(w *world, near, _ *space) { near.filter("tcp dport 50000-50019 ct state new drop") }, []string{"far"}, 0, "TCP back", "here: sudo iptables -I INPUT -p tcp"},
 		{"UDP there", func(w *world, _, far *space) { far.filter("udp dport 50000-50019 drop") }, []string{"far"}, 0, "UDP there", "-p udp --dport 50000:50019"},
 		{"UDP back", func(w *world, near, _ *space) { near.filter("ct state new meta l4proto udp drop") }, []string{"far"}, 0, "UDP back", "here: sudo iptables -I INPUT -p udp"},
+		{"all but ssh", func(w *world, near, far *space) {
+			far.filter(w.stranger("drop"), "udp dport 50000-50019 drop")
+			near.filter("tcp dport 50000-50019 ct state new drop", "ct state new meta l4proto udp drop")
+		}, []string{"far"}, 9, "TCP there, TCP back, UDP there, UDP back", ""},
 		{"MTU", func(w *world, _, far *space) { far.run("ip link set v1 mtu 1400") }, []string{"far"}, 0, "MTU", "ip link set dev v0 mtu 1400"},
 		{"buffers", func(w *world, _, far *space) { far.run("sysctl -w net.ipv4.tcp_moderate_rcvbuf=0") }, []string{"far"}, 0, "buffers there", "sysctl -w net.ipv4.tcp_moderate_rcvbuf"},
 	}

@@ -1,9 +1,11 @@
 package mover
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gomover/gomover/internal/units"
@@ -267,7 +269,7 @@ func (d *diagnosis) window(l *lateral) {
 	if rate == 0 {
 		rate = gigabit
 	}
-	rtt := max(d.r().RTT.Min, d.r().Connect)
+	rtt := cmp.Or(d.r().RTT.Min, d.r().Connect)
 	need := estimate.BDP(rate, rtt)
 	streams := int64(max(d.p.Start.Streams, 1))
 	// Half of a buffer is data at worst; the rest is what the kernel counts besides.
@@ -336,14 +338,26 @@ func (d *diagnosis) hosts() {
 	d.load("load there", &r.Far, d.there)
 }
 
+// plainDir is a directory as it may stand in a command that is typed: what the
+// far end calls one must not become another command.
+func plainDir(dir string) string {
+	for _, c := range dir {
+		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-", c) {
+			return "~"
+		}
+	}
+	return dir
+}
+
 func (d *diagnosis) disk(name string, k *host.Disk, at func(string) string) {
+	dir := plainDir(k.Dir)
 	switch {
 	case k.Bytes == 0:
 		d.unknown(name)
 	case k.Free < diskLow && float64(k.Free) < diskShare*float64(k.Bytes):
-		d.problem(name, at("du -xh -d1 "+k.Dir+" | sort -h | tail"), "%s is nearly full: %s free of %s", k.Dir, units.FormatBytes(k.Free), units.FormatBytes(k.Bytes))
+		d.problem(name, at("du -xh -d1 "+dir+" | sort -h | tail"), "%s is nearly full: %s free of %s", k.Dir, units.FormatBytes(k.Free), units.FormatBytes(k.Bytes))
 	case k.Files >= 0 && k.Files < filesLow:
-		d.problem(name, at("du -x --inodes -d1 "+k.Dir+" | sort -n | tail"), "%s has room for %d more files only", k.Dir, k.Files)
+		d.problem(name, at("du -x --inodes -d1 "+dir+" | sort -n | tail"), "%s has room for %d more files only", k.Dir, k.Files)
 	case k.Busy > busyShare:
 		d.problem(name, at("iostat -x 1 3; sudo iotop -oba -n 3"), "%s is busy for %.0f%% of the time", k.Dir, 100*k.Busy)
 	default:

@@ -64,6 +64,10 @@ func TestDiagnosis(t *testing.T) {
 		{"fixed buffers", func(p *Probed) error { p.Report.Here.Buffers.Adapts = false; return nil }, "buffers back", "tcp_moderate_rcvbuf"},
 		{"clock", func(p *Probed) error { p.Report.Offset = -3 * time.Minute; return nil }, "clock", "timedatectl"},
 		{"disk there", func(p *Probed) error { p.Report.Far.Disk.Free = 1 << 20; return nil }, "disk there", "ssh -t me@far 'du -xh -d1 /data"},
+		{"disk of a hostile name", func(p *Probed) error {
+			p.Report.Far.Disk.Dir, p.Report.Far.Disk.Free = "/x'; rm -rf $HOME; '", 1<<20
+			return nil
+		}, "disk there", "ssh -t me@far 'du -xh -d1 ~ | sort -h | tail'"},
 		{"files here", func(p *Probed) error { p.Report.Here.Disk.Files = 3; return nil }, "disk here", "--inodes"},
 		{"busy disk", func(p *Probed) error { p.Report.Here.Disk.Busy = 0.99; return nil }, "disk here", "iostat"},
 		{"busy processors", func(p *Probed) error { p.Report.Far.Processor.Busy = 0.95; return nil }, "load there", "top"},

@@ -1,6 +1,7 @@
 package mover
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -99,7 +100,7 @@ func Probe(ctx context.Context, j *ProbeJob) (p Probed, err error) {
 		Own: ownAddresses(), Peers: peers, Facts: gather(ctx), Dir: j.Dir, Bytes: j.Bytes, Step: step,
 	})
 	if p.Report != nil {
-		p.Start = tuner.Initial(tuner.Facts{RTT: max(p.Report.RTT.Min, p.Report.Connect), Cores: p.Report.Here.Processor.Cores,
+		p.Start = tuner.Initial(tuner.Facts{RTT: cmp.Or(p.Report.RTT.Min, p.Report.Connect), Cores: p.Report.Here.Processor.Cores,
 			SendBuf: p.Report.Here.Buffers.TCPWrite[2]})
 	}
 	if err != nil {
