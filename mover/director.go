@@ -39,6 +39,7 @@ type director struct {
 	state   string     // what is being tried between sessions
 	totals  engine.Totals
 	started bool
+	sources []events.SourceEnd // of a pull
 
 	outlook outlook // progress's, and Run's after that
 }

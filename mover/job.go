@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/engine"
+	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/jobs"
 	"github.com/gomover/gomover/sshboot"
 	"github.com/gomover/gomover/transports"
@@ -38,6 +39,7 @@ type Place struct {
 type Job struct {
 	Sources []Place
 	Dest    Place
+	Pull    *Pull // instead of Sources: replicas of files, which are fetched from here
 
 	Recursive bool
 	Exact     bool // -T
@@ -110,6 +112,10 @@ func (p *Place) canonical() string {
 
 // ID is the job's name: the same command gives the same one.
 func (j *Job) ID() string {
+	if j.Pull != nil {
+		// Another set of replicas goes on with what the first one left.
+		return jobs.ID("pull", j.Dest.canonical())
+	}
 	var parts []string
 	for i := range j.Sources {
 		parts = append(parts, j.Sources[i].canonical())
@@ -126,7 +132,8 @@ type Report struct {
 	Totals  engine.Totals
 	Began   time.Time
 	Took    time.Duration
-	Started bool // both ends have met: data may have moved, a repeat resumes
+	Started bool               // both ends have met: data may have moved, a repeat resumes
+	Sources []events.SourceEnd // of a pull: what each replica gave
 }
 
 // expandHome expands ~ and ~user at the start of a path at the agent.

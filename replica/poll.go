@@ -40,7 +40,7 @@ func (s *Sched) Next() time.Duration {
 			next = min(next, c.retry)
 		case c.state == Active && c.left > 0 && !c.silent:
 			next = min(next, c.heard+c.patience())
-		case c.state == Active && c.left > 0:
+		case c.state == Active && c.silent:
 			next = min(next, c.heard+c.lostIn())
 		}
 	}
@@ -61,7 +61,9 @@ func (s *Sched) watch(now time.Duration, c *source) {
 			s.Down(now, c.id, "no answer")
 		}
 	case Active:
-		if c.left > 0 {
+		// One that fell silent is listened to even when others have all its blocks:
+		// it gets none until it speaks, or is opened again.
+		if c.left > 0 || c.silent {
 			c.meter.look(now)
 			s.listen(now, c)
 		}

@@ -55,16 +55,19 @@ func (s *Sched) Received(now time.Duration, id SourceID, n int64) {
 	}
 	s.came += n
 	c.received += n
-	if c.state != Active || c.left == 0 {
+	if c.state != Active {
 		return
 	}
 	c.heard = max(c.heard, now)
-	if c.due > now {
-		c.due, c.heard = now, now
-	}
 	if c.silent {
 		c.silent = false
 		s.replan = true
+	}
+	if c.left == 0 {
+		return
+	}
+	if c.due > now {
+		c.due, c.heard = now, now
 	}
 	c.partial = min(c.left, c.partial+n)
 	c.meter.add(now, n)

@@ -335,6 +335,40 @@ func TestWrongBlockGoesElsewhere(t *testing.T) {
 	}
 }
 
+func TestSilentSourceComesBack(t *testing.T) {
+	// It says nothing, and the other one takes all its blocks and then breaks for
+	// good: it is opened again, or speaks, and gets what is left.
+	for _, speaks := range []bool{false, true} {
+		s := two(t, Source{Rate: mb}, Source{Rate: mb}, rangeset.Extent{Lo: 0, Hi: 5}, rangeset.Extent{})
+		s.nextPlan = 0
+		now := 3 * time.Second
+		s.Poll(now)
+		if c := s.sources[0]; !c.silent || c.left != 0 {
+			t.Fatalf("%d bytes are with the silent one: %v", c.left, s.Plan(now))
+		}
+		s.Gone(now, 1, "changed")
+		if speaks {
+			s.Received(now, 0, 1)
+		}
+		asked := false
+		for range 100 {
+			for _, o := range s.Poll(now) {
+				asked = asked || o.Kind == Fetch && o.Source == 0
+				if o.Kind == Open {
+					s.Up(now, o.Source, 0)
+				}
+			}
+			check(t, s)
+			if now = s.Next(); asked || now == Never {
+				break
+			}
+		}
+		if !asked || speaks && now > 6*time.Second {
+			t.Errorf("speaks %t: at %v nobody is asked: %v", speaks, now, s.Plan(now))
+		}
+	}
+}
+
 func TestFinishWaitsForTheFirstByte(t *testing.T) {
 	s := two(t, Source{Rate: mb, Latency: 3 * time.Second}, Source{Rate: mb}, rangeset.Extent{Lo: 0, Hi: 2}, rangeset.Extent{})
 	if got := s.sources[0].finish(time.Second); got != 4 {

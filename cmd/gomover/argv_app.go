@@ -11,7 +11,7 @@ import (
 // handlers do what a command line asks for.
 //
 // copy gets the resolved options and the words of a copy; version the options of
-// a version request. hosts holds the commands whose words are hosts. own holds the commands that read their arguments themselves.
+// a version request. hosts holds the commands whose words are hosts or replicas. own holds the commands that read their arguments themselves.
 // hidden holds commands for the program's own use, taken only as the very first
 // argument. Both are handed the rest untouched. refused, which may be nil, hears of
 // a command line that cannot be read and returns its error. All return errors

@@ -56,6 +56,13 @@ func run(vars map[string]string, files fstest.MapFS, args ...string) ran {
 			r.command, r.o = "version", o
 			return nil
 		},
+		hosts: map[string]func(context.Context, *Options, []string) error{
+			"pull": func(_ context.Context, o *Options, words []string) error {
+				r.command, r.o, r.words = "pull", o, words
+				_, err := readPull(env, o, words)
+				return err
+			},
+		},
 		hidden: map[string]func(context.Context, []string) error{
 			"__far": func(_ context.Context, args []string) error {
 				r.command, r.words = "__far", args
@@ -212,7 +219,8 @@ func TestMessages(t *testing.T) {
 		{"-n f h:", 1, "-n: " + later + "use --explain to see the plan of a real run"},
 		{"--to h: f", 1, "--to: " + later + "run gomover once for each destination"},
 		{"--inplace f h:", 1, "--inplace: " + later + "without it the old file stays until the new one is complete"},
-		{"pull h1:/f h2:/f", 1, "pull: " + later + "copy from one host: gomover HOST:FILE ."},
+		{"pull h1:/f http://h2/f ./f", 1, "pull from h1:/f: " + later + "copy from one host: gomover HOST:FILE ."},
+		{"pull -r http://h1/d/ ./d", 1, "pull -r: " + later + "give a metalink that names the files"},
 		{"jobs", 1, "jobs: " + later + "give the same command again to continue a run"},
 		{"f n1 n2", 1, "from f to 2 destinations: " + later + "run gomover once for each: gomover f n1:"},
 		{"a:x b:y", 1, "from a:x to b:y, both remote: " + later + "copy to this machine first, then on to the other"},

@@ -282,7 +282,7 @@ func (v *view) end(env Env, o *Options, j *mover.Job, r *mover.Report, err error
 	t := r.Totals
 	e := events.JobEnd{Exit: code, Reason: reasonOf(code, out), Resumable: resumableExit(code) && r.Started, DoneBytes: t.DoneBytes, TotalBytes: t.Bytes, SentBytes: t.Sent,
 		Ms: r.Took.Milliseconds(), FilesOK: t.OK, FilesSkipped: t.Skipped, FilesFailed: t.Failed, Retrans: t.Retrans,
-		Dests: []events.DestEnd{{Dest: j.Dest.Shown, Exit: code, DoneBytes: t.DoneBytes, FilesFailed: t.Failed}}, Sources: []events.SourceEnd{}}
+		Dests: []events.DestEnd{{Dest: j.Dest.Shown, Exit: code, DoneBytes: t.DoneBytes, FilesFailed: t.Failed}}, Sources: append([]events.SourceEnd{}, r.Sources...)}
 	if s := r.Took.Seconds(); s > 0 {
 		e.AvgBps = int64(float64(t.Verified) / s)
 	}
@@ -323,6 +323,8 @@ func exitOf(err error, c *failCounter, r *mover.Report) (int, *exitError) {
 	switch {
 	case errors.As(err, &sig):
 		x = &exitError{Code: sig.code}
+	case errors.Is(err, mover.ErrReplicas):
+		x.Code = exitReplicas
 	case errors.As(err, &f):
 		x = &exitError{Code: classCode(f.Class), Msg: f.Text, Hints: f.Hints, Err: err}
 	case errors.As(err, &s):
@@ -396,7 +398,7 @@ func classCode(c wire.Class) int {
 // codeWord is the first part of an error event's code.
 func codeWord(code int) string {
 	words := map[int]string{exitUsage: "usage", exitSource: "source", exitChanged: "source.changed", exitDestination: "dest", exitSpace: "dest.space",
-		exitSSH: "ssh", exitAgent: "agent", exitNoPath: "net.path", exitLost: "net.lost", exitIntegrity: "integrity", exitTimeLimit: "limit.time", exitBusy: "state.busy", exitNothing: "limit.nothing"}
+		exitSSH: "ssh", exitAgent: "agent", exitNoPath: "net.path", exitLost: "net.lost", exitIntegrity: "integrity", exitTimeLimit: "limit.time", exitBusy: "state.busy", exitReplicas: "replica", exitNothing: "limit.nothing"}
 	if w, ok := words[code]; ok {
 		return w
 	}

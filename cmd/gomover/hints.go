@@ -66,6 +66,7 @@ func tryHint(env Env, o *Options, words []string, hint string) error {
 	if err != nil {
 		return err
 	}
+	inner.Pull.Words = line.command == "pull"
 	_, err = classify(env, generous(inner), line.words)
 	return err
 }
@@ -134,6 +135,8 @@ func classify(env Env, o *Options, words []string) (location.Plan, error) {
 		Exact:     o.Copy.Exact,
 		MakePath:  o.Copy.MakePath,
 		TargetDir: o.Copy.TargetDir,
+		Pull:      o.Pull.Words,
+		From:      o.Pull.Lists,
 	}, env.exists)
 	if err != nil {
 		return location.Plan{}, err

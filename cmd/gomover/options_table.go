@@ -13,15 +13,16 @@ const (
 	groupSSH     = "SSH and the remote agent"
 	groupSafety  = "Reliability"
 	groupStorage = "Storage"
+	groupPull    = "Several replicas of a file"
 	groupOutput  = "Output"
 )
 
 // helpGroups is the order of the headings.
-var helpGroups = []string{groupCopy, groupAttr, groupNet, groupSSH, groupSafety, groupStorage, groupOutput}
+var helpGroups = []string{groupCopy, groupAttr, groupNet, groupSSH, groupSafety, groupStorage, groupPull, groupOutput}
 
 // optionTable holds every option that is understood, also those that are only
 // refused with an answer.
-var optionTable = slices.Concat(copyTable, attrTable, netTable, sshTable, safetyTable, storageTable, outputTable, laterTable, foreignTable)
+var optionTable = slices.Concat(copyTable, attrTable, netTable, sshTable, safetyTable, storageTable, pullTable, outputTable, laterTable, foreignTable)
 
 var copyTable = []option{
 	{name: "recursive", short: "r", kind: kindFlag, def: "off", group: groupCopy, brief: true,

@@ -88,6 +88,7 @@ func TestDefaults(t *testing.T) {
 		Safety: SafetyOptions{Resume: "auto", StallTimeout: 30 * time.Second, GiveUp: 15 * time.Minute, RetryWait: time.Second,
 			Existing: "update", Verify: "wire", Hash: "auto", OnChange: "retry"},
 		Storage: StorageOptions{Memory: 128 << 20},
+		Pull:    PullOptions{MaxSources: 8, MirrorStreams: 4},
 		Output:  OutputOptions{Progress: "auto", Summary: "short", Color: "auto"},
 		Set:     map[string]Source{},
 	}

@@ -19,6 +19,7 @@ type Options struct {
 	SSH     SSHOptions
 	Safety  SafetyOptions
 	Storage StorageOptions
+	Pull    PullOptions
 	Output  OutputOptions
 	Set     map[string]Source
 

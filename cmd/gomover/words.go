@@ -67,7 +67,7 @@ func refuseLater(p location.Plan) error {
 	case location.Mixed:
 		return refuse("sources from several kinds of places", "run gomover once for each place")
 	case location.ReplicaPull:
-		return refuse("pull", "copy from one host: gomover HOST:FILE .")
+		return refusePull(p)
 	case location.Pull:
 		for _, s := range p.Sources {
 			if f := p.Sources[0]; s.User != f.User || !strings.EqualFold(s.Host, f.Host) || s.Port != f.Port {

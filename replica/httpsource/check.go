@@ -123,29 +123,29 @@ func validator(etag, date string) string {
 
 // differs says in what an answer shows another object than the one that was
 // opened; "" if in nothing.
-func (s *Source) differs(size int64, etag, date string) string {
+func (v *version) differs(size int64, etag, date string) string {
 	switch {
-	case size != s.facts.Size:
-		return fmt.Sprintf("its size is %d now, it was %d", size, s.facts.Size)
-	case etag != s.etag:
+	case size != v.facts.Size:
+		return fmt.Sprintf("its size is %d now, it was %d", size, v.facts.Size)
+	case etag != v.etag:
 		return "its entity tag is another one"
-	case s.etag == "" && date != s.date:
+	case v.etag == "" && date != v.date:
 		return "it was modified"
 	}
 	return ""
 }
 
 // check looks whether an answer holds what was asked for.
-func (s *Source) check(resp *http.Response, offset, n int64) error {
+func (v *version) check(resp *http.Response, offset, n int64) error {
 	switch resp.StatusCode {
 	case http.StatusPartialContent:
 	case http.StatusOK:
 		// A server that knows the validator no more sends everything.
-		if s.facts.Ranges && s.facts.Validator != "" {
+		if v.facts.Ranges && v.facts.Validator != "" {
 			return changed("the server knows this version no more")
 		}
-		if offset == 0 && n == s.facts.Size && resp.ContentLength == n {
-			if what := s.differs(n, resp.Header.Get("Etag"), resp.Header.Get("Last-Modified")); what != "" {
+		if offset == 0 && n == v.facts.Size && resp.ContentLength == n {
+			if what := v.differs(n, resp.Header.Get("Etag"), resp.Header.Get("Last-Modified")); what != "" {
 				return changed(what)
 			}
 			return nil
@@ -160,7 +160,7 @@ func (s *Source) check(resp *http.Response, offset, n int64) error {
 	if err != nil {
 		return err
 	}
-	if what := s.differs(size, resp.Header.Get("Etag"), resp.Header.Get("Last-Modified")); what != "" {
+	if what := v.differs(size, resp.Header.Get("Etag"), resp.Header.Get("Last-Modified")); what != "" {
 		return changed(what)
 	}
 	if first != offset || last != offset+n-1 {

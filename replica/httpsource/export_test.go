@@ -14,8 +14,8 @@ func CheckAnswer(t *testing.T, span, tag string, code int, length int64) {
 	if err == nil && (size < 0 || !ranges && size != length) {
 		t.Errorf("size %d of %q, length %d", size, span, length)
 	}
-	s := &Source{at: &url.URL{}, facts: Facts{Size: 1000, Ranges: true, Validator: `"a"`}, etag: `"a"`}
-	if err := s.check(resp, 100, 10); err == nil && (code != http.StatusPartialContent || tag != `"a"` || length >= 0 && length != 10) {
+	v := &version{at: &url.URL{}, facts: Facts{Size: 1000, Ranges: true, Validator: `"a"`}, etag: `"a"`}
+	if err := v.check(resp, 100, 10); err == nil && (code != http.StatusPartialContent || tag != `"a"` || length >= 0 && length != 10) {
 		t.Errorf("%d %q %q %d is taken for bytes 100-109", code, span, tag, length)
 	}
 }

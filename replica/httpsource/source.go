@@ -10,6 +10,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -45,11 +46,12 @@ type Facts struct {
 	Ranges    bool          // parts can be asked for
 	Validator string        // a strong entity tag or a date; "" if there is neither
 	Host      string        // of the place where the bytes come from, after redirects
+	Modified  time.Time     // zero if not told
 	Latency   time.Duration // from a request on an open connection to its answer
 }
 
 // Source is one object on one server. Open must have succeeded before Range is
-// called; from then on any number of goroutines may call Range.
+// called; from then on any number of goroutines may call both.
 type Source struct {
 	config    Config
 	transport *http.Transport
@@ -58,6 +60,12 @@ type Source struct {
 	password  string
 	login     bool
 
+	mu     sync.Mutex // guards pinned
+	pinned *version   // nil before Open
+}
+
+// version is the object as it was when it was opened. It does not change.
+type version struct {
 	at    *url.URL // after redirects
 	facts Facts
 	etag  string // strong or weak, as it came
@@ -145,12 +153,17 @@ func (s *Source) open(ctx context.Context) (Facts, error) {
 	facts := Facts{Size: size, Ranges: ranges, Host: at.Host, Latency: answered.Sub(sent)}
 	etag, date := resp.Header.Get("Etag"), resp.Header.Get("Last-Modified")
 	facts.Validator = validator(etag, date)
-	if s.at != nil {
-		if what := s.differs(size, etag, date); what != "" {
+	if m, err := http.ParseTime(date); err == nil {
+		facts.Modified = m
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pinned != nil {
+		if what := s.pinned.differs(size, etag, date); what != "" {
 			return Facts{}, changed(what)
 		}
 	}
-	s.at, s.facts, s.etag, s.date = at, facts, etag, date
+	s.pinned = &version{at, facts, etag, date}
 	return facts, nil
 }
 
@@ -234,14 +247,17 @@ func (s *Source) Range(ctx context.Context, offset, n int64) (io.ReadCloser, err
 }
 
 func (s *Source) part(ctx context.Context, offset, n int64) (io.ReadCloser, error) {
-	if s.at == nil || offset < 0 || n < 1 || offset > s.facts.Size-n {
+	s.mu.Lock()
+	v := s.pinned
+	s.mu.Unlock()
+	if v == nil || offset < 0 || n < 1 || offset > v.facts.Size-n {
 		return nil, &StatusError{text: "these bytes are not part of the object", final: true}
 	}
-	resp, err := s.ask(ctx, s.at, offset, n, s.facts.Validator)
+	resp, err := s.ask(ctx, v.at, offset, n, v.facts.Validator)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.check(resp, offset, n); err != nil {
+	if err := v.check(resp, offset, n); err != nil {
 		resp.Body.Close()
 		return nil, err
 	}

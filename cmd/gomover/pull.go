@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/internal/location"
+	"github.com/gomover/gomover/mover"
+)
+
+// runPull fetches files from their replicas and shows it.
+func runPull(ctx context.Context, env Env, o *Options, words []string) error {
+	plan, err := readPull(env, o, words)
+	if err != nil {
+		return refused(env, o.Output.JSON, err)
+	}
+	j, err := pullJob(ctx, env, o, plan)
+	if err != nil {
+		return refused(env, o.Output.JSON, err)
+	}
+	v, err := newView(env, o, j)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer v.watchSignals(cancel)()
+	v.rec.Record(time.Now(), events.JobStart{Version: version, Argv: env.Args, Mode: "pull", Sources: shownLocations(plan.Sources), Dests: shown([]mover.Place{j.Dest})})
+	r, err := mover.Run(ctx, j, v.rec)
+	return v.end(env, o, j, &r, err)
+}
+
+// readPull reads the words of a pull; lists count as sources.
+func readPull(env Env, o *Options, words []string) (location.Plan, error) {
+	switch {
+	case o.Copy.Recursive:
+		return location.Plan{}, laterUsage("pull -r", "give a metalink that names the files")
+	case o.Net.Limit != 0:
+		return location.Plan{}, laterUsage("pull --bwlimit", "leave it out, or use --mirror-streams 1 to be gentle")
+	}
+	o.Pull.Words = true
+	return readWords(env, o, words)
+}
+
+// pullJob makes the job of a pull.
+func pullJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*mover.Job, error) {
+	// What a copy asks of its only source is what a pull asks of all.
+	one := plan
+	one.Sources = plan.Sources[:1]
+	j, err := newJob(ctx, env, o, one)
+	if err != nil {
+		return nil, err
+	}
+	j.Sources, j.IntoDir = nil, o.Copy.TargetDir != ""
+	p := o.Pull
+	j.Pull = &mover.Pull{ListFile: p.ListFile, Location: p.Location, RequireSignature: p.RequireSignature, Streams: p.MirrorStreams, MaxSources: p.MaxSources,
+		Trust: p.TrustMirrors, Proxy: http.ProxyFromEnvironment}
+	for i, s := range plan.Sources {
+		r := mover.Replica{Path: s.Path, Base: s.Base(), Shown: s.Shown()}
+		if s.Kind == location.URL {
+			r.URL, r.Path = s.Path, ""
+		}
+		if i < len(p.Lists) || strings.HasSuffix(s.Path, ".meta4") {
+			j.Pull.Lists = append(j.Pull.Lists, r)
+			continue
+		}
+		j.Pull.Replicas = append(j.Pull.Replicas, r)
+		if p.Prefer == s.Raw || p.Prefer == "first" && len(j.Pull.Replicas) == 1 {
+			j.Pull.Prefer = len(j.Pull.Replicas)
+		}
+	}
+	if p.Prefer != "" && j.Pull.Prefer == 0 {
+		return nil, usageError("--prefer " + p.Prefer + ": is none of the replicas")
+	}
+	return j, nil
+}
+
+func shownLocations(l []location.Location) (s []string) {
+	for _, x := range l {
+		s = append(s, x.Shown())
+	}
+	return s
+}
+
+// refusePull refuses replicas that this version cannot read.
+func refusePull(p location.Plan) error {
+	i := slices.IndexFunc(p.Sources, func(s location.Location) bool { return s.Kind == location.Remote })
+	if i < 0 {
+		return nil
+	}
+	return laterUsage("pull from "+p.Sources[i].Shown(), "copy from one host: gomover HOST:FILE .")
+}

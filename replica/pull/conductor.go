@@ -1,0 +1,303 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gomover/gomover/internal/rangeset"
+	"github.com/gomover/gomover/replica"
+)
+
+// Times and sizes of our choice.
+const (
+	tick       = 200 * time.Millisecond // the schedule is looked at, whatever happens
+	flushEvery = time.Second            // the journal is written
+	bufferRoom = 256 << 20              // bytes of all blocks under way
+	mostFails  = 3                      // of a session's requests in a row: it ends
+	failPause  = 200 * time.Millisecond // after the first, then more
+	// Connections of one place do not end their requests at one moment: so much
+	// earlier the next ones are asked for.
+	headStart = 100 * time.Millisecond
+)
+
+// conductor runs a schedule over some places.
+type conductor struct {
+	p     *Pull
+	o     *object
+	began time.Time
+	feeds []*feed
+	alone bool            // places without ranges can be used, since there is no other
+	ctx   context.Context // of run: what the sessions' contexts are made of
+
+	mu    sync.Mutex // guards what follows, and the object's notes
+	sched *replica.Sched
+	err   error
+	over  bool
+	moved time.Time     // when a block was stored last
+	wake  *sync.Cond    // workers: there may be something to do
+	ended chan struct{} // closed when over is set
+	wg    sync.WaitGroup
+}
+
+// feed is a place as the schedule knows it.
+type feed struct {
+	place int
+	ses   *session // nil while closed
+}
+
+// session is one opening of a place.
+type session struct {
+	id       replica.SourceID
+	f        *feed
+	ctx      context.Context
+	cancel   context.CancelFunc
+	whole    bool              // the place gives everything from the start, or nothing
+	queue    []rangeset.Extent // blocks that were asked for, and no worker has
+	unwanted rangeset.Set      // blocks that a worker may still have
+	fails    int               // in a row
+}
+
+func newConductor(p *Pull, group []int, o *object) (*conductor, error) {
+	c := &conductor{p: p, o: o, began: time.Now(), alone: len(group) == 1, ended: make(chan struct{})}
+	c.wake = sync.NewCond(&c.mu)
+	var known []replica.Source
+	for _, i := range group {
+		s := replica.Source{Name: p.job.Places[i].Name, Cost: p.job.Places[i].Cost}
+		if f := p.place[i].facts; f != nil {
+			s.Latency = f.Latency
+		}
+		known = append(known, s)
+		c.feeds = append(c.feeds, &feed{place: i})
+	}
+	var err error
+	c.sched, err = replica.NewSched(replica.Config{Size: o.e.Size, Block: o.block, MaxSources: p.job.MaxSources, MinRate: p.job.MinRate}, known, &o.done)
+	return c, err
+}
+
+// clock is the schedule's time.
+func (c *conductor) clock() time.Duration { return time.Since(c.began) }
+
+// run carries out the schedule until all is stored, nobody is left, or ctx ends.
+// No goroutine outlives it.
+func (c *conductor) run(ctx context.Context) error {
+	defer c.p.tell()
+	defer c.wg.Wait()
+	c.ctx, c.moved = ctx, c.began
+	flush := time.NewTicker(flushEvery)
+	defer flush.Stop()
+	beat := time.NewTicker(tick)
+	defer beat.Stop()
+	c.mu.Lock()
+	c.step()
+	c.mu.Unlock()
+	for {
+		select {
+		case <-c.ended:
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return errors.Join(c.err, c.o.journal.Flush())
+		case <-ctx.Done():
+			c.mu.Lock()
+			c.end(context.Cause(ctx))
+			c.mu.Unlock()
+		case <-flush.C:
+			if err := c.o.journal.Flush(); err != nil {
+				c.mu.Lock()
+				c.end(err)
+				c.mu.Unlock()
+			}
+		case <-beat.C:
+			c.mu.Lock()
+			c.step()
+			if limit := c.p.job.GiveUp; limit > 0 && time.Since(c.moved) > limit {
+				c.end(fmt.Errorf("nothing came for %v: %w", limit, ErrLost))
+			}
+			c.mu.Unlock()
+			c.p.tell()
+		}
+	}
+}
+
+// end stops everything, for a reason or because all is done. The caller holds mu.
+func (c *conductor) end(err error) {
+	if c.over {
+		return
+	}
+	c.over, c.err = true, err
+	for _, f := range c.feeds {
+		c.shut(f)
+	}
+	close(c.ended)
+	c.wake.Broadcast()
+}
+
+// step asks the schedule and does what it says. The caller holds mu; nothing here
+// waits.
+func (c *conductor) step() {
+	if c.over {
+		return
+	}
+	for _, o := range c.sched.Poll(c.clock()) {
+		f := c.feeds[o.Source]
+		switch o.Kind {
+		case replica.Open:
+			c.open(o.Source, f)
+		case replica.Close:
+			c.shut(f)
+		case replica.Fetch:
+			if f.ses != nil {
+				f.ses.queue = append(f.ses.queue, o.Blocks)
+				f.ses.unwanted.Remove(o.Blocks.Lo, o.Blocks.Hi)
+			}
+		case replica.Drop:
+			if f.ses != nil {
+				f.ses.drop(o.Blocks)
+			}
+		}
+	}
+	c.wake.Broadcast()
+	switch {
+	case c.sched.Done():
+		c.end(nil)
+	case c.sched.Hopeless():
+		c.end(replica.ErrNoReplica)
+	}
+}
+
+// drop takes blocks out of what is still to be asked for; those that are asked
+// for are noted, so that workers leave them.
+func (s *session) drop(e rangeset.Extent) {
+	s.unwanted.Add(e.Lo, e.Hi)
+	var kept []rangeset.Extent
+	for _, q := range s.queue {
+		if lo := (rangeset.Extent{Lo: q.Lo, Hi: min(q.Hi, e.Lo)}); lo.Len() > 0 {
+			kept = append(kept, lo)
+		}
+		if hi := (rangeset.Extent{Lo: max(q.Lo, e.Hi), Hi: q.Hi}); hi.Len() > 0 {
+			kept = append(kept, hi)
+		}
+	}
+	s.queue = kept
+}
+
+// shut ends a session. The caller holds mu.
+func (c *conductor) shut(f *feed) {
+	if f.ses != nil {
+		f.ses.cancel()
+		f.ses = nil
+		c.wake.Broadcast()
+	}
+}
+
+// open begins a session. The caller holds mu.
+func (c *conductor) open(id replica.SourceID, f *feed) {
+	c.shut(f)
+	s := &session{id: id, f: f}
+	s.ctx, s.cancel = context.WithCancel(c.ctx)
+	f.ses = s
+	first := c.p.place[f.place].facts
+	c.p.place[f.place].facts = nil
+	c.wg.Go(func() { c.meet(s, first) })
+}
+
+// meet asks a place for the facts, unless they are fresh, and puts workers to it.
+func (c *conductor) meet(s *session, facts *Facts) {
+	place := &c.p.job.Places[s.f.place]
+	if facts == nil {
+		ctx, cancel := context.WithTimeout(s.ctx, openTimeout)
+		defer cancel()
+		f, err := place.Source.Open(ctx)
+		if err != nil {
+			c.failed(s, err)
+			return
+		}
+		facts = &f
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.f.ses != s || c.over {
+		return
+	}
+	switch {
+	case facts.Size != c.o.e.Size:
+		c.gone(s, fmt.Sprintf("size %d, it should be %d", facts.Size, c.o.e.Size))
+	case !facts.Ranges && !c.alone && c.o.e.Size > 0:
+		c.gone(s, "it cannot be asked for parts")
+	default:
+		s.whole = !facts.Ranges
+		c.sched.Up(c.clock(), s.id, facts.Latency+headStart)
+		for range c.workers(s) {
+			c.wg.Go(func() { c.work(s) })
+		}
+	}
+	c.step()
+}
+
+// workers is how many connections a session has.
+func (c *conductor) workers(s *session) int {
+	if s.whole {
+		return 1
+	}
+	sessions := min(len(c.feeds), c.p.job.MaxSources)
+	return max(1, min(c.p.job.Streams, int(bufferRoom/c.o.block)/sessions))
+}
+
+// gone takes a place out for good and tells why. The caller holds mu.
+func (c *conductor) gone(s *session, why string) {
+	c.sched.Gone(c.clock(), s.id, why)
+	c.shut(s.f)
+	c.p.leave(s.f.place, why)
+}
+
+// failed notes that a place, or a request to it, failed.
+func (c *conductor) failed(s *session, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.f.ses != s || c.over {
+		return
+	}
+	var f interface{ Final() bool }
+	if errors.As(err, &f) && f.Final() {
+		c.gone(s, err.Error())
+	} else {
+		c.sched.Down(c.clock(), s.id, err.Error())
+		c.shut(s.f)
+	}
+	c.step()
+}
+
+// state is what Pull.State tells of a running schedule.
+func (c *conductor) state() (replica.Plan, int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sched.Plan(c.clock()), c.o.had + c.o.fetched
+}
+
+// take gives a worker what to ask for next: a part of the first run, so that
+// the other connections have something, too. It waits until there is something;
+// ok is false when the session is over.
+func (c *conductor) take(s *session) (e rangeset.Extent, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		if s.f.ses != s || c.over {
+			return e, false
+		}
+		if len(s.queue) > 0 {
+			break
+		}
+		c.wake.Wait()
+	}
+	e = s.queue[0]
+	if k := int64(c.workers(s)); !s.whole {
+		e.Hi = e.Lo + (e.Len()+k-1)/k
+	}
+	if s.queue[0].Lo = e.Hi; s.queue[0].Len() == 0 {
+		s.queue = slices.Delete(s.queue, 0, 1)
+	}
+	return e, true
+}

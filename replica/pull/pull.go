@@ -1,0 +1,475 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gomover/gomover/integrity"
+	"github.com/gomover/gomover/internal/units"
+	"github.com/gomover/gomover/replica"
+	"github.com/gomover/gomover/store"
+)
+
+// ErrWrong means that the object is complete and is not the one that was asked
+// for, from whichever place.
+var ErrWrong = errors.New("the content is not what it must be")
+
+// ErrLost means that nothing came from anywhere for as long as Job.GiveUp says.
+var ErrLost = errors.New("no replica delivers")
+
+// Facts is what a place says of the object.
+type Facts struct {
+	Size    int64  // bytes
+	Ranges  bool   // it can be asked for parts
+	Version string // as long as it is the same here, so is the content; "": not known
+	ModTime int64  // nanoseconds since 1970; 0: not known
+	Latency time.Duration
+}
+
+// Source is a place that has the object.
+//
+// Errors of both methods may have a method Final() bool, which tells that asking
+// again is of no use. Open is called again after failures, never while a Range is
+// open; Range by several goroutines.
+type Source interface {
+	Open(ctx context.Context) (Facts, error)
+	// Range gives n bytes from offset on, then io.EOF. A place without ranges is
+	// asked for all bytes only.
+	Range(ctx context.Context, offset, n int64) (io.ReadCloser, error)
+}
+
+// Place is a source and what is known of it before.
+type Place struct {
+	Name   string // for people, without passwords
+	Source Source
+	Cost   int // the smaller the better, where fewer are enough
+}
+
+// Check is how the content is verified. The zero value knows nothing.
+type Check struct {
+	Known bool  // Size is set
+	Size  int64 // bytes
+	// PieceLen, if not 0, is how long the parts are that Piece verifies, in bytes; the
+	// last one is shorter. At most MaxPiece.
+	PieceLen int64
+	Piece    func(i int64, data []byte) bool
+	// Whole, if not nil, starts a hash of all content; sum tells whether what was
+	// written to it is right.
+	Whole func() (w io.Writer, right func() bool)
+	// Root, if not "", is the BLAKE3 hash of all content in hexadecimal.
+	Root string
+	// ID names the content: equal for equal content, "" if that is not known. An
+	// unfinished file of another ID is not continued.
+	ID string
+}
+
+// MaxPiece is the longest piece in bytes that can be verified by itself: it is
+// held in memory for each connection.
+const MaxPiece = 64 << 20
+
+// pieces tells whether every block can be verified.
+func (c *Check) pieces() bool { return c.PieceLen > 0 }
+
+// known tells whether the whole can be verified.
+func (c *Check) known() bool { return c.pieces() || c.Whole != nil || c.Root != "" }
+
+// Job is one object to fetch.
+type Job struct {
+	Places []Place
+	Check  Check
+	Dest   store.Dest
+	Name   string // below Dest
+	JobID  [16]byte
+	Attrs  store.Attrs
+
+	Streams      int           // connections to each place; 0: 4
+	MaxSources   int           // places at once; 0: 8
+	MinRate      units.Rate    // bytes per second: who is below for a minute is left out
+	Trust        bool          // samples of the content are enough to mix
+	Seed         uint64        // of the samples, not known to the places
+	Prefer       int           // the place to believe, plus one; 0: none
+	Restart      bool          // take nothing of an unfinished file
+	Force        bool          // fetch even if the file seems to be here
+	NoSync       bool          // do not sync before the final name
+	NoSpaceCheck bool          // do not look whether there is room
+	GiveUp       time.Duration // without a block; 0: never
+
+	// Warn tells people what they should know; it may be called by any goroutine.
+	Warn func(code, text string)
+}
+
+// Result is what came of a job.
+type Result struct {
+	Skipped  bool // it was here already
+	Size     int64
+	Had      int64         // bytes that were here before
+	Hash     integrity.Sum // BLAKE3 of all content; zero if skipped
+	Verified string        // pieces, hash, sampled, none
+	Places   []PlaceResult // as in Job.Places
+	Plan     replica.Plan  // the last one
+}
+
+// PlaceResult is what came from a place.
+type PlaceResult struct {
+	Bytes int64  // stored
+	Out   string // why it is left out; "" if it is not
+}
+
+// Pull is a job at work.
+type Pull struct {
+	job   Job
+	place []placeState
+
+	mu      sync.Mutex // guards what follows
+	now     *conductor // nil before and between
+	size    int64
+	had     int64
+	fetched int64 // by conductors that have ended, and is still here
+	ready   bool  // size is known
+	doing   string
+	notes   []note // not told yet
+}
+
+// note is something that people should know.
+type note struct{ code, text string }
+
+// note keeps something to be told when no lock is held.
+func (p *Pull) note(code, text string) {
+	p.mu.Lock()
+	p.notes = append(p.notes, note{code, text})
+	p.mu.Unlock()
+}
+
+// tell tells what was noted. The caller holds no lock.
+func (p *Pull) tell() {
+	p.mu.Lock()
+	notes := p.notes
+	p.notes = nil
+	p.mu.Unlock()
+	for _, n := range notes {
+		p.job.Warn(n.code, n.text)
+	}
+}
+
+// placeState is what was learned of a place.
+type placeState struct {
+	facts *Facts // of the first opening, until they are used
+	bytes int64
+	out   string
+}
+
+// Bounds of what is waited for. Ours.
+const (
+	openTimeout    = 20 * time.Second // for a place to answer
+	surveyPatience = 3 * time.Second  // for the others once one has answered
+	surveyMost     = 64               // places that are asked at once
+	defaultBlock   = 1 << 20          // bytes, when there are no pieces
+	mostBlocks     = 1 << 20          // then blocks grow
+	longestBlock   = 16 << 20
+	sampleBlocks   = 5 // first, last, three between
+	sampleBytes    = 64 << 10
+)
+
+// New prepares a job. It is run once.
+func New(j Job) *Pull {
+	if j.Streams <= 0 {
+		j.Streams = 4
+	}
+	if j.MaxSources <= 0 {
+		j.MaxSources = 8
+	}
+	if j.Warn == nil {
+		j.Warn = func(string, string) {}
+	}
+	if j.Check.PieceLen > MaxPiece {
+		j.Check.PieceLen, j.Check.Piece = 0, nil
+	}
+	return &Pull{job: j, place: make([]placeState, len(j.Places)), doing: "asking the replicas"}
+}
+
+// Run fetches the object.
+//
+// Errors: replica.ErrDisagree, replica.ErrNoReplica, ErrWrong, those of store, and
+// the cause of ctx's end. What has arrived stays for the next run unless it is
+// known to be wrong.
+func (p *Pull) Run(ctx context.Context) (Result, error) {
+	a, err := p.agree(ctx)
+	r := Result{Size: a.Size}
+	if err == nil {
+		err = p.fetch(ctx, a, &r)
+	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	for i := range p.place {
+		r.Places = append(r.Places, PlaceResult{p.place[i].bytes, p.place[i].out})
+	}
+	return r, err
+}
+
+// agree finds out what the object is and who has it.
+func (p *Pull) agree(ctx context.Context) (replica.Agreement, error) {
+	c := &p.job.Check
+	if c.Known && c.pieces() {
+		// Every block is verified, whoever sends it: nobody need be waited for.
+		a := replica.Agreement{Size: c.Size}
+		for i := range p.place {
+			a.Use = append(a.Use, i)
+		}
+		if len(a.Use) == 0 {
+			return a, replica.ErrNoReplica
+		}
+		return a, nil
+	}
+	facts := p.survey(ctx)
+	// When the whole can be verified, a mixture is tried; if it is wrong, one place
+	// after the other.
+	a, err := replica.Agree(facts, replica.Reference{Known: c.Known, Size: c.Size, Blocks: c.known(), Prefer: p.job.Prefer})
+	if err == nil && p.job.Trust && len(a.Spare) > 0 && !c.known() {
+		p.sample(ctx, facts, a.Size)
+		a, err = replica.Agree(facts, replica.Reference{Known: c.Known, Size: c.Size, Prefer: p.job.Prefer})
+	}
+	for _, l := range a.Out {
+		p.leave(l.Source, l.Why)
+	}
+	p.tell()
+	if err == nil && len(a.Spare) > 0 && !p.job.Trust && !c.known() {
+		p.job.Warn("replica.unverified", fmt.Sprintf("only %s is used: nothing can tell whether parts of several mirrors fit together", p.job.Places[a.Use[0]].Name))
+	}
+	return a, err
+}
+
+// leave notes that a place is not used, and why.
+func (p *Pull) leave(i int, why string) {
+	if p.place[i].out == "" {
+		p.place[i].out = why
+		p.note("replica.left", p.job.Places[i].Name+" left out: "+why)
+	}
+}
+
+// survey asks all places at once. Those that are much later than the first one
+// count as silent.
+func (p *Pull) survey(ctx context.Context) []replica.Facts {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	facts := make([]replica.Facts, len(p.place))
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, surveyMost)
+	for i := range p.place {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			f, err := p.job.Places[i].Source.Open(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			facts[i] = replica.Facts{Name: p.job.Places[i].Name, Err: err, Size: f.Size, Ranges: f.Ranges}
+			if err == nil {
+				p.place[i].facts = &f
+				time.AfterFunc(surveyPatience, cancel)
+			} else if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+				facts[i].Err = errors.New("no answer")
+			}
+		})
+	}
+	wg.Wait()
+	return facts
+}
+
+// sample reads the same few blocks of every place.
+func (p *Pull) sample(ctx context.Context, facts []replica.Facts, size int64) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	picked := replica.SampleBlocks((size+sampleBytes-1)/sampleBytes, sampleBlocks, p.job.Seed)
+	var wg sync.WaitGroup
+	for i := range facts {
+		if facts[i].Err != nil || facts[i].Size != size || !facts[i].Ranges {
+			continue
+		}
+		wg.Go(func() {
+			var all []byte
+			for _, b := range picked {
+				off := b * sampleBytes
+				part, err := readAll(ctx, p.job.Places[i].Source, off, min(sampleBytes, size-off))
+				if err != nil {
+					facts[i].Err = err
+					return
+				}
+				all = append(all, part...)
+			}
+			facts[i].Sample = integrity.Whole(all).String()
+		})
+	}
+	wg.Wait()
+}
+
+func readAll(ctx context.Context, s Source, off, n int64) ([]byte, error) {
+	r, err := s.Range(ctx, off, n)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	part := make([]byte, n)
+	_, err = io.ReadFull(r, part)
+	return part, err
+}
+
+// fetch brings the content and gives it its name.
+func (p *Pull) fetch(ctx context.Context, a replica.Agreement, r *Result) error {
+	e := p.entry(a)
+	if here, err := p.job.Dest.Lookup(p.job.Name); err == nil {
+		switch {
+		case here.Kind == store.Dir:
+			return fmt.Errorf("%s: %w", p.job.Name, errIsDir)
+		case !p.job.Force && p.job.Check.known() && here.Kind == store.File && here.Size == e.Size:
+			if p.same(ctx, e.Size) {
+				r.Skipped, r.Had, r.Verified = true, e.Size, p.verified(a)
+				return nil
+			}
+		case !p.job.Force && here.Kind == store.File && here.Size == e.Size && e.ModTime != 0 && here.ModTime == e.ModTime:
+			r.Skipped, r.Had = true, e.Size
+			return nil
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	o, err := openObject(p, e, a)
+	if err != nil {
+		return err
+	}
+	defer o.close()
+	if free, _, err := p.job.Dest.Free(); err == nil && free < a.Size-o.had && !p.job.NoSpaceCheck {
+		return fmt.Errorf("%s: needs %d bytes more, %d are free: %w", p.job.Name, a.Size-o.had, free, store.ErrNoSpace)
+	}
+	p.mu.Lock()
+	p.size, p.had, p.ready, p.doing = a.Size, o.had, true, ""
+	p.mu.Unlock()
+	r.Had, r.Verified = o.had, p.verified(a)
+	return p.rounds(ctx, a, o, r)
+}
+
+var errIsDir = errors.New("is a directory")
+
+// rounds uses the places that agree and, if nobody is left of these or the whole
+// is wrong, one place after the other.
+func (p *Pull) rounds(ctx context.Context, a replica.Agreement, o *object, r *Result) error {
+	groups := [][]int{a.Use}
+	single := a.Spare
+	if len(a.Use) > 1 && p.job.Check.known() && !p.job.Check.pieces() {
+		single = slices.Concat(a.Use, a.Spare)
+	}
+	for _, i := range single {
+		groups = append(groups, []int{i})
+	}
+	var last error
+	for n, group := range groups {
+		if len(group) == 1 && p.place[group[0]].out != "" {
+			continue
+		}
+		if n > 0 && !p.job.Check.pieces() {
+			// Bytes of another place must not be beside those of the first ones.
+			if err := o.empty(); err != nil {
+				return err
+			}
+		}
+		err := p.round(ctx, group, o, r)
+		if err == nil {
+			if err = o.finish(ctx, r); err == nil {
+				return nil
+			}
+		}
+		if ctx.Err() != nil || !errors.Is(err, ErrWrong) && !errors.Is(err, replica.ErrNoReplica) {
+			return err
+		}
+		if errors.Is(err, ErrWrong) {
+			if len(group) == 1 {
+				p.leave(group[0], "its content has another hash than it must have")
+			} else {
+				p.note("replica.mixed", "what came from several replicas is not the right whole; each is tried alone")
+			}
+			if err := o.empty(); err != nil {
+				return err
+			}
+		}
+		p.tell()
+		last = err
+	}
+	return last
+}
+
+// round runs the schedule over some places.
+func (p *Pull) round(ctx context.Context, group []int, o *object, r *Result) error {
+	c, err := newConductor(p, group, o)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.now = c
+	p.mu.Unlock()
+	err = c.run(ctx)
+	p.mu.Lock()
+	p.now = nil
+	p.fetched = o.fetched
+	p.mu.Unlock()
+	r.Plan = c.sched.Plan(c.clock())
+	for k, i := range group {
+		p.place[i].bytes += r.Plan.Shares[k].Stored
+		if sh := r.Plan.Shares[k]; sh.State == replica.Out && p.place[i].out == "" {
+			p.place[i].out = sh.Why
+		}
+	}
+	return err
+}
+
+// entry is the file to be.
+func (p *Pull) entry(a replica.Agreement) store.Entry {
+	e := store.Entry{Name: p.job.Name, Kind: store.File, Size: a.Size, Mode: 0o666}
+	for _, i := range slices.Concat(a.Use, a.Spare) {
+		if f := p.place[i].facts; f != nil && f.ModTime != 0 {
+			e.ModTime = f.ModTime
+			break
+		}
+	}
+	return e
+}
+
+// verified says by what the content is known to be right.
+func (p *Pull) verified(a replica.Agreement) string {
+	switch c := &p.job.Check; {
+	case c.pieces():
+		return "pieces"
+	case c.known():
+		return "hash"
+	case a.Sampled:
+		return "sampled"
+	}
+	return "none"
+}
+
+// State is how far a job is.
+type State struct {
+	Ready bool // Size is known
+	Size  int64
+	Done  int64 // bytes that are here and right as far as is known
+	Had   int64 // of these, before this run
+	Doing string
+	Plan  replica.Plan // empty before the first source is opened
+}
+
+// State tells how far the job is. It may be called at any time.
+func (p *Pull) State() State {
+	p.mu.Lock()
+	c := p.now
+	s := State{Ready: p.ready, Size: p.size, Had: p.had, Done: p.had + p.fetched, Doing: p.doing}
+	p.mu.Unlock()
+	if c != nil {
+		s.Plan, s.Done = c.state()
+	}
+	return s
+}
