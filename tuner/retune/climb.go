@@ -83,7 +83,7 @@ func (k *Climber) Step(s Sample) (d Decision, ok bool) {
 		return Decision{}, false
 	}
 	k.win.add(s)
-	rec := Reduce(k.win.list, s.MinRTT)
+	rec := Reduce(k.win.list, Trip{Base: s.MinRTT})
 	least := max(climbLook, k.c.Interval, 10*rec.RTT)
 	if rec.Span < least || (rec.SE > climbGain || rec.Rising) && rec.Span < 3*least {
 		return Decision{}, false
@@ -103,7 +103,7 @@ func (k *Climber) next(rec *Record) (Decision, bool) {
 		return Decision{}, false
 	}
 	if k.steady > 0 {
-		last := Reduce(k.win.last(climbLook), 0)
+		last := Reduce(k.win.last(climbLook), Trip{})
 		if off := math.Log(max(1, last.Rate) / k.steady); math.Abs(off) > climbChange && last.SE < climbChange/2 {
 			k.steady, k.rest, k.doubling, k.dir, k.settled = 0, backoff{}, true, 1, false
 			k.changed(rec.RTT) // what was before is no measure

@@ -91,10 +91,10 @@ func Classify(r Record, c Context) Class {
 		return SendBuffer
 	case full:
 		return Saturated
-	case r.Rising:
-		return Growing
 	case r.Known.Has(KnownLoss) && r.Stray >= lossEvents && r.Bad >= lossSamples && 2*r.Stray > r.Events && (c.Belief == 0 || r.Rate < belowBelief*c.Belief):
 		return Losing
+	case r.Rising:
+		return Growing
 	}
 	return Unknown
 }

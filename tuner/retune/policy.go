@@ -44,6 +44,7 @@ type Policy struct {
 
 	smooth  time.Duration // round trip, without the noise of single samples
 	base    time.Duration // round trip without queues
+	longest time.Duration // round trip, of late
 	rebased bool          // base was found anew, and what sockets remember is of another path
 
 	belief    float64 // bytes per second that the path is believed to carry; 0: not known
@@ -163,8 +164,8 @@ func (p *Policy) Step(s Sample) (d Decision, ok bool) {
 		return Decision{}, false
 	}
 	p.look = p.now + p.period()/2
-	rec, all := Reduce(p.win.last(p.period()), p.base), Reduce(p.win.list, p.base)
-	lost := Reduce(p.win.eventful(p.period(), 2*lossEvents), p.base)
+	rec, all := Reduce(p.win.last(p.period()), p.trip()), Reduce(p.win.list, p.trip())
+	lost := Reduce(p.win.eventful(p.period(), 2*lossEvents), p.trip())
 	rec.Segs, rec.Lost, rec.Events, rec.Stray, rec.Bad = lost.Segs, lost.Lost, lost.Events, lost.Stray, lost.Bad
 	class := p.limit.step(Classify(rec, Context{Limit: float64(p.c.Limit), Belief: p.belief}))
 	p.believe(&rec)
@@ -194,7 +195,14 @@ func (p *Policy) learnBase(s *Sample) {
 	if p.base == 0 || least < p.base {
 		p.base = least
 	}
+	p.longest = max(s.RTT, p.longest-(p.longest-p.base)/longestFade)
 }
+
+// longestFade is the share of the longest queue that is forgotten with each
+// sample: half of it in some minutes.
+const longestFade = 1000
+
+func (p *Policy) trip() Trip { return Trip{Base: p.base, Longest: p.longest} }
 
 // remember notes how the job stands while nothing happens.
 func (p *Policy) remember(all *Record) {
@@ -239,7 +247,7 @@ func (p *Policy) begin(t *trial) (Decision, bool) {
 
 // changed lets the streams settle after a change.
 func (p *Policy) changed(added bool) {
-	rec := Reduce(p.win.last(p.period()), p.base)
+	rec := Reduce(p.win.last(p.period()), p.trip())
 	rtt := max(rec.RTT, p.base)
 	segments := max(2, float64(rec.Cwnd)/float64(p.c.MSS)/10)
 	wait := time.Duration(float64(rtt) * (2 + math.Log2(segments)))

@@ -51,7 +51,7 @@ const abandon = 0.8
 // judge ends a trial when enough is known.
 func (p *Policy) judge() (Decision, bool) {
 	t := p.trial
-	rec := Reduce(p.win.list, p.base)
+	rec := Reduce(p.win.list, p.trip())
 	least, most, err := t.bounds(max(p.base, rec.RTT), p.c.MSS)
 	gain := math.Log(max(1, rec.Rate)) - math.Log(max(1, t.before.Rate))
 	short := rec.Span < least
@@ -159,7 +159,7 @@ func (p *Policy) down() int {
 // retreat takes the next step back from streams that did not help.
 func (p *Policy) retreat() (Decision, bool) {
 	from := p.set
-	rec := Reduce(p.win.list, p.base)
+	rec := Reduce(p.win.list, p.trip())
 	p.set.Streams = p.down()
 	if p.set.Streams == p.goal {
 		p.goal = 0

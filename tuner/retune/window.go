@@ -102,9 +102,25 @@ func queueEvidence(base time.Duration) time.Duration {
 	return max(1500*time.Microsecond, base*3/100)
 }
 
-// Reduce makes a record of samples, the oldest first. base is the round trip
-// without queues. No samples make an empty record.
-func Reduce(list []Sample, base time.Duration) Record {
+// Trip is what is known of a path's round trip: Base without queues, and the
+// longest that was seen of late.
+type Trip struct {
+	Base, Longest time.Duration
+}
+
+// queued is the round trip from which on there is a queue.
+func (t Trip) queued() time.Duration { return t.Base + queueEvidence(t.Base) }
+
+// crowded is the round trip from which on a loss is put down to the queue: it
+// overflows when it is full, and a sender that smooths its round trip, and loses
+// some of it, sees at least half of that.
+func (t Trip) crowded() time.Duration {
+	return max(t.queued(), t.Base+(t.Longest-t.Base)/2)
+}
+
+// Reduce makes a record of samples, the oldest first. No samples make an empty
+// record.
+func Reduce(list []Sample, trip Trip) Record {
 	r := Record{SE: 1}
 	if len(list) == 0 {
 		return r
@@ -126,12 +142,12 @@ func Reduce(list []Sample, base time.Duration) Record {
 			if r.Least == 0 || s.RTT < r.Least {
 				r.Least = s.RTT
 			}
-			if s.RTT > base+queueEvidence(base) {
+			if s.RTT > trip.queued() {
 				r.Queue += s.Span.Seconds()
 			}
 		}
 		r.Segs, r.Lost, r.Events = r.Segs+s.Segs, r.Lost+s.Lost, r.Events+s.Events
-		if s.Known.Has(KnownRTT) && s.RTT > base+queueEvidence(base) {
+		if s.Known.Has(KnownRTT) && s.RTT > trip.crowded() {
 			queueAt = s.At
 		}
 		// A sender hears of a loss a round trip later, and RTT is smoothed.

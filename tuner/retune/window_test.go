@@ -21,7 +21,7 @@ func even(n int, rate int64) []Sample {
 }
 
 func TestReduce(t *testing.T) {
-	if got := Reduce(nil, rtt); got.Rate != 0 || got.SE != 1 || got.Known != 0 {
+	if got := Reduce(nil, Trip{Base: rtt}); got.Rate != 0 || got.SE != 1 || got.Known != 0 {
 		t.Errorf("nothing makes %+v", got)
 	}
 	l := even(20, 10e6)
@@ -30,7 +30,7 @@ func TestReduce(t *testing.T) {
 		l[i].Wnd, l[i].Sink.Disk = 1, 0.8
 	}
 	l[19].Known = KnownAll &^ KnownBusy
-	r := Reduce(l, rtt)
+	r := Reduce(l, Trip{Base: rtt})
 	if r.Span != 2*time.Second || r.Rate != 10e6 || r.Streams != 4 || r.Segs != 20000 || r.Cwnd != 1e6 {
 		t.Errorf("sums are %+v", r)
 	}
@@ -53,13 +53,13 @@ func TestReduceRising(t *testing.T) {
 	for i := range l {
 		l[i].Acked += int64(i) * 1e5
 	}
-	if r := Reduce(l, rtt); !r.Rising {
+	if r := Reduce(l, Trip{Base: rtt}); !r.Rising {
 		t.Errorf("a rate that trebles does not rise: %+v", r)
 	}
 	for i := range l {
 		l[i].Acked = 1e6 + int64(i/2%2)*2e5
 	}
-	if r := Reduce(l, rtt); r.Rising || r.SE < 0.01 {
+	if r := Reduce(l, Trip{Base: rtt}); r.Rising || r.SE < 0.01 {
 		t.Errorf("noise: error %v, rising %v", r.SE, r.Rising)
 	}
 }
@@ -87,7 +87,7 @@ func TestReduceStray(t *testing.T) {
 		for _, i := range tt.events {
 			l[i].Events = 1
 		}
-		r := Reduce(l, rtt)
+		r := Reduce(l, Trip{Base: rtt})
 		if r.Stray != tt.stray || r.Events != int64(len(tt.events)) || int64(r.Bad) != tt.stray {
 			t.Errorf("%s: %d of %d events are stray, in %d samples; want %d", tt.name, r.Stray, r.Events, r.Bad, tt.stray)
 		}
