@@ -13,6 +13,7 @@ import (
 const (
 	errorBar            = 0.10
 	overBestBar         = 1.25
+	earlyBar            = 0.15 // of F8
 	leastHeld, mostHeld = 0.75, 0.92
 	promised            = 5 // of trial.Classes
 )
@@ -30,7 +31,12 @@ func forecastRows(quick bool) []row {
 	wg.Wait()
 	var rows []row
 	for i, v := range all {
-		rows = append(rows, classRows(v.Figures(), i < promised)...)
+		f := v.Figures()
+		rows = append(rows, classRows(f, i < promised)...)
+		if f.Class.Name == "F8" {
+			early := f.Error[0]
+			rows = append(rows, row{id: "F8 early", what: "median error at 10 %, some 30 s into the job", got: percent(early), bar: "<= 15 %", short: early > earlyBar})
+		}
 	}
 	return append(rows, togetherRows(trial.Pool(all[:promised]).Figures())...)
 }

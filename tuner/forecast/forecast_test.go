@@ -248,6 +248,45 @@ func TestSeries(t *testing.T) {
 	}
 }
 
+func TestKnee(t *testing.T) {
+	step := func(n, m int, a, b float64) (l []float64) {
+		for i := range n + m {
+			r := a
+			if i >= n {
+				r = b
+			}
+			l = append(l, r*(0.95+0.1*float64(i*7%10)/10))
+		}
+		return l
+	}
+	for _, c := range []struct {
+		name  string
+		rates []float64
+		want  int
+	}{
+		{"nothing", nil, 0},
+		{"one level", step(0, 60, 0, 100), 0},
+		{"caches that are full", step(10, 20, 400, 100), 10},
+		{"a slow start", step(8, 30, 20, 100), 8},
+		{"too soon to tell", step(10, 10, 400, 100), 0},
+		{"late", step(60, 30, 400, 100), 0},
+		{"little", step(10, 60, 110, 100), 0},
+		{"to nothing", step(10, 20, 400, 0), 10},
+	} {
+		if got := knee(c.rates); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+	var s series
+	for _, r := range step(10, 30, 400, 100) {
+		s.add(r)
+		s.level()
+	}
+	if got := s.level(); got < 95 || got > 105 {
+		t.Errorf("level %v after a knee from 400 to 100", got)
+	}
+}
+
 func TestPeriod(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
 	for _, c := range []struct {

@@ -10,8 +10,8 @@ const (
 	// dip is the share to which means over whole periods must vary less than means
 	// over a quarter more or less.
 	dip = 0.4
-	// periodAge is for how many seconds a period counts as found.
-	periodAge = 10
+	// periodAge is every how many seconds a period and a knee are looked for.
+	periodAge = 5
 )
 
 // period is the length in seconds of phases that repeat, as of a competitor that

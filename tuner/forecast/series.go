@@ -27,6 +27,10 @@ type series struct {
 	period struct { // of phases that repeat, 0: none; and when that was found out
 		length, at int
 	}
+	began struct { // what was before the knee
+		count int
+		sum   float64
+	}
 	ewma [len(ewmaGains)]float64
 	auto autocorrelation
 }
@@ -67,14 +71,21 @@ func (s *series) mean() float64 {
 }
 
 // level is the mean over as many whole periods as are at hand if phases repeat,
-// and of all rates otherwise.
+// otherwise that of all rates since the knee, if there was one.
 func (s *series) level() float64 {
 	if s.count-s.period.at >= periodAge {
 		s.period.length, s.period.at = period(s.last(periodSpan)), s.count
+		if s.began.count == 0 && s.count <= periodSpan {
+			l := s.last(s.count)
+			s.began.count = knee(l)
+			for _, r := range l[:s.began.count] {
+				s.began.sum += r
+			}
+		}
 	}
 	p := s.period.length
 	if p == 0 {
-		return s.mean()
+		return (s.sum - s.began.sum) / math.Max(1, float64(s.count-s.began.count))
 	}
 	m, _ := stats.Mean(s.last(min(s.n, periodSpan) / p * p)) // errs on nothing only
 	return m

@@ -35,6 +35,20 @@ func TestForecasts(t *testing.T) {
 	}
 }
 
+// TestCachesThatFill: a sink that writes to memory in the first ten seconds does
+// not mislead for long.
+func TestCachesThatFill(t *testing.T) {
+	for _, c := range Classes {
+		if c.Name != "F8" {
+			continue
+		}
+		// At a tenth of the job some thirty seconds have passed.
+		if e := Forecasts(c, 20).Figures().Error[0]; e > 0.15 {
+			t.Errorf("median error %.1f %% at 10 %%, want 15 at most", 100*e)
+		}
+	}
+}
+
 func average(l []float64) float64 {
 	sum := 0.0
 	for _, v := range l {

@@ -44,6 +44,7 @@ var Classes = []Class{
 	{"F5", "white noise of 10 %", autoregressive(0, 0.10)},
 	{"F6", "a competitor of irregular stays, 10 to 50 s", onOff(func(r *rand.Rand) float64 { return 10 + 40*r.Float64() })},
 	{"F7", "stalls of 4 s about every minute", stalls},
+	{"F8", "caches: four times the rate in the first 10 s", caches},
 }
 
 // onOff halves the rate for stays of the given lengths.
@@ -108,5 +109,17 @@ func stalls(r *rand.Rand) Trace {
 			return 0
 		}
 		return base * math.Exp(0.1*r.NormFloat64())
+	}
+}
+
+func caches(r *rand.Rand) Trace {
+	noise := autoregressive(0.6, 0.10)(r)
+	n := 0
+	return func() float64 {
+		rate := noise()
+		if n++; n <= 10 {
+			rate *= 4
+		}
+		return rate
 	}
 }
