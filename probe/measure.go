@@ -16,11 +16,12 @@ import (
 
 // Constants of our choice.
 const (
-	// echoes is how many round trips are measured, and echoGap the least time
-	// between two; one more is sent before them, which wakes whatever sleeps on the
-	// way.
-	echoes  = 20
-	echoGap = 2 * time.Millisecond
+	// echoes is how many round trips are measured, and echoGap and echoGapMost bound
+	// the time between two, which is a tenth of one; one more is sent before them,
+	// which wakes whatever sleeps on the way.
+	echoes      = 20
+	echoGap     = 2 * time.Millisecond
+	echoGapMost = 5 * time.Millisecond
 	// searches is how often each address is tried, and searchWait how long the last
 	// try is waited for.
 	searches   = 4
@@ -282,7 +283,7 @@ func (m *measurer) search(ctx context.Context) (echoed, bool) {
 
 // echoes measures round trips.
 func (m *measurer) echoes(ctx context.Context, rtt time.Duration) {
-	gap := max(echoGap, rtt/10)
+	gap := min(max(echoGap, rtt/10), echoGapMost)
 	var all []<-chan echoed
 	var numbers []uint32
 	for i := range echoes + 1 {

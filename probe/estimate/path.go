@@ -124,7 +124,10 @@ func (c *Capacity) share(fast Dispersion, paced []Dispersion) {
 	if s2 < 1.1*s1 {
 		return // sent alike: one rate tells nothing of the other traffic
 	}
-	taken := min(max((y2-y1)/(s2-s1), 0), maxTaken) // X/C
+	taken := max((y2-y1)/(s2-s1), 0) // X/C
+	if taken > maxTaken {
+		return
+	}
 	if inverse := y1 - taken*s1; inverse > 0 && y1/inverse < maxCorrection {
 		c.Rate = clampRate(1 / inverse)
 		c.High = max(c.High, c.Rate)
@@ -134,8 +137,8 @@ func (c *Capacity) share(fast Dispersion, paced []Dispersion) {
 
 // maxTaken is the most that other traffic is believed to take, and maxCorrection
 // by how much it is believed to have slowed trains down. Ours: beyond, the paced
-// trains were held up by something else.
-const maxTaken, maxCorrection = 0.99, 2
+// trains were held up by something else, and what is free stays unknown.
+const maxTaken, maxCorrection = 0.95, 2
 
 func lowest(a, b units.Rate) units.Rate {
 	if a == 0 {

@@ -187,6 +187,10 @@ func TestCombine(t *testing.T) {
 	if c := estimate.Combine([]estimate.Dispersion{bad, at(gbit), bad}); c.Verdict != estimate.AtLeast || c.Rate != gbit {
 		t.Errorf("one usable train of three: got %+v", c)
 	}
+	slow := estimate.Dispersion{Verdict: estimate.Measured, Rate: gbit / 40, SendRate: gbit, Paced: true}
+	if c := estimate.Combine([]estimate.Dispersion{at(gbit), at(gbit), slow}); c.Rate != gbit || c.Free != estimate.Unusable || c.Available != 0 {
+		t.Errorf("a paced train that something held up: got %+v", c)
+	}
 	wire := gbit * 1500 / 1538
 	if c := estimate.Combine([]estimate.Dispersion{at(wire), at(wire), at(wire)}); c.Class != "1 Gbit/s" || c.Varies {
 		t.Errorf("gigabit Ethernet: got %+v", c)
