@@ -104,7 +104,7 @@ func New(c Config) *Policy {
 	p.set.Streams = p.bound(max(1, p.set.Streams), false)
 	p.settle = firstSettle
 	p.relaxWait = relaxLeast
-	p.price = priceRule{backoff: backoff{at: priceFirst}, dir: -1, step: 0.2}
+	p.price = priceRule{backoff: backoff{at: priceFirst}, dir: -1, step: priceStep}
 	p.explore.at = exploreLeast
 	return p
 }

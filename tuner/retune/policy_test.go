@@ -123,7 +123,7 @@ func TestPolicy(t *testing.T) {
 		{"losses without a queue", start(4), time.Minute, losing(2e6, 60e6), 30, 75, "cubic", 30},
 		{"losses without a queue, bbr allowed", both, time.Minute, losing(2e6, 60e6), 4, 6, "bbr", 10},
 		{"losses, streams pinned", pinned, time.Minute, losing(2e6, 60e6), 4, 4, "cubic", 0},
-		{"windows", start(2), time.Minute, window, 10, 16, "cubic", 20},
+		{"windows", start(2), time.Minute, window, 8, 16, "cubic", 20},
 		{"windows, pinned", pinned, time.Minute, window, 4, 4, "cubic", 0},
 		{"a slow disk", start(12), 2 * time.Minute, disk, 2, 2, "cubic", 6},
 		{"one processor", start(1), time.Minute, oneCore, 4, 6, "cubic", 14},

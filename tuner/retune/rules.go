@@ -26,6 +26,7 @@ const (
 	priceLeast   = 4 * time.Second
 	priceMost    = time.Minute
 
+	priceStep   = 0.2  // of the streams, at most, in one trial on a full path
 	freeStreams = 8    // that cost nothing on a full path
 	streamPrice = 0.02 // of each further one, in ln of the rate
 )

@@ -183,12 +183,15 @@ func (p *Policy) settled(t *trial, ok bool) {
 	case lift:
 		p.lift.next(p.now, ok, liftLeast, liftMost)
 	case grow:
+		if ok { // what was tried before was tried with other streams
+			p.price = priceRule{backoff: backoff{at: p.now + priceFirst, wait: priceFirst}, dir: -1, step: priceStep}
+		}
 	}
 }
 
 func (r *priceRule) settled(now time.Duration, ok bool) {
 	if ok {
-		r.step = min(0.2, 1.3*r.step)
+		r.step = min(priceStep, 1.3*r.step)
 		r.wait = max(priceLeast, r.wait*7/10)
 		r.refused = 0
 	} else {
