@@ -114,7 +114,7 @@ func (p *Place) canonical() string {
 func (j *Job) ID() string {
 	if j.Pull != nil {
 		// Another set of replicas goes on with what the first one left.
-		return jobs.ID("pull", j.Dest.canonical())
+		return jobs.ID("pull", j.Dest.canonical(), j.Pull.below(j))
 	}
 	var parts []string
 	for i := range j.Sources {

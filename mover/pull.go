@@ -53,11 +53,24 @@ type Pull struct {
 	Proxy            func(*http.Request) (*url.URL, error)
 }
 
+// below is the name of the file within a directory that is the destination; "" if
+// the destination is the file, or if a list says the name.
+func (p *Pull) below(j *Job) string {
+	if len(p.Replicas) == 0 || j.Exact {
+		return ""
+	}
+	if info, err := os.Stat(j.Dest.Path); j.Dest.Inside || j.IntoDir || err == nil && info.IsDir() {
+		return p.Replicas[0].Base
+	}
+	return ""
+}
+
 // pullFile is one file with all that is known of it.
 type pullFile struct {
 	base   string // its name below a directory, with slashes; "" if it has none
 	places []pull.Place
 	check  pull.Check
+	prefer int // place to believe, plus one; 0: none
 }
 
 // sessionPull fetches the files of a pull.
@@ -185,7 +198,7 @@ func (e *pullEnd) file(ctx context.Context, i int) error {
 	spec := e.d.job.Pull
 	p := pull.New(pull.Job{
 		Places: f.places, Check: f.check, Dest: e.dest, Name: name, JobID: jobID(e.d.id), Attrs: o.Attrs,
-		Streams: spec.Streams, MaxSources: spec.MaxSources, MinRate: spec.MinRate, Trust: spec.Trust, Prefer: spec.Prefer, Seed: uint64(time.Now().UnixNano()),
+		Streams: spec.Streams, MaxSources: spec.MaxSources, MinRate: spec.MinRate, Trust: spec.Trust, Prefer: f.prefer, Seed: uint64(time.Now().UnixNano()),
 		Restart: o.Resume == "never", Force: o.Existing == "replace", NoSync: o.Fsync == "none", GiveUp: e.d.job.GiveUp, NoSpaceCheck: o.NoSpaceCheck,
 		Warn: func(code, text string) { record(e.d.rec, events.Warn{Code: code, Message: text}) },
 	})
@@ -372,7 +385,7 @@ func (e *pullEnd) explain(p *pull.Pull, stop <-chan struct{}) {
 				n++
 			}
 		}
-		record(e.d.rec, events.Plan{Transport: "http", Streams: n * max(1, e.d.job.Pull.Streams), Dial: "target", Encrypt: "off", Reason: s.Plan.String(), Alternatives: []events.Alternative{}})
+		record(e.d.rec, events.Plan{Transport: "http", Streams: n * max(1, e.d.job.Pull.Streams), Dial: "target", Encrypt: "off", Reason: strings.ReplaceAll(s.Plan.String(), "\n  ", "; "), Alternatives: []events.Alternative{}})
 	}
 }
 

@@ -33,19 +33,20 @@ func (d *director) pullFiles(ctx context.Context) (files []pullFile, err error) 
 		}
 		files = append(files, more...)
 	}
-	if len(spec.Replicas) == 0 {
-		if len(files) == 0 {
-			return nil, wire.Failf(wire.ClassSource, "the lists name no file that can be fetched")
-		}
-		return files, nil
+	switch {
+	case len(files) == 0 && len(spec.Replicas) == 0:
+		return nil, wire.Failf(wire.ClassSource, "the lists name no file that can be fetched")
+	case len(spec.Replicas) > 0 && len(files) != 1:
+		files = append(files, pullFile{})
+	}
+	root := d.job.Engine.Expect
+	if root != "" && len(files) > 1 {
+		return nil, wire.Failf(wire.ClassUsage, "--expect: needs a single file")
 	}
 	// With one list of one file the replicas are further places of that file.
-	f := &pullFile{}
-	if len(files) == 1 {
-		f = &files[0]
-	} else {
-		files = append(files, pullFile{})
-		f = &files[len(files)-1]
+	f := &files[len(files)-1]
+	if spec.Prefer > 0 {
+		f.prefer = spec.Prefer + len(f.places)
 	}
 	for _, r := range spec.Replicas {
 		place, err := d.place(r, 0)
@@ -57,14 +58,8 @@ func (d *director) pullFiles(ctx context.Context) (files []pullFile, err error) 
 			f.base = r.Base
 		}
 	}
-	if root := d.job.Engine.Expect; root != "" {
-		if len(files) > 1 {
-			return nil, wire.Failf(wire.ClassUsage, "--expect: needs a single file")
-		}
-		f.check.Root = root
-		if f.check.ID == "" {
-			f.check.ID = root
-		}
+	if f.check.Root = root; f.check.ID == "" {
+		f.check.ID = root
 	}
 	return files, nil
 }

@@ -69,7 +69,8 @@ func leaveSurplus(sink float64, cs []candidate) {
 }
 
 // leaveLateAndSlow drops, one at a time and the least useful first, who would
-// save too little, come too late, or end with a block that all wait for.
+// save too little, come too late, or end with a block that all wait for. Of equal
+// ones the last goes first: the first was named first.
 func leaveLateAndSlow(size, block int64, sink float64, cs []candidate) {
 	for {
 		with := finishOf(size, sink, cs, -1)
@@ -83,7 +84,7 @@ func leaveLateAndSlow(size, block int64, sink float64, cs []candidate) {
 			if c.held {
 				continue
 			}
-			if why := c.useless(with, block, size); why != "" && (worst < 0 || c.gains < cs[worst].gains) {
+			if why := c.useless(with, block, size); why != "" && (worst < 0 || c.gains <= cs[worst].gains) {
 				c.why, worst = why, i
 			}
 		}

@@ -120,6 +120,7 @@ func TestChoose(t *testing.T) {
 	}{
 		{"all", 1e10, 0, 0, []candidate{{load: load(0, 1e8)}, {load: load(0, 1e7)}}, "yy", ""},
 		{"gains nothing", 1e11, 0, 0, []candidate{{load: load(0, 1e8)}, {load: load(0, 4e5)}}, "yn", "would save"},
+		{"equal ones, short", 1e7, 0, 0, []candidate{{load: load(0, 1e8)}, {load: load(0, 1e8)}, {load: load(0, 1e8)}}, "ynn", ""},
 		{"late", 1e8, 0, 0, []candidate{{load: load(0, 1e8)}, {load: load(2*time.Second, 1e9)}}, "yn", "others are done"},
 		{"long block", 2e9, 0, 0, []candidate{{load: load(0, 1e8)}, {load: load(0, 2e6)}}, "yn", "one block takes 8.4s"},
 		{"only one, poor", 1e10, 0, 0, []candidate{{load: load(time.Hour, 1)}}, "y", ""},
