@@ -47,11 +47,9 @@ type Policy struct {
 	longest time.Duration // round trip, of late
 	rebased bool          // base was found anew, and what sockets remember is of another path
 
-	belief    float64 // bytes per second that the path is believed to carry; 0: not known
-	filled    float64 // the rate at which the path was full when it was so last; 0: never
-	fullAt    time.Duration
-	relaxAt   time.Duration
-	relaxWait time.Duration
+	belief float64 // bytes per second that the path is believed to carry; 0: not known
+	filled float64 // the rate at which the path was full when it was so last; 0: never
+	fullAt time.Duration
 
 	vain     int // growths that did not help
 	vainAt   time.Duration
@@ -103,7 +101,6 @@ func New(c Config) *Policy {
 	p := &Policy{c: c, set: c.Start, leastBad: math.Inf(1), belief: float64(c.Capacity)}
 	p.set.Streams = p.bound(max(1, p.set.Streams), false)
 	p.settle = firstSettle
-	p.relaxWait = relaxLeast
 	p.price = priceRule{backoff: backoff{at: priceFirst}, dir: -1, step: priceStep}
 	p.explore.at = exploreLeast
 	return p

@@ -6,7 +6,9 @@ import (
 	"time"
 )
 
-// Constants of the rules. Ours.
+// Constants of the rules. Ours, from simulation. Of a pair of times, the first is
+// how long a rule waits after it was right, the second how long at most after it was
+// wrong again and again.
 const (
 	pruneLeast   = 5 * time.Second
 	pruneMost    = 60 * time.Second
@@ -16,12 +18,10 @@ const (
 	trimMost     = 2 * time.Minute
 	liftLeast    = 10 * time.Second
 	liftMost     = time.Minute
-	neededFor    = time.Minute
+	neededFor    = time.Minute // streams that losses were seen to hold back stay for so long
 	exploreLeast = 10 * time.Second
 	exploreMost  = 160 * time.Second
 	hasteLeast   = 5 * time.Second
-	relaxLeast   = 3 * time.Second
-	relaxMost    = time.Minute
 	priceFirst   = 8 * time.Second
 	priceLeast   = 4 * time.Second
 	priceMost    = time.Minute
@@ -75,7 +75,7 @@ func (p *Policy) propose(class Class, rec, all *Record) *trial {
 	return nil
 }
 
-// propose a number of streams.
+// streams makes a trial of another number of streams.
 func (p *Policy) streams(k kind, n int, before *Record, reason string) *trial {
 	next := p.set
 	next.Streams = n
@@ -102,14 +102,11 @@ func (p *Policy) atEnd(class Class, all *Record) *trial {
 // relax lets go of a belief when nothing pushes back: no queue although as much
 // is moved as was thought possible.
 func (p *Policy) relax(rec *Record) {
-	if p.belief == 0 || !rec.Known.Has(KnownRTT) || rec.Queue > queueEmpty || rec.Rate < belowBelief*p.belief || p.now < p.relaxAt {
+	if p.belief == 0 || !rec.Known.Has(KnownRTT) || rec.Queue > queueEmpty || rec.Rate < belowBelief*p.belief {
 		return
 	}
-	if rec.Events == 0 && rec.Wnd == 0 {
-		return // growing by itself
-	}
-	if p.vain > 0 {
-		return
+	if rec.Events == 0 && rec.Wnd == 0 || p.vain > 0 {
+		return // growing by itself, or known not to
 	}
 	p.belief = 0
 }
