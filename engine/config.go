@@ -24,6 +24,7 @@ type Options struct {
 	StreamsMax int    `json:"streams_max"`
 	CC         string `json:"cc,omitempty"`
 	Rate       int64  `json:"rate"`                // bytes per second for all streams; 0: no limit
+	Retune     string `json:"retune,omitempty"`    // streams while they run: on, observe; "": only their congestion control
 	OnChange   string `json:"on_change,omitempty"` // retry (also ""), fail, ignore
 
 	// Sink.

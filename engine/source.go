@@ -68,6 +68,7 @@ type Source struct {
 	cc       string         // congestion control chosen; "": the system's
 	sysCC    string         // the system's own
 	ccPolicy tuner.CCPolicy // the ticker's
+	retuner  *retuner       // the ticker's; nil until there are streams
 }
 
 // NewSource returns a source that reads roots. rec may be nil.

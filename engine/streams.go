@@ -312,7 +312,12 @@ func (s *Source) tuneCC(now time.Time, rate int64) {
 	for _, ss := range list {
 		s.tuneStream(ss.st)
 	}
-	s.emit(events.Plan{Transport: "tcp", Streams: len(list), WindowBytes: int64(s.paths.Window), BlockBytes: s.opts.BlockSizeFor(0), CC: cc, RTTms: msOf(sample.MinRTT), Encrypt: s.paths.Seal.String(), Reason: reason})
+	s.replan(len(list), cc, sample.MinRTT, reason)
+}
+
+// replan says that streams over TCP have another congestion control from now on.
+func (s *Source) replan(streams int, cc string, rtt time.Duration, reason string) {
+	s.emit(events.Plan{Transport: "tcp", Streams: streams, WindowBytes: int64(s.paths.Window), BlockBytes: s.opts.BlockSizeFor(0), CC: cc, RTTms: msOf(rtt), Encrypt: s.paths.Seal.String(), Reason: reason})
 }
 
 func (s *Source) facts(st transports.Stats) tuner.Facts {

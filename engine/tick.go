@@ -42,7 +42,12 @@ func (s *Source) tick(ctx context.Context) {
 		// come back and for the rate to grow.
 		s.sched.setWindow(baseWindow + int64(2*rate*rtt.Seconds()))
 		s.watchStalls(now)
-		s.tuneCC(now, int64(r))
+		if s.opts.Retune != "" {
+			s.retune(now, c.Verified, c.LimitedBy)
+		}
+		if s.opts.Retune != retuneOn {
+			s.tuneCC(now, int64(r))
+		}
 		if now.Sub(second) >= time.Second {
 			last = s.everySecond(now, now.Sub(second), last)
 			second = now

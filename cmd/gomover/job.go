@@ -81,6 +81,9 @@ func newJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 		Expect: hex.EncodeToString(o.Safety.Expect),
 		Attrs:  store.Attrs{Perms: o.Attr.Perms, Special: o.Copy.Archive, Times: o.Attr.Times, Owner: o.Attr.Owner, Group: o.Attr.Group},
 	}
+	if o.Net.Retune != "off" {
+		j.Engine.Retune = o.Net.Retune
+	}
 	if s := o.Net.Streams; !s.Auto {
 		j.Engine.StreamsMin, j.Engine.StreamsMax = s.Min, s.Max
 	}

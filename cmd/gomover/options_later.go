@@ -26,7 +26,6 @@ var laterTable = []option{
 	{name: "acls", short: "A", kind: kindFlag, later: "without it permission bits are kept"},
 	{name: "xattrs", short: "X", kind: kindFlag, later: "without it permission bits and times are kept"},
 	{name: "sparse", short: "S", kind: kindOptional, bare: "auto", later: "without it holes are sent and written as zeros"},
-	{name: "retune", kind: kindValue, later: "choose the number of streams with --streams"},
 	{name: "tune-interval", kind: kindValue, later: "choose the number of streams with --streams"},
 	{name: "bwlimit-each", kind: kindValue, later: "use --bwlimit, which is the same with one destination"},
 	{name: "priority", kind: kindValue, later: "use --bwlimit to leave room for others"},

@@ -1,0 +1,237 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/tuner/retune"
+)
+
+// Values of Options.Retune.
+const (
+	retuneOn      = "on"
+	retuneObserve = "observe"
+)
+
+// segment is the payload of a TCP segment in bytes on most paths. The kernel tells
+// how many segments it sent again, not how many it sent.
+const segment = 1448
+
+// unpaced is a pacing rate that no stream comes to, which takes a lower one away.
+const unpaced = math.MaxInt64
+
+// retuner changes a source's streams while it runs. It belongs to the ticker.
+type retuner struct {
+	policy interface {
+		Step(retune.Sample) (retune.Decision, bool)
+	}
+	set   retune.Settings // as last decided
+	own   string          // the system's congestion control
+	began time.Time
+	at    time.Time // of the last sample
+	bytes int64     // confirmed then
+	seen  map[uint32]transports.Stats
+	paced int // streams among which the rate was divided
+}
+
+// retune looks at the streams and does what the policy wants. bytes is what is
+// confirmed so far, by what held the job back in the last second.
+//
+// Streams over UDT, which fill a path with few, and those within one process are
+// left alone.
+func (s *Source) retune(now time.Time, bytes int64, by string) {
+	list := s.streams.list()
+	s.streams.mu.Lock()
+	target, draining := s.streams.target, s.streams.draining
+	s.streams.mu.Unlock()
+	if target == 0 || len(list) == 0 || draining || s.paths.Local {
+		return
+	}
+	stats := make(map[uint32]transports.Stats, len(list))
+	for _, ss := range list {
+		st := ss.st.Stats()
+		if st.Transport == "udt" {
+			s.retuner = nil
+			return
+		}
+		stats[ss.id] = st
+	}
+	r := s.retuner
+	if r == nil || r.set.Streams != target {
+		// The first look, or somebody else has changed the number.
+		s.retuner = s.newRetuner(now, bytes, target, stats)
+		return
+	}
+	v, ok := r.sample(now, bytes, stats, by)
+	if !ok {
+		return
+	}
+	if wanted, _ := s.sched.load(); wanted == 0 {
+		return // the last bytes are no measure of the path
+	}
+	d, ok := r.policy.Step(v)
+	if ok {
+		s.apply(r, d, list, v.MinRTT)
+	}
+	if r.set.Rate > 0 && r.paced != len(list) {
+		r.pace(list)
+	}
+}
+
+// newRetuner begins with the streams as they are.
+func (s *Source) newRetuner(now time.Time, bytes int64, target int, stats map[uint32]transports.Stats) *retuner {
+	r := &retuner{began: now, at: now, bytes: bytes, seen: stats}
+	for _, st := range stats {
+		r.own = st.CC
+	}
+	s.mu.Lock()
+	if s.sysCC == "" {
+		s.sysCC = r.own
+	}
+	s.mu.Unlock()
+	c := retune.Config{Start: retune.Settings{Streams: target, CC: r.own}, Least: s.opts.StreamsMin, Most: s.opts.StreamsMax,
+		Limit: s.opts.Rate, Observe: s.opts.Retune == retuneObserve}
+	if s.opts.CC == "" && slices.Contains(s.paths.CCs, "bbr") && !c.Observe {
+		c.CCs = []string{"bbr"}
+	}
+	r.set = c.Start
+	if r.own == "" { // a kernel that tells nothing
+		r.policy = retune.NewClimber(c)
+	} else {
+		r.policy = retune.New(c)
+	}
+	return r
+}
+
+// sample tells what the streams did since the last one. Streams that are new since
+// then are left out. ok is false while not even a round trip has passed.
+func (r *retuner) sample(now time.Time, bytes int64, stats map[uint32]transports.Stats, by string) (v retune.Sample, ok bool) {
+	span := now.Sub(r.at)
+	v = retune.Sample{At: now.Sub(r.began), Span: span, Known: retune.KnownAll}
+	var rtt time.Duration
+	var cwnd int64
+	for id, st := range stats {
+		last, known := r.seen[id]
+		if !known {
+			continue
+		}
+		v.Streams++
+		v.Acked += st.SentBytes - st.Unacked - st.NotSent - (last.SentBytes - last.Unacked - last.NotSent)
+		v.Segs += (st.SentBytes - last.SentBytes) / segment
+		if again := st.Retrans - last.Retrans; again > 0 {
+			v.Lost += again
+			v.Events++
+		}
+		v.Wnd += float64(st.RwndLimited - last.RwndLimited)
+		v.Snd += float64(st.BufLimited - last.BufLimited)
+		rtt += st.RTT
+		cwnd += st.Cwnd
+		if st.MinRTT > 0 && (v.MinRTT == 0 || st.MinRTT < v.MinRTT) {
+			v.MinRTT = st.MinRTT
+		}
+		if st.RTT == 0 {
+			v.Known &^= retune.KnownRTT
+		}
+	}
+	if v.Streams == 0 {
+		r.restart(now, bytes, stats)
+		return v, false
+	}
+	n := float64(v.Streams)
+	v.RTT, v.Cwnd = rtt/time.Duration(v.Streams), cwnd/int64(v.Streams)
+	if span < v.RTT {
+		return v, false
+	}
+	v.Wnd, v.Snd = share(v.Wnd/n, span), share(v.Snd/n, span)
+	if r.own == "" {
+		v.Known, v.Acked = 0, bytes-r.bytes
+	}
+	v.Acked = max(0, v.Acked)
+	limit(&v, by)
+	r.restart(now, bytes, stats)
+	return v, true
+}
+
+func (r *retuner) restart(now time.Time, bytes int64, stats map[uint32]transports.Stats) {
+	r.at, r.bytes, r.seen = now, bytes, stats
+}
+
+func share(v float64, span time.Duration) float64 { return min(max(0, v/float64(span)), 1) }
+
+// limit says in a sample which end the engine has found to be the limit, from what
+// the streams of both ends spent their time on.
+func limit(v *retune.Sample, by string) {
+	switch by {
+	case "source disk":
+		v.App, v.Source.Disk = 1, 1
+	case "source cpu":
+		v.App, v.Source.Own = 1, 1
+	case "too many small files":
+		v.App, v.Source.Files = 1, 1
+	case "target disk":
+		v.Wnd, v.Sink.Disk = 1, 1
+	case "target cpu":
+		v.Wnd, v.Sink.Own = 1, 1
+	}
+}
+
+// apply makes a decision true and tells of it.
+func (s *Source) apply(r *retuner, d retune.Decision, list []*sendStream, rtt time.Duration) {
+	before := r.set
+	r.set = d.Settings
+	if d.Streams != before.Streams {
+		s.SetStreams(d.Streams)
+	}
+	if d.CC != before.CC {
+		s.mu.Lock()
+		s.cc = d.CC
+		s.mu.Unlock()
+		for _, ss := range list {
+			s.tuneStream(ss.st)
+		}
+	}
+	if d.Rate != before.Rate {
+		r.pace(list)
+	}
+	s.tellTuned(d, len(list), rtt)
+}
+
+// pace divides the rate among the streams.
+func (r *retuner) pace(list []*sendStream) {
+	rate := int64(unpaced)
+	if r.set.Rate > 0 {
+		rate = max(1, r.set.Rate/int64(len(list)))
+	}
+	r.paced = len(list)
+	for _, ss := range list {
+		// A refusal leaves the stream as fast as it was, which is the state
+		// without this option.
+		_ = ss.st.Retune(transports.Settings{PacingRate: rate})
+	}
+}
+
+// tellTuned reports a decision. One that ends a trial has the trial's number, and
+// what it brought. Of a policy that observes, nothing changes but what is said.
+func (s *Source) tellTuned(d retune.Decision, streams int, rtt time.Duration) {
+	from, to := d.From, d.To
+	if d.Step == retune.Undo {
+		from, to = d.To, d.Settings
+	}
+	reason := fmt.Sprintf("%s: %s (limited by %s)", d.Step, d.Reason, d.Class.LimitedBy())
+	if d.Step == retune.Would {
+		reason, to = fmt.Sprintf("would try %v: %s (limited by %s)", d.To, d.Reason, d.Class.LimitedBy()), from
+	}
+	if from.CC != to.CC {
+		s.replan(streams, to.CC, rtt, reason)
+		return
+	}
+	t := events.Tune{ID: d.ID, What: "streams", From: int64(from.Streams), To: int64(to.Streams), BeforeBps: d.Before, AfterBps: d.After, Reason: reason}
+	if from.Rate != to.Rate {
+		t.What, t.From, t.To = "rate", from.Rate, to.Rate
+	}
+	s.emit(t)
+}
