@@ -16,7 +16,8 @@ const (
 	firstSettle = time.Second // slow start and how it ends are no evidence
 	minSettle   = 300 * time.Millisecond
 	maxSettle   = 3 * time.Second
-	firstStreak = 3 // growths in vain, one after the other, after which none is tried
+	controlRamp = 2 * time.Second // a control that takes over an open connection finds its rate anew
+	firstStreak = 3               // growths in vain, one after the other, after which none is tried
 	forgetVain  = 30 * time.Second
 	steadyFor   = time.Minute // how long a rate is remembered that is no more
 )
@@ -239,6 +240,9 @@ func (p *Policy) begin(t *trial) (Decision, bool) {
 	p.trial, p.set, p.goal = t, t.next, 0
 	d.Settings = p.set
 	p.changed(t.next.Streams > t.prev.Streams)
+	if t.kind == control {
+		p.settle = max(p.settle, p.now+max(controlRamp, 20*p.base))
+	}
 	return d, true
 }
 

@@ -55,7 +55,7 @@ func (p *Policy) judge() (Decision, bool) {
 	least, most, err := t.bounds(max(p.base, rec.RTT), p.c.MSS)
 	gain := math.Log(max(1, rec.Rate)) - math.Log(max(1, t.before.Rate))
 	short := rec.Span < least
-	if t.kind != grow && rec.Span >= max(500*time.Millisecond, 4*p.base) && gain < math.Log(abandon) {
+	if t.kind != grow && t.kind != control && rec.Span >= max(500*time.Millisecond, 4*p.base) && gain < math.Log(abandon) {
 		return p.end(false, &rec)
 	}
 	if short || rec.Span < most && (rec.SE > err || rec.Rising) {
