@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/internal/netx"
-	"github.com/gomover/gomover/internal/units"
 	"github.com/gomover/gomover/probe/estimate"
 	"github.com/gomover/gomover/probe/host"
 )
@@ -89,11 +88,4 @@ type Direction struct {
 	Trains     int
 	Coalescing time.Duration // period in which the receiver takes packets; 0: not seen
 	BDP        int64         // of capacity and least round trip, bytes
-}
-
-// Window is the least buffer, in bytes, with which one connection fills a path of
-// a rate and a round trip: the bandwidth-delay product and half as much again, for
-// what the kernel counts besides.
-func Window(r units.Rate, rtt time.Duration) int64 {
-	return estimate.BDP(r, rtt) * 3 / 2
 }
