@@ -38,6 +38,11 @@ func TestReserveLeavesWhatACommandWillWrite(t *testing.T) {
 			free, _ := m.free()
 			return free
 		}
+		held := func() int {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return r.held
+		}
 		r.Hold(t.Context())
 		if got := left(); got < reserveFloor || got >= reserveFloor+reserveStep {
 			t.Errorf("%d bytes are free while nothing runs, want some %d", got, reserveFloor)
@@ -53,8 +58,8 @@ func TestReserveLeavesWhatACommandWillWrite(t *testing.T) {
 		}
 		m.command.Add(300 << 20)
 		time.Sleep(2 * reserveInterval)
-		if r.held != 0 {
-			t.Errorf("the reserve keeps %d bytes when too little is left", r.held)
+		if got := held(); got != 0 {
+			t.Errorf("the reserve keeps %d bytes when too little is left", got)
 		}
 		m.command.Store(0)
 		r.Hold(t.Context())
@@ -62,8 +67,8 @@ func TestReserveLeavesWhatACommandWillWrite(t *testing.T) {
 			t.Errorf("%d bytes are free after the command, want some %d", got, reserveFloor)
 		}
 		r.Release()
-		if r.held != 0 {
-			t.Errorf("the reserve keeps %d bytes once released", r.held)
+		if got := held(); got != 0 {
+			t.Errorf("the reserve keeps %d bytes once released", got)
 		}
 	})
 }
