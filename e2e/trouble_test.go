@@ -33,6 +33,14 @@ func TestSourceTrouble(t *testing.T) {
 			w.fails(4, []string{"gomover: " + pre + "f/gone: "}, pre+"f/gone", post+"x")
 			w.fails(4, []string{"gomover: " + pre + "pipe: is neither a file nor a directory\n"}, pre+"pipe", post+"x")
 			missing(t, filepath.Join(dst, "x"))
+			// What is no file at the destination is not replaced by one.
+			if err := syscall.Mkfifo(filepath.Join(dst, "device"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			w.fails(5, []string{"is a device, a pipe or a socket here, and is not replaced"}, pre+"f", post+"device")
+			if info, err := os.Lstat(filepath.Join(dst, "device")); err != nil || info.Mode().IsRegular() {
+				t.Errorf("the pipe was replaced: %v", err)
+			}
 		})
 	}
 }

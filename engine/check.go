@@ -384,6 +384,9 @@ func (s *Sink) checkFile(v wire.EntryVerdict, e *wire.Entry, name string, have s
 	if exists && have.Kind == store.Dir {
 		return s.refuseText(v, name, wire.ClassDest, "is a directory here and a file at the source")
 	}
+	if exists && have.Kind == store.Special && s.opts.Existing != "skip" {
+		return s.refuseText(v, name, wire.ClassDest, "is a device, a pipe or a socket here, and is not replaced")
+	}
 	if exists {
 		same := have.Kind == store.File && have.Size == e.Size && (s.opts.SizeOnly || sameTime(e.ModTime, have.ModTime))
 		switch {

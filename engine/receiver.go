@@ -35,7 +35,7 @@ func (s *Sink) receive(r *recvStream) {
 // streamEnded forgets a stream that was closed or broke; the source sends again
 // what was on it.
 func (s *Sink) streamEnded(r *recvStream) {
-	if r.id != inbandID && r.count.Load() == 0 && time.Since(r.began) >= s.opts.stall() {
+	if r.id != inbandID && r.count.Load() == 0 && time.Since(r.began) >= min(barren, s.opts.stall()) {
 		distrust(s.paths.Endpoint, r.st.Stats().Transport, orElse(s.paths.Prefer, "tcp"))
 	}
 	r.st.Close()

@@ -341,7 +341,7 @@ func (s *Source) streamDead(ss *sendStream, err error) {
 	if ss.dead.Swap(true) {
 		return
 	}
-	if errors.Is(err, errStalled) && ss.bytes.Load() == 0 {
+	if ss.fruitless(err) {
 		distrust(s.paths.Endpoint, ss.st.Stats().Transport, s.prefer())
 	}
 	ss.st.Close()

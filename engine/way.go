@@ -70,6 +70,18 @@ func (s *Source) tellBlocked(way string) {
 	s.emit(events.Warn{Code: "net.udp", Host: s.paths.Name, Message: s.blocked() + "; sending over TCP instead"})
 }
 
+// barren is how long a stream must have moved nothing, before it ended for whatever
+// reason, for its way to be doubted. It is less than the transports' own patience
+// with silence.
+const barren = 10 * time.Second
+
+// fruitless tells whether a stream that ends with err has moved nothing, though it
+// had time. Whoever notices first ends it: this end for want of progress, or the
+// other one because it hears nothing.
+func (ss *sendStream) fruitless(err error) bool {
+	return ss.bytes.Load() == 0 && (errors.Is(err, errStalled) || time.Since(time.Unix(0, ss.moved.Load())) >= barren)
+}
+
 // distrust has e make streams another way when one by t, which is preferred, has
 // moved nothing: who stalls once more does so otherwise.
 func distrust(e transports.Endpoint, t, preferred string) {

@@ -132,18 +132,22 @@ func TestDistrust(t *testing.T) {
 		prefer string
 		err    error
 		bytes  int64
+		ago    time.Duration // when it began, or last had nothing to do
 		want   int
 	}{
-		{"stalled at once", "tcp", errStalled, 0, 1},
-		{"stalled later", "tcp", errStalled, 1, 0},
-		{"broken", "tcp", errors.New("reset"), 0, 0},
-		{"another way already", "udt", errStalled, 0, 0},
+		{"stalled at once", "tcp", errStalled, 0, time.Second, 1},
+		{"stalled later", "tcp", errStalled, 1, time.Minute, 0},
+		{"broken", "tcp", errors.New("reset"), 0, time.Second, 0},
+		{"the other end heard nothing", "tcp", errors.New("reset"), 0, barren, 1},
+		{"the other end heard nothing any more", "tcp", errors.New("reset"), 1, barren, 0},
+		{"another way already", "udt", errStalled, 0, time.Minute, 0},
 	} {
 		a, _ := MemoryLink()
 		e := new(switcher)
 		s := NewSource(Options{}, Paths{Name: "far", Prefer: tt.prefer, Endpoint: e}, a, nil, nil)
 		ss := &sendStream{id: 2, st: closing{}}
 		ss.bytes.Store(tt.bytes)
+		ss.moved.Store(time.Now().Add(-tt.ago).UnixNano())
 		s.streams.m[2] = ss
 		if s.streamDead(ss, tt.err); e.told != tt.want {
 			t.Errorf("%s: told %d times, want %d", tt.name, e.told, tt.want)

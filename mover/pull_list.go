@@ -67,7 +67,7 @@ func (d *director) pullFiles(ctx context.Context) (files []pullFile, err error) 
 // place makes a source of a replica.
 func (d *director) place(r Replica, cost int) (pull.Place, error) {
 	if r.URL == "" {
-		return pull.Place{Name: r.Shown, Source: localSource{r.Path}}, nil
+		return pull.Place{Name: r.Shown, Source: &localSource{path: r.Path}}, nil
 	}
 	s, err := d.web(r.URL)
 	if err != nil {

@@ -51,7 +51,7 @@ func runCopy(ctx context.Context, env Env, o *Options, words []string) error {
 	if far == "" {
 		mode = "local"
 	}
-	v.rec.Record(time.Now(), events.JobStart{Version: version, Argv: env.Args, Mode: mode, Sources: shown(j.Sources), Dests: shown([]mover.Place{j.Dest})})
+	v.rec.Record(time.Now(), events.JobStart{Version: version, Argv: withoutSecrets(env.Args), Mode: mode, Sources: shown(j.Sources), Dests: shown([]mover.Place{j.Dest})})
 	if o.Net.Encrypt == "off" && far != "" {
 		v.rec.Record(time.Now(), events.Warn{Code: "net.plain", Message: "--encrypt=off: data can be read and changed on its way"})
 	}
@@ -287,7 +287,7 @@ func (v *view) end(env Env, o *Options, j *mover.Job, r *mover.Report, err error
 		e.AvgBps = int64(float64(t.Verified) / s)
 	}
 	if e.Resumable {
-		e.ResumeCmd = typeAgain(env.Args)
+		e.ResumeCmd = typeAgain(withoutSecrets(env.Args))
 	}
 	now := time.Now()
 	if v.json != nil && out != nil && out.Msg != "" {

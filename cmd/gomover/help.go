@@ -33,12 +33,10 @@ func helpText(all bool) string {
 	b.WriteString("gomover moves files and trees between machines that are reached through ssh.\n\n")
 	b.WriteString("usage: gomover [options] SRC... DST\n\n" + examples + "\n")
 	b.WriteString("A place on another host is written HOST:PATH or ssh://[USER@]HOST[:PORT]/PATH.\n")
-	if all {
-		b.WriteString("The first word may be a command; a file of such a name is written ./NAME.\n\nCommands\n")
-		for _, c := range commandTable {
-			if c.later == "" {
-				b.WriteString(helpLine(c.name, c.help))
-			}
+	b.WriteString("The first word may be a command; a file of such a name is written ./NAME.\n\nCommands\n")
+	for _, c := range commandTable {
+		if c.later == "" {
+			b.WriteString(helpLine(c.name, c.help))
 		}
 	}
 	for _, group := range helpGroups {

@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"runtime"
@@ -32,6 +34,9 @@ func main() {
 }
 
 func mainCode() int {
+	// The HTTP client tells there what servers do that breaks the rules; what matters
+	// of it comes as an error, too, and is told once and in our words.
+	log.SetOutput(io.Discard)
 	home, _ := os.UserHomeDir() // "" when there is none: then nothing is looked up there
 	env := Env{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,

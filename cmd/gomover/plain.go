@@ -12,7 +12,7 @@ import (
 
 // Times of the plain log.
 const (
-	plainInterval   = 30 * time.Second // between two progress lines; cli.md 8.7
+	plainInterval   = 30 * time.Second // between two progress lines
 	plainCloseLimit = 2 * time.Second  // ours: a reader that takes longer loses the rest
 )
 

@@ -12,9 +12,9 @@ import (
 
 // Bounds of the terminal view. Source: ours.
 const (
-	progressInterval     = 250 * time.Millisecond // cli.md 8.7
-	progressCloseLimit   = 2 * time.Second        // a terminal that takes longer is left as it is
-	progressMessageLimit = 1000                   // lines that wait for a slow terminal
+	progressInterval     = 250 * time.Millisecond
+	progressCloseLimit   = 2 * time.Second // a terminal that takes longer is left as it is
+	progressMessageLimit = 1000            // lines that wait for a slow terminal
 )
 
 // progressOptions is what the terminal view needs to know.

@@ -9,8 +9,7 @@ import (
 	"github.com/gomover/gomover/events"
 )
 
-// Times of the terminal view. Source: ours, except progressUnsure (cli.md 11.1:
-// no time left in the first 3 seconds).
+// Times of the terminal view. Ours.
 const (
 	progressUnsure     = 3 * time.Second  // the spread of rates means nothing before
 	progressNoteTime   = 10 * time.Second // how long a tuner's step stays in view

@@ -29,7 +29,7 @@ func runPull(ctx context.Context, env Env, o *Options, words []string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer v.watchSignals(cancel)()
-	v.rec.Record(time.Now(), events.JobStart{Version: version, Argv: env.Args, Mode: "pull", Sources: shownLocations(plan.Sources), Dests: shown([]mover.Place{j.Dest})})
+	v.rec.Record(time.Now(), events.JobStart{Version: version, Argv: withoutSecrets(env.Args), Mode: "pull", Sources: shownLocations(plan.Sources), Dests: shown([]mover.Place{j.Dest})})
 	r, err := mover.Run(ctx, j, v.rec)
 	return v.end(env, o, j, &r, err)
 }
@@ -84,6 +84,27 @@ func shownLocations(l []location.Location) (s []string) {
 		s = append(s, x.Shown())
 	}
 	return s
+}
+
+// withoutSecrets is a command line without the passwords of URLs, which would
+// otherwise stay in logs and on screens.
+func withoutSecrets(args []string) []string {
+	shown := slices.Clone(args)
+	for i, a := range shown {
+		before, rest, ok := strings.Cut(a, "://")
+		if !ok {
+			continue
+		}
+		authority, _, _ := strings.Cut(rest, "/")
+		at := strings.LastIndexByte(authority, '@')
+		if at < 0 {
+			continue
+		}
+		if user, _, secret := strings.Cut(authority[:at], ":"); secret {
+			shown[i] = before + "://" + user + ":***" + rest[at:]
+		}
+	}
+	return shown
 }
 
 // refusePull refuses replicas that this version cannot read.

@@ -9,8 +9,7 @@ import (
 	"github.com/gomover/gomover/events"
 )
 
-// Bounds of what the summary keeps. Source: cli.md 11.3 for the files, ours for
-// the others.
+// Bounds of what the summary keeps. Ours.
 const (
 	summaryFailedMost = 20 // failed files kept; the rest is counted
 	summaryTunesMost  = 50

@@ -94,7 +94,7 @@ func summaryPlain(end events.JobEnd, verified string, s viewStyle) string {
 	if end.FilesSkipped > 0 {
 		text += ", " + strconv.FormatInt(end.FilesSkipped, 10) + " already there"
 	}
-	if end.Exit == 0 {
+	if end.Exit == 0 && (end.FilesOK > 0 || end.FilesSkipped == 0) {
 		text += ", " + verified
 	}
 	text += ", " + strconv.FormatInt(end.FilesFailed, 10) + " failed"
@@ -106,7 +106,7 @@ func summaryPlain(end events.JobEnd, verified string, s viewStyle) string {
 }
 
 // summaryWord is the first word of the summary. The job's own errors say more;
-// exit codes are those of cli.md 13.
+// the words here stand for an exit code.
 func summaryWord(end events.JobEnd) string {
 	switch end.Exit {
 	case 0:

@@ -31,6 +31,7 @@ type conductor struct {
 	began time.Time
 	feeds []*feed
 	alone bool            // places without ranges can be used, since there is no other
+	quiet time.Duration   // without a block for so long it ends; 0: never
 	ctx   context.Context // of run: what the sessions' contexts are made of
 
 	mu    sync.Mutex // guards what follows, and the object's notes
@@ -61,8 +62,8 @@ type session struct {
 	fails    int               // in a row
 }
 
-func newConductor(p *Pull, group []int, o *object) (*conductor, error) {
-	c := &conductor{p: p, o: o, began: time.Now(), alone: len(group) == 1, ended: make(chan struct{})}
+func newConductor(p *Pull, group []int, o *object, quiet time.Duration) (*conductor, error) {
+	c := &conductor{p: p, o: o, quiet: quiet, began: time.Now(), alone: len(group) == 1, ended: make(chan struct{})}
 	c.wake = sync.NewCond(&c.mu)
 	var known []replica.Source
 	for _, i := range group {
@@ -113,8 +114,8 @@ func (c *conductor) run(ctx context.Context) error {
 		case <-beat.C:
 			c.mu.Lock()
 			c.step()
-			if limit := c.p.job.GiveUp; limit > 0 && time.Since(c.moved) > limit {
-				c.end(fmt.Errorf("nothing came for %v: %w", limit, ErrLost))
+			if c.quiet > 0 && time.Since(c.moved) > c.quiet {
+				c.end(fmt.Errorf("nothing came for %v: %w", c.quiet, ErrLost))
 			}
 			c.mu.Unlock()
 			c.p.tell()

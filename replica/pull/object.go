@@ -42,7 +42,7 @@ func openObject(p *Pull, e store.Entry, a replica.Agreement) (*object, error) {
 		o.header.Hash = partHash
 	}
 	if o.header.Blocks() > journal.MaxBlocks {
-		return nil, fmt.Errorf("%s: has more than %d pieces", p.job.Name, journal.MaxBlocks)
+		return nil, fmt.Errorf("has more than %d pieces", journal.MaxBlocks)
 	}
 	if p.job.Check.pieces() {
 		o.header.ModTime = 0 // pieces name the content better than the date of a mirror
@@ -58,7 +58,7 @@ func openObject(p *Pull, e store.Entry, a replica.Agreement) (*object, error) {
 		return nil, err
 	}
 	o.newTree()
-	if found && !p.job.Restart {
+	if found && !p.job.Restart && p.nameable(a) {
 		if j, st, err := journal.Open(f); err == nil && st.Header == o.header {
 			o.journal = j
 			if err := o.resume(st); err != nil {
@@ -97,6 +97,16 @@ func (p *Pull) identity(a replica.Agreement) uint64 {
 	}
 	sum := integrity.Whole([]byte(id))
 	return binary.BigEndian.Uint64(sum[:])
+}
+
+// nameable tells whether what an earlier run left can be known to be of this
+// content: a place that gives neither tag nor date may have another one by now.
+func (p *Pull) nameable(a replica.Agreement) bool {
+	if p.job.Check.known() {
+		return true
+	}
+	f := p.place[a.Use[0]].facts
+	return f != nil && f.Version != ""
 }
 
 // blockSize is how long blocks are.

@@ -99,6 +99,7 @@ type Job struct {
 	NoSync       bool          // do not sync before the final name
 	NoSpaceCheck bool          // do not look whether there is room
 	GiveUp       time.Duration // without a block; 0: never
+	Patience     time.Duration // the same while other places wait; 0: 30 s
 
 	// Warn tells people what they should know; it may be called by any goroutine.
 	Warn func(code, text string)
@@ -169,6 +170,7 @@ const (
 	openTimeout    = 20 * time.Second // for a place to answer
 	surveyPatience = 3 * time.Second  // for the others once one has answered
 	surveyMost     = 64               // places that are asked at once
+	sparePatience  = 30 * time.Second // without a block, until a waiting place has its turn
 	defaultBlock   = 1 << 20          // bytes, when there are no pieces
 	mostBlocks     = 1 << 20          // then blocks grow
 	longestBlock   = 16 << 20
@@ -183,6 +185,9 @@ func New(j Job) *Pull {
 	}
 	if j.MaxSources <= 0 {
 		j.MaxSources = 8
+	}
+	if j.Patience <= 0 {
+		j.Patience = sparePatience
 	}
 	if j.Warn == nil {
 		j.Warn = func(string, string) {}
@@ -326,7 +331,9 @@ func (p *Pull) fetch(ctx context.Context, a replica.Agreement, r *Result) error 
 	if here, err := p.job.Dest.Lookup(p.job.Name); err == nil {
 		switch {
 		case here.Kind == store.Dir:
-			return fmt.Errorf("%s: %w", p.job.Name, errIsDir)
+			return errIsDir
+		case here.Kind == store.Special:
+			return errIsSpecial
 		case !p.job.Force && p.job.Check.known() && here.Kind == store.File && here.Size == e.Size:
 			if p.same(ctx, e.Size) {
 				r.Skipped, r.Had, r.Verified = true, e.Size, p.verified(a)
@@ -354,7 +361,11 @@ func (p *Pull) fetch(ctx context.Context, a replica.Agreement, r *Result) error 
 	return p.rounds(ctx, a, o, r)
 }
 
-var errIsDir = errors.New("is a directory")
+// What is never replaced by a file: /dev/null is no place for one.
+var (
+	errIsDir     = errors.New("is a directory")
+	errIsSpecial = errors.New("is a device, a pipe or a socket, and is not replaced")
+)
 
 // rounds uses the places that agree and, if nobody is left of these or the whole
 // is wrong, one place after the other.
@@ -367,7 +378,7 @@ func (p *Pull) rounds(ctx context.Context, a replica.Agreement, o *object, r *Re
 	for _, i := range single {
 		groups = append(groups, []int{i})
 	}
-	var last error
+	var worst error
 	for n, group := range groups {
 		if len(group) == 1 && p.place[group[0]].out != "" {
 			continue
@@ -378,14 +389,22 @@ func (p *Pull) rounds(ctx context.Context, a replica.Agreement, o *object, r *Re
 				return err
 			}
 		}
-		err := p.round(ctx, group, o, r)
+		quiet, last := p.job.GiveUp, n == len(groups)-1
+		if !last && (quiet == 0 || quiet > p.job.Patience) {
+			quiet = p.job.Patience
+		}
+		err := p.round(ctx, group, o, r, quiet)
 		if err == nil {
 			if err = o.finish(ctx, r); err == nil {
 				return nil
 			}
 		}
-		if ctx.Err() != nil || !errors.Is(err, ErrWrong) && !errors.Is(err, replica.ErrNoReplica) {
+		lost := errors.Is(err, ErrLost) && !last
+		if ctx.Err() != nil || !lost && !errors.Is(err, ErrWrong) && !errors.Is(err, replica.ErrNoReplica) {
 			return err
+		}
+		if lost && len(group) == 1 {
+			p.leave(group[0], fmt.Sprintf("nothing came for %v, and others wait", quiet))
 		}
 		if errors.Is(err, ErrWrong) {
 			if len(group) == 1 {
@@ -398,14 +417,14 @@ func (p *Pull) rounds(ctx context.Context, a replica.Agreement, o *object, r *Re
 			}
 		}
 		p.tell()
-		last = err
+		worst = err
 	}
-	return last
+	return worst
 }
 
-// round runs the schedule over some places.
-func (p *Pull) round(ctx context.Context, group []int, o *object, r *Result) error {
-	c, err := newConductor(p, group, o)
+// round runs the schedule over some places, until nothing came for quiet.
+func (p *Pull) round(ctx context.Context, group []int, o *object, r *Result, quiet time.Duration) error {
+	c, err := newConductor(p, group, o, quiet)
 	if err != nil {
 		return err
 	}

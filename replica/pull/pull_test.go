@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,10 +37,11 @@ var content = func() []byte {
 
 // memory is a place in memory.
 type memory struct {
-	data    []byte
-	whole   bool // gives no parts
-	openErr error
-	modTime int64
+	data     []byte
+	whole    bool // gives no parts
+	openErr  error
+	modTime  int64
+	nameless bool // gives neither tag nor date
 	// ranged, unless nil, sees each request and may refuse it.
 	ranged func(ctx context.Context, offset, n int64) error
 
@@ -48,7 +50,11 @@ type memory struct {
 }
 
 func (m *memory) Open(context.Context) (pull.Facts, error) {
-	return pull.Facts{Size: int64(len(m.data)), Ranges: !m.whole, Version: "1", ModTime: m.modTime, Latency: time.Millisecond}, m.openErr
+	facts := pull.Facts{Size: int64(len(m.data)), Ranges: !m.whole, Version: "1", ModTime: m.modTime, Latency: time.Millisecond}
+	if m.nameless {
+		facts.Version = ""
+	}
+	return facts, m.openErr
 }
 
 func (m *memory) Range(ctx context.Context, offset, n int64) (io.ReadCloser, error) {
@@ -370,6 +376,40 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// TestResumesNoStranger: what nothing names may be another object by now.
+func TestResumesNoStranger(t *testing.T) {
+	for _, nameless := range []bool{false, true} {
+		b := newBench(t)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		stop := errors.New("stopped")
+		old := changed(0)
+		old.nameless = nameless
+		old.ranged = func(ctx context.Context, offset, _ int64) error {
+			if offset > int64(len(content)/2) {
+				cancel(stop)
+				return ctx.Err()
+			}
+			return nil
+		}
+		if _, err := b.run(ctx, pull.Job{Streams: 1}, old); !errors.Is(err, stop) {
+			t.Fatalf("%v", err)
+		}
+		now := good()
+		now.nameless = nameless
+		r, err := b.run(t.Context(), pull.Job{}, now)
+		if !nameless {
+			// The place says that it is the same.
+			if err != nil || r.Had == 0 {
+				t.Errorf("%d bytes were here, %v", r.Had, err)
+			}
+			continue
+		}
+		if b.right(r, err); r.Had != 0 {
+			t.Errorf("%d bytes of what may be another object were taken", r.Had)
+		}
+	}
+}
+
 func TestTroubles(t *testing.T) {
 	// One breaks after a while and stays broken, one answers nothing any more, one
 	// breaks every third request.
@@ -412,6 +452,52 @@ func TestGivesUp(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	b.nothing()
+}
+
+// TestTurns: a place that does not deliver any more does not keep others waiting
+// that could.
+func TestTurns(t *testing.T) {
+	breaks := good()
+	breaks.ranged = func(_ context.Context, offset, _ int64) error {
+		if offset > 0 {
+			return errors.New("connection reset")
+		}
+		return nil
+	}
+	b := newBench(t)
+	r, err := b.run(t.Context(), pull.Job{GiveUp: time.Hour, Patience: time.Second}, breaks, good())
+	b.right(r, err)
+	if !b.told("a left out: nothing came for 1s") {
+		t.Errorf("%q", b.said)
+	}
+}
+
+// TestReplacesFilesOnly: a directory and a socket stay what they are.
+func TestReplacesFilesOnly(t *testing.T) {
+	for name, occupy := range map[string]func(path string) error{
+		"is a directory": func(path string) error { return os.Mkdir(path, 0o700) },
+		"is a device, a pipe or a socket": func(path string) error {
+			l, err := net.Listen("unix", path)
+			if err == nil {
+				t.Cleanup(func() { l.Close() })
+			}
+			return err
+		},
+	} {
+		b := newBench(t)
+		path := filepath.Join(b.dir, "f")
+		if err := occupy(path); err != nil {
+			t.Fatal(err)
+		}
+		for _, force := range []bool{false, true} {
+			if _, err := b.run(t.Context(), pull.Job{Force: force}, good()); err == nil || !strings.HasPrefix(err.Error(), name) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if info, err := os.Lstat(path); err != nil || info.Mode().IsRegular() {
+			t.Errorf("%s was replaced: %v", name, err)
+		}
+	}
 }
 
 func TestSizes(t *testing.T) {
