@@ -23,11 +23,11 @@ BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w"
 
 # Tested without the race detector: the end-to-end tests start the real program
 # hundreds of times, and what is concurrent in it is raced in the packages it is
-# made of; charts are drawn and forecasts tried by one goroutine, and ten times slower
-# if raced.
+# made of; charts are drawn, forecasts and schedules tried by one goroutine, and ten
+# times and more slower if raced.
 PACKAGES = $$($(GO) list ./... | grep $(1) -E '/($(2))$$')
-RACED    = $(call PACKAGES,-v,e2e|internal/chart|tuner/trial|$(UNCOVERED))
-SLOW     = $(call PACKAGES,,e2e|internal/chart|tuner/trial)
+RACED    = $(call PACKAGES,-v,e2e|internal/chart|replica|tuner/trial|$(UNCOVERED))
+SLOW     = $(call PACKAGES,,e2e|internal/chart|replica|tuner/trial)
 # Raced, but not covered: counting what runs makes these up to six times slower.
 UNCOVERED = internal/netsim|transports/udt|transports/udtstream|transports/fallback|transports/tcp|transports/internal/cc|transports/internal/sealed
 SIMULATED = $(call PACKAGES,,$(UNCOVERED))
