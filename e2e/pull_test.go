@@ -107,6 +107,22 @@ func TestPull(t *testing.T) {
 	if shares[0] <= 0 || shares[1] <= shares[0] || shares[2] <= shares[1] {
 		t.Errorf("shares %v of mirrors of 4, 8 and 16 MiB/s", shares)
 	}
+	told := make(map[string]float64) // what each has given so far
+	for _, e := range l {
+		if e["ev"] != "progress.source" {
+			continue
+		}
+		name, done := e["source"].(string), e["done_bytes"].(float64)
+		if done < told[name] {
+			t.Errorf("%s has given %.0f bytes, and then %.0f", name, told[name], done)
+		}
+		told[name] = done
+	}
+	for _, s := range sources {
+		if s := s.(map[string]any); told[s["source"].(string)] != s["bytes"].(float64) {
+			t.Errorf("%s gave %.0f bytes and was last said to have given %.0f", s["source"], s["bytes"], told[s["source"].(string)])
+		}
+	}
 	if extra := a.given.Load() + b.given.Load() + c.given.Load() - int64(len(data)); extra > int64(len(data))/20 {
 		t.Errorf("%d bytes came twice", extra)
 	}

@@ -201,6 +201,16 @@ type ProgressStream struct {
 	WindowBytes int64   `json:"window_bytes"`
 }
 
+// ProgressSource is the state of one of several sources.
+type ProgressSource struct {
+	Source       string  `json:"source"`
+	DoneBytes    int64   `json:"done_bytes"`    // that came from it and are kept
+	RateBps      int64   `json:"rate_bps"`      // of late
+	Share        float64 `json:"share"`         // 0..1 of what came from all in this run
+	PlannedShare float64 `json:"planned_share"` // 0..1 of what is still to come
+	State        string  `json:"state"`         // stand-by, connecting, active, resting, left out
+}
+
 // File is the end of one file, link or directory.
 type File struct {
 	Path      string `json:"-"` // raw bytes; written as path and path_b64
@@ -303,6 +313,9 @@ func (Anomaly) Name() string { return "anomaly" }
 
 // Name implements Event.
 func (ProgressStream) Name() string { return "progress.stream" }
+
+// Name implements Event.
+func (ProgressSource) Name() string { return "progress.source" }
 
 // Name implements Event.
 func (File) Name() string { return "file" }

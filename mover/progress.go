@@ -63,6 +63,9 @@ func (d *director) progress(stop <-chan struct{}) {
 			p.StalledMs = idle.Milliseconds()
 		}
 		record(d.rec, p)
+		for _, s := range d.sourceStates() {
+			record(d.rec, s)
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -211,6 +210,9 @@ func (e *pullEnd) file(ctx context.Context, i int) error {
 	r, err := p.Run(ctx)
 	close(stop)
 	wg.Wait()
+	for _, s := range e.d.sourceStates() {
+		record(e.d.rec, s)
+	}
 	err = pullError(name, err)
 	action := "new"
 	switch {
@@ -388,117 +390,3 @@ func (e *pullEnd) explain(p *pull.Pull, stop <-chan struct{}) {
 		record(e.d.rec, events.Plan{Transport: "http", Streams: n * max(1, e.d.job.Pull.Streams), Dial: "target", Encrypt: "off", Reason: strings.ReplaceAll(s.Plan.String(), "\n  ", "; "), Alternatives: []events.Alternative{}})
 	}
 }
-
-// gave adds up what came from each replica.
-func (d *director) gave(places []pull.Place, r pull.Result) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i, p := range r.Places {
-		at := -1
-		for k := range d.sources {
-			if d.sources[k].Source == places[i].Name {
-				at = k
-			}
-		}
-		if at < 0 {
-			at = len(d.sources)
-			d.sources = append(d.sources, events.SourceEnd{Source: places[i].Name})
-		}
-		d.sources[at].Bytes += p.Bytes
-	}
-}
-
-// shares fills in which part of all each replica gave.
-func shares(l []events.SourceEnd) []events.SourceEnd {
-	sum := int64(0)
-	for _, s := range l {
-		sum += s.Bytes
-	}
-	for i := range l {
-		if sum > 0 {
-			l[i].Share = float64(l[i].Bytes) / float64(sum)
-		}
-	}
-	return l
-}
-
-// localSource is a replica on this machine. Its file must stay what it was when it
-// was opened first: as a web server names a version, so do its size and time.
-type localSource struct {
-	path string
-
-	mu    sync.Mutex  // guards what follows
-	first fs.FileInfo // nil before Open
-}
-
-var _ pull.Source = (*localSource)(nil)
-
-// errFileChanged means that a local replica is not what it was.
-var errFileChanged = finalError{"it changed while it was read"}
-
-// Open looks at the file.
-func (l *localSource) Open(context.Context) (pull.Facts, error) {
-	info, err := os.Stat(l.path)
-	switch {
-	case err != nil:
-		return pull.Facts{}, finalError{plainError(err)}
-	case !info.Mode().IsRegular():
-		return pull.Facts{}, finalError{"is not a file"}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.first == nil {
-		l.first = info
-	} else if !sameVersion(l.first, info) {
-		return pull.Facts{}, errFileChanged
-	}
-	return pull.Facts{Size: info.Size(), Ranges: true, Version: info.ModTime().UTC().Format(time.RFC3339Nano), ModTime: info.ModTime().UnixNano()}, nil
-}
-
-// Range reads a part of the file.
-func (l *localSource) Range(_ context.Context, offset, n int64) (io.ReadCloser, error) {
-	l.mu.Lock()
-	first := l.first
-	l.mu.Unlock()
-	f, err := os.Open(l.path)
-	if err != nil {
-		return nil, finalError{plainError(err)}
-	}
-	return &section{f, io.NewSectionReader(f, offset, n), first}, nil
-}
-
-func sameVersion(a, b fs.FileInfo) bool {
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
-}
-
-// section is a part of a file that must not change.
-type section struct {
-	file  *os.File
-	part  *io.SectionReader
-	first fs.FileInfo
-}
-
-// Read reads the next bytes, which count if the file is the same after that.
-func (s *section) Read(p []byte) (int, error) {
-	n, err := s.part.Read(p)
-	info, serr := s.file.Stat()
-	switch {
-	case serr != nil:
-		return 0, serr
-	case !sameVersion(s.first, info):
-		return 0, errFileChanged
-	}
-	return n, err
-}
-
-// Close closes the file.
-func (s *section) Close() error { return s.file.Close() }
-
-// finalError is an error after which a replica is not asked again.
-type finalError struct{ text string }
-
-// Error is the reason.
-func (e finalError) Error() string { return e.text }
-
-// Final tells that asking again is of no use.
-func (finalError) Final() bool { return true }

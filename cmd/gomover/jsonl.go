@@ -155,6 +155,9 @@ func jsonBody(e events.Event) ([]byte, error) {
 	case events.ProgressStream:
 		v.RTTms = jsonNumber(v.RTTms)
 		return jsonEncode(v)
+	case events.ProgressSource:
+		v.Share, v.PlannedShare = jsonNumber(v.Share), jsonNumber(v.PlannedShare)
+		return jsonEncode(v)
 	case events.File:
 		return jsonEncode(struct {
 			Path string `json:"path"`

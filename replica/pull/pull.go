@@ -161,7 +161,8 @@ func (p *Pull) tell() {
 // placeState is what was learned of a place.
 type placeState struct {
 	facts *Facts // of the first opening, until they are used
-	bytes int64
+	bytes int64  // of rounds that have ended
+	state replica.State
 	out   string
 }
 
@@ -252,9 +253,11 @@ func (p *Pull) agree(ctx context.Context) (replica.Agreement, error) {
 
 // leave notes that a place is not used, and why.
 func (p *Pull) leave(i int, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.place[i].out == "" {
 		p.place[i].out = why
-		p.note("replica.left", p.job.Places[i].Name+" left out: "+why)
+		p.notes = append(p.notes, note{"replica.left", p.job.Places[i].Name + " left out: " + why})
 	}
 }
 
@@ -432,13 +435,14 @@ func (p *Pull) round(ctx context.Context, group []int, o *object, r *Result, qui
 	p.now = c
 	p.mu.Unlock()
 	err = c.run(ctx)
+	r.Plan = c.sched.Plan(c.clock())
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.now = nil
 	p.fetched = o.fetched
-	p.mu.Unlock()
-	r.Plan = c.sched.Plan(c.clock())
 	for k, i := range group {
 		p.place[i].bytes += r.Plan.Shares[k].Stored
+		p.place[i].state = r.Plan.Shares[k].State
 		if sh := r.Plan.Shares[k]; sh.State == replica.Out && p.place[i].out == "" {
 			p.place[i].out = sh.Why
 		}
@@ -479,16 +483,41 @@ type State struct {
 	Had   int64 // of these, before this run
 	Doing string
 	Plan  replica.Plan // empty before the first source is opened
+
+	Places []PlaceState // as in Job.Places
+}
+
+// PlaceState is how far a place is.
+type PlaceState struct {
+	State   replica.State
+	Bytes   int64      // that came from it first and are kept
+	Rate    units.Rate // bytes per second of late; 0: it is asked for nothing, or none was seen yet
+	Planned int64      // bytes that are still to come from it
 }
 
 // State tells how far the job is. It may be called at any time.
 func (p *Pull) State() State {
 	p.mu.Lock()
 	c := p.now
-	s := State{Ready: p.ready, Size: p.size, Had: p.had, Done: p.had + p.fetched, Doing: p.doing}
+	s := State{Ready: p.ready, Size: p.size, Had: p.had, Done: p.had + p.fetched, Doing: p.doing, Places: make([]PlaceState, len(p.place))}
+	for i := range p.place {
+		s.Places[i].Bytes, s.Places[i].State = p.place[i].bytes, p.place[i].state
+		if p.place[i].out != "" {
+			s.Places[i].State = replica.Out
+		}
+	}
 	p.mu.Unlock()
-	if c != nil {
-		s.Plan, s.Done = c.state()
+	if c == nil {
+		return s
+	}
+	s.Plan, s.Done = c.state()
+	for k, sh := range s.Plan.Shares {
+		at := &s.Places[c.feeds[k].place]
+		at.State, at.Planned = sh.State, sh.Planned
+		at.Bytes += sh.Stored
+		if sh.Measured && sh.Asked > 0 {
+			at.Rate = sh.Rate
+		}
 	}
 	return s
 }
