@@ -5,7 +5,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 # The WAN emulator of the measurements.
 LAB     ?= bin/lab
-# More flags for bench and bench-copy, as in: make bench BENCHFLAGS="-rows wan".
+# More flags for bench, bench-copy and the like, as in: make bench BENCHFLAGS="-rows wan".
 BENCHFLAGS ?=
 # QUICK=1 makes bench small and short.
 QUICK   ?=
@@ -44,7 +44,7 @@ BENCH_PACKAGES = openssh-server openssh-client rsync rclone iperf3 tar util-linu
 	xrootd-server uftp udpcast libudt-dev g++
 
 .DEFAULT_GOAL := help
-.PHONY: help build lab demo test test-short test-deps cover fuzz fuzz-short soak-udt soak-interop lint cross bench bench-go bench-copy bench-udt bench-tuner bench-deps install clean
+.PHONY: help build lab demo demo-pull test test-short test-deps cover fuzz fuzz-short soak-udt soak-interop lint cross bench bench-go bench-copy bench-udt bench-pull bench-tuner bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ lab: ## build the WAN emulator: bin/lab
 demo: build ## move files to a stand-in for a far host and back, with nothing but Go
 	@$(BUILD) -o bin/gomover-demo ./examples/demo
 	@bin/gomover-demo bin/gomover
+
+demo-pull: build ## pull a file from three sites of different speeds, and draw their shares: bin/demo-pull.svg
+	@$(BUILD) -o bin/gomover-demo-pull ./examples/demopull
+	@bin/gomover-demo-pull bin/gomover bin/demo-pull
 
 test: test-deps lint ## run every test: raced where things are concurrent, all in random order, fuzz targets briefly
 	@rm -rf $(COVERDIR) && mkdir -p $(COVERDIR)
@@ -123,10 +127,14 @@ bench-udt: lab ## measure the UDT transport beside libudt and TCP
 	$(BUILD) -o bin/bench-udt ./bench/udt
 	bin/bench-udt -lab "$(LAB)" $(if $(QUICK),-quick) $(BENCHFLAGS)
 
+bench-pull: lab ## measure pulls from several replicas against the bars, and beside aria2
+	$(BUILD) -o bin/bench-pull ./bench/pull
+	bin/bench-pull -lab "$(LAB)" $(BENCHFLAGS)
+
 bench-tuner: ## try forecasts and alarms on made paths against their bars, some minutes
 	$(GO) run ./bench/tuner $(if $(QUICK),-quick) $(BENCHFLAGS)
 
-bench-deps: ## install what bench, bench-copy and bench-udt compare with (as root, with apt)
+bench-deps: ## install what bench, bench-copy, bench-udt and bench-pull compare with (as root, with apt)
 	@scripts/need $(BENCH_PACKAGES)
 
 install: build ## install the program below PREFIX (/usr/local)

@@ -344,16 +344,19 @@ func TestSimulatedChanges(t *testing.T) {
 	}
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
-			var spans, waste results
+			var spans, late, waste results
 			for seed := range uint64(20) {
 				sources := five(seed)
 				kind.change(sources[0], ideal(size, 0, sources)/2)
 				want := ideal(size, 0, sources)
 				w := newSim(t, Config{Size: size, Block: 4 << 20}, sources)
-				spans = append(spans, float64(w.run(10*want))/float64(want))
+				got := w.run(10 * want)
+				spans = append(spans, float64(got)/float64(want))
+				late = append(late, (got - want - 2*sources[0].latency).Seconds())
 				waste = append(waste, w.wasted())
 			}
 			spans.check(t, "makespan over the fluid optimum", kind.median, kind.p95, 1.05)
+			late.check(t, "seconds beyond the optimum and two latencies", 0.5, 1, 1)
 			waste.check(t, "bytes that came twice", 0.003, 0.005, 0.01)
 		})
 	}

@@ -127,12 +127,10 @@ func aria2() Program {
 			}
 			p := Plan{Files: map[string]string{}}
 			for _, from := range t.From {
-				conf := filepath.Join(t.Work, "nginx."+from.Name)
-				p.Files[conf] = nginxConfig(from, t, conf, send)
-				p.Servers = append(p.Servers, Server{Protocol: "tcp", Port: nginxPort, Command: Command{Host: from.Name, Args: []string{
-					"nginx", "-c", conf, "-p", t.Work, "-e", conf + ".log",
-				}}})
-				args = append(args, fmt.Sprintf("http://%s:%d/%s", from.Address, nginxPort, filepath.Base(t.Source)))
+				conf, text, server := mirror(from, filepath.Dir(t.Source), t.Work, send)
+				p.Files[conf] = text
+				p.Servers = append(p.Servers, server)
+				args = append(args, MirrorURL(from, filepath.Base(t.Source)))
 			}
 			p.Client = Command{Host: t.To[0].Name, Args: args}
 			return p
@@ -140,15 +138,38 @@ func aria2() Program {
 	}
 }
 
-// nginxConfig serves the directory of the source.
-func nginxConfig(from Host, t Transfer, conf, listen string) string {
+// Mirror is nginx on a host, which serves a directory by HTTP. What is returned
+// first is the name of its configuration, in the directory work, and then the text
+// of that.
+func Mirror(h Host, root, work string) (conf, text string, s Server) {
+	return mirror(h, root, work, "")
+}
+
+// MirrorURL is where a Mirror has a file.
+func MirrorURL(h Host, name string) string {
+	return fmt.Sprintf("http://%s:%d/%s", h.Address, nginxPort, name)
+}
+
+func mirror(h Host, root, work, listen string) (conf, text string, s Server) {
+	conf = filepath.Join(work, "nginx."+h.Name)
 	temporary := ""
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		temporary += fmt.Sprintf("%s_temp_path %s.%s;\n", kind, conf, kind)
 	}
-	return "daemon off;\nuser root;\nworker_processes auto;\npid " + conf + ".pid;\nevents { worker_connections 256; }\n" +
+	text = "daemon off;\nuser root;\nworker_processes auto;\npid " + conf + ".pid;\nevents { worker_connections 256; }\n" +
 		"http {\nsendfile on;\naccess_log off;\n" + temporary +
-		fmt.Sprintf("server { listen %s:%d%s; root %s; }\n}\n", from.Address, nginxPort, listen, filepath.Dir(t.Source))
+		fmt.Sprintf("server { listen %s:%d%s; root %s; }\n}\n", h.Address, nginxPort, listen, root)
+	return conf, text, Server{Protocol: "tcp", Port: nginxPort, Command: Command{Host: h.Name, Args: []string{
+		"nginx", "-c", conf, "-p", work, "-e", conf + ".log",
+	}}}
+}
+
+// Aria2List is the command line of aria2 that fetches what a Metalink names into a
+// directory, with so many connections to each mirror and in all. Blocks are checked
+// as they come, which is its default.
+func Aria2List(list, dir string, each, all int) []string {
+	return []string{"aria2c", "--no-conf", "-q", "-j1", "--file-allocation=none", "--min-split-size=1M", "--metalink-preferred-protocol=http",
+		"-x", strconv.Itoa(each), "-s", strconv.Itoa(all), "-d", dir, "-M", list}
 }
 
 // xrdcp's window is the number of chunks of 8 MiB under way, on all connections

@@ -33,6 +33,7 @@ func (r *Run) Chart() chart.Chart {
 	add(r.throughput(), true)
 	add(r.placePanel("Confirmed by destination", &r.byDest))
 	add(r.placePanel("Given by source", &r.bySource))
+	add(r.sharePanel(&r.bySource))
 	add(r.streamPanel("Rate of each stream", "rate", chart.BitsPerSecond, func(s *stream) *track { return &s.rate }))
 	add(r.roundTrips())
 	add(r.retransmissions())
@@ -136,6 +137,46 @@ func (r *Run) placePanel(title string, p *places) (chart.Panel, bool) {
 		out.Series = append(out.Series, chart.Series{Name: name, X: x, Y: bits(y)})
 	}
 	return out, len(out.Series) > 0
+}
+
+// sharePanel shows which part of what came at a time was each place's, with the
+// part that the plan of that time gives it of what was still to come.
+func (r *Run) sharePanel(p *places) (chart.Panel, bool) {
+	out := chart.Panel{Title: "Share of each source", Y: "share", YUnit: chart.Share, Height: 130}
+	if len(p.names) < 2 {
+		return out, false
+	}
+	var width float64
+	for _, c := range p.rates {
+		width = max(width, c.joined(r.column()).width)
+	}
+	sum := track{width: width}
+	for _, c := range p.rates {
+		t := c.joined(width)
+		for i, b := range t.bins {
+			if b.weight > 0 {
+				sum.add((float64(i)+0.5)*width, b.sum/b.weight, 1)
+			}
+		}
+	}
+	for k, name := range p.names {
+		one := chart.Series{Name: name, Style: k + 1}
+		rates := p.rates[name].joined(width)
+		for i, b := range rates.bins {
+			if b.weight > 0 && sum.bins[i].sum > 0 {
+				one.X = append(one.X, min((float64(i)+0.5)*width, r.end))
+				one.Y = append(one.Y, b.sum/b.weight/sum.bins[i].sum)
+			}
+		}
+		out.Series = append(out.Series, one)
+	}
+	for k, name := range p.names {
+		if t := p.planned[name]; t != nil {
+			x, y := t.points(width, r.end)
+			out.Series = append(out.Series, chart.Series{X: x, Y: y, Style: k + 1, Faint: true})
+		}
+	}
+	return out, true
 }
 
 // streamPanel shows one quantity of all streams.

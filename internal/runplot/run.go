@@ -68,8 +68,9 @@ func newRun() *Run {
 
 // places are the destinations or sources of a run.
 type places struct {
-	names []string
-	rates map[string]*counter
+	names   []string
+	rates   map[string]*counter
+	planned map[string]*track // shares of what is to come; of sources only
 }
 
 // count notes how much a place has. Places beyond the bound are left out.
@@ -88,6 +89,21 @@ func (p *places) count(t float64, name string, done int64) {
 		p.names = append(p.names, name)
 	}
 	c.count(t, float64(done))
+}
+
+// plan notes which share a place is to give from now on.
+func (p *places) plan(t float64, name string, share float64) {
+	name = cut(name)
+	if p.rates[name] == nil || !(share >= 0 && share <= 1) {
+		return
+	}
+	if p.planned == nil {
+		p.planned = make(map[string]*track)
+	}
+	if p.planned[name] == nil {
+		p.planned[name] = &track{}
+	}
+	p.planned[name].add(t, share, 1)
 }
 
 // lane gives the lane of a name, nil beyond the bound.

@@ -262,3 +262,39 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+func TestSharesOfSources(t *testing.T) {
+	// b gives nothing from second 10 on, and comes later than a.
+	text := line(0, "job.start", `"sources":["a","b"],"dests":["f"]`)
+	for i := 1; i <= 20; i++ {
+		a, b, state, planned := i*3e7, (min(i, 10)-1)*1e7, "active", 0.25
+		if i > 10 {
+			a, state, planned = 30e7+(i-10)*4e7, "resting", 0
+		}
+		text += line(float64(i), "progress.source", fmt.Sprintf(`"source":"a","done_bytes":%d,"planned_share":%g,"state":"active"`, a, 1-planned))
+		if i > 1 {
+			text += line(float64(i), "progress.source", fmt.Sprintf(`"source":"b","done_bytes":%d,"planned_share":%g,"state":"%s"`, b, planned, state))
+		}
+	}
+	text += line(20, "progress.source", `"source":"b","done_bytes":90000000,"planned_share":7,"state":"left out"`) // no share
+	r := read(t, text+line(20.5, "job.end", `"exit":0,"reason":"done"`))
+	p, ok := r.sharePanel(&r.bySource)
+	if !ok || len(p.Series) != 4 {
+		t.Fatalf("%d series, want the shares and the plans of two", len(p.Series))
+	}
+	for k, s := range p.Series[:2] {
+		if len(s.X) < 10 {
+			t.Errorf("%s has %d points", s.Name, len(s.X))
+		}
+		for i, at := range s.X {
+			want := [2]float64{0.75, 0.25}[k]
+			if at > 11 {
+				want = [2]float64{1, 0}[k]
+			}
+			if at > 3 && (at < 9 || at > 11) && math.Abs(s.Y[i]-want) > 0.01 {
+				t.Errorf("at %.1f s the share of %s is %.3f, want %.3f", at, s.Name, s.Y[i], want)
+			}
+		}
+	}
+	wantAll(t, svg(t, r), "Share of each source", ">resting<", ">active<", ">left out<")
+}

@@ -53,9 +53,11 @@ type progressEvent struct {
 
 // placeEvent is the state of one destination or source of several.
 type placeEvent struct {
-	Dest      string `json:"dest"`
-	Source    string `json:"source"`
-	DoneBytes int64  `json:"done_bytes"`
+	Dest         string  `json:"dest"`
+	Source       string  `json:"source"`
+	DoneBytes    int64   `json:"done_bytes"`
+	PlannedShare float64 `json:"planned_share"`
+	State        string  `json:"state"`
 }
 
 func (r *Run) jobStart(t float64, e *events.JobStart) {
@@ -211,7 +213,13 @@ func (r *Run) progressStream(t float64, e *events.ProgressStream) {
 
 func (r *Run) progressDest(t float64, e *placeEvent) { r.byDest.count(t, e.Dest, e.DoneBytes) }
 
-func (r *Run) progressSource(t float64, e *placeEvent) { r.bySource.count(t, e.Source, e.DoneBytes) }
+func (r *Run) progressSource(t float64, e *placeEvent) {
+	r.bySource.count(t, e.Source, e.DoneBytes)
+	r.bySource.plan(t, e.Source, e.PlannedShare)
+	if l := r.lane(e.Source); l != nil && e.Source != "" {
+		l.set(t, cut(e.State))
+	}
+}
 
 // fileEvent is what is of interest of a file.
 type fileEvent struct {

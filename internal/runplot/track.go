@@ -1,6 +1,9 @@
 package runplot
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // maxBins bounds the memory of a track; a picture is fewer points wide.
 const maxBins = 1024
@@ -71,7 +74,7 @@ func (k *track) add(t, sum, weight float64) {
 // points gives the values at their times, with a NaN where the line breaks. Bins
 // are joined until they are at least as wide as given; nothing is after end.
 func (k *track) points(width, end float64) (x, y []float64) {
-	t := track{width: k.width, bins: append([]bin(nil), k.bins...)}
+	t := track{width: k.width, bins: slices.Clone(k.bins)}
 	for t.width > 0 && t.width < width && len(t.bins) > 1 {
 		t.double()
 	}
@@ -86,6 +89,19 @@ func (k *track) points(width, end float64) (x, y []float64) {
 		x, y = append(x, at), append(y, b.sum/b.weight)
 	}
 	return x, y
+}
+
+// joined is a copy whose bins are at least as wide as given. Of all tracks of a run
+// those that are as wide begin at the same times.
+func (k *track) joined(width float64) *track {
+	t := &track{width: k.width, bins: slices.Clone(k.bins)}
+	if t.width == 0 {
+		t.width = firstWidth
+	}
+	for t.width < width {
+		t.double()
+	}
+	return t
 }
 
 // counter turns a number that only grows into a rate.

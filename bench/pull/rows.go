@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gomover/gomover/bench/ground"
+)
+
+// Bars.
+const (
+	ratesFactor = 1.06 // times the optimum
+	ratesExtra  = 2.0  // seconds
+	togetherBar = 0.02 // of the makespan
+	changeBar   = 1.08 // times the optimum for the rates as they change
+	changeExtra = 3.0  // seconds
+	sinkBar     = 0.95 // of what the sink's link carries
+	peerFactor  = 1.05 // times the optimum
+	peerExtra   = 1.0  // seconds
+	peerBar     = 0.9  // of aria2's time, where that is
+	peerSlow    = 1.17 // times the optimum or more
+)
+
+// Sizes in bytes.
+const (
+	ratesBytes  = 2 << 30
+	changeBytes = 1 << 30
+	sinkBytes   = 768 << 20
+	peerBytes   = 1 << 30
+)
+
+// words are gomover's operands for the list.
+func (n *network) words() []string { return []string{"--metalink", n.list()} }
+
+// once pulls by the list and judges neither time nor shares. Warnings are noted.
+func (n *network) once(ctx context.Context, l *later) (outcome, error) {
+	o, err := n.gomover(ctx, l, n.words()...)
+	if err != nil {
+		return o, err
+	}
+	n.b.note("%.2f s; last bytes at %s s; %s MB sent", o.seconds, list("%.2f", o.ends), list("%.1f", megabytes(o.given)))
+	for _, w := range o.events.warnings {
+		n.b.note("%s", w)
+	}
+	if o.exit != 0 {
+		return o, fmt.Errorf("gomover ended with exit code %d", o.exit)
+	}
+	return o, nil
+}
+
+// list prints numbers.
+func list(format string, l []float64) (text string) {
+	for i, v := range l {
+		if i > 0 {
+			text += ", "
+		}
+		text += fmt.Sprintf(format, v)
+	}
+	return text
+}
+
+func megabytes(l []int64) (mb []float64) {
+	for _, n := range l {
+		mb = append(mb, float64(n)/1e6)
+	}
+	return mb
+}
+
+func rowRates(ctx context.Context, b *bench) error {
+	size := b.Size(ratesBytes)
+	n, err := b.up(ctx, size)
+	if err != nil {
+		return err
+	}
+	optimum := float64(size) / carried(rates(), sinkRate)
+	var times, apart ground.Samples
+	for range b.Rounds {
+		o, err := n.once(ctx, nil)
+		if err != nil {
+			return err
+		}
+		times = append(times, o.seconds)
+		last := slices.Max(o.ends)
+		apart = append(apart, 100*(last-slices.Min(o.ends))/last)
+	}
+	limit := ratesFactor*optimum + ratesExtra
+	b.note("the optimum is %.2f s; the command took %.3f x that", optimum, times.Median()/optimum)
+	b.atMost("rates", "%.2f", " s", fmt.Sprintf("<= %.2f x %.2f s + %.0f s", ratesFactor, optimum, ratesExtra), limit, times)
+	b.atMost("rates, last bytes apart", "%.2f", "% of the makespan", "<= 2%", 100*togetherBar, apart)
+	return nil
+}
+
+// changing measures a pull in which something happens at half time, after which
+// the mirrors have other rates.
+func changing(ctx context.Context, b *bench, name string, after []float64, do func(context.Context, *network) error) error {
+	size := b.Size(changeBytes)
+	before, then := carried(rates(), sinkRate), carried(after, sinkRate)
+	half := float64(size) / before / 2
+	optimum := half + (float64(size)-half*before)/then
+	var times ground.Samples
+	for range b.Rounds {
+		n, err := b.up(ctx, size)
+		if err != nil {
+			return err
+		}
+		change := &later{time.Duration(half * float64(time.Second)), func(ctx context.Context) error { return do(ctx, n) }}
+		o, err := n.once(ctx, change)
+		if err != nil {
+			return err
+		}
+		times = append(times, o.seconds)
+	}
+	b.note("the optimum is %.2f s; the command took %.3f x that", optimum, times.Median()/optimum)
+	b.atMost(name, "%.2f", " s", fmt.Sprintf("<= %.2f x %.2f s + %.0f s", changeBar, optimum, changeExtra), changeBar*optimum+changeExtra, times)
+	return nil
+}
+
+// fastest is the place of the fastest site, second that of the next.
+const fastest, second = 2, 1
+
+// with are the mirrors' rates with that of one multiplied.
+func with(at int, by float64) []float64 {
+	l := rates()
+	l[at] *= by
+	return l
+}
+
+// setRate multiplies what a mirror's link carries.
+func setRate(at int, by float64) func(context.Context, *network) error {
+	return func(ctx context.Context, n *network) error {
+		m := n.mirrors[at]
+		return n.Emulator.Set(ctx, m.name+".up", "rate="+rateText(by*m.rate))
+	}
+}
+
+func rowDies(ctx context.Context, b *bench) error {
+	return changing(ctx, b, "dies", with(fastest, 0), func(ctx context.Context, n *network) error {
+		return n.Emulator.Set(ctx, n.mirrors[fastest].name, "cut=true")
+	})
+}
+
+func rowKilled(ctx context.Context, b *bench) error {
+	return changing(ctx, b, "killed", with(fastest, 0), func(_ context.Context, n *network) error {
+		n.mirrors[fastest].kill()
+		return nil
+	})
+}
+
+func rowTenth(ctx context.Context, b *bench) error {
+	return changing(ctx, b, "tenth", with(fastest, 0.1), setRate(fastest, 0.1))
+}
+
+func rowDoubles(ctx context.Context, b *bench) error {
+	return changing(ctx, b, "doubles", with(second, 2), setRate(second, 2))
+}
+
+func rowSink(ctx context.Context, b *bench) error {
+	const rate = 300 // Mbit/s
+	size := b.Size(sinkBytes)
+	var share ground.Samples
+	var wrong []string
+	for range b.Rounds {
+		n, err := b.up(ctx, size)
+		if err != nil {
+			return err
+		}
+		if err := n.Emulator.Set(ctx, "h0.down", "rate="+rateText(rate)); err != nil {
+			return err
+		}
+		o, err := n.once(ctx, nil)
+		if err != nil {
+			return err
+		}
+		share = append(share, 100*float64(size)/o.seconds/(rate*mbit*payloadShare))
+		for _, m := range n.mirrors {
+			if o.events.named(m.url()) {
+				wrong = append(wrong, m.name+" was in trouble")
+			}
+		}
+	}
+	b.atLeast("sink", "%.1f", "% of the sink", ">= 95%", 100*sinkBar, share)
+	b.claim("sink, nobody starved", "no source timed out, rested or was left out", "none", wrong)
+	return nil
+}
+
+func rowPeer(ctx context.Context, b *bench) error {
+	size := b.Size(peerBytes)
+	n, err := b.up(ctx, size)
+	if err != nil {
+		return err
+	}
+	optimum := float64(size) / carried(rates(), sinkRate)
+	var ours, theirs ground.Samples
+	for round := range b.Rounds {
+		for k := range 2 {
+			if (k+round)%2 == 0 {
+				o, err := n.once(ctx, nil)
+				if err != nil {
+					return err
+				}
+				ours = append(ours, o.seconds)
+				continue
+			}
+			o, err := n.aria2(ctx, nil)
+			if err != nil {
+				return err
+			}
+			b.note("aria2: %.2f s; last bytes at %s s; %s MB sent", o.seconds, list("%.2f", o.ends), list("%.1f", megabytes(o.given)))
+			if o.exit != 0 {
+				return fmt.Errorf("aria2 ended with exit code %d", o.exit)
+			}
+			theirs = append(theirs, o.seconds)
+		}
+	}
+	b.note("the optimum is %.2f s; gomover took %.3f x that, aria2 %.3f x", optimum, ours.Median()/optimum, theirs.Median()/optimum)
+	b.show("aria2, its time", "%.2f", " s", theirs)
+	b.atMost("aria2, ours", "%.2f", " s", fmt.Sprintf("<= %.2f x %.2f s + %.0f s", peerFactor, optimum, peerExtra), peerFactor*optimum+peerExtra, ours)
+	bar, limit := "<= 1 x", 1.0
+	if theirs.Median() > peerSlow*optimum {
+		bar, limit = fmt.Sprintf("<= %.1f x, aria2 being beyond %.2f x the optimum", peerBar, peerSlow), peerBar
+	}
+	b.atMost("aria2, ours by its", "%.3f", " x", bar, limit, ground.Samples{ours.Median() / theirs.Median()})
+	return nil
+}
