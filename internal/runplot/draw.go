@@ -132,11 +132,48 @@ func (r *Run) throughput() chart.Panel {
 // placePanel shows the rate of each of several places.
 func (r *Run) placePanel(title string, p *places) (chart.Panel, bool) {
 	out := chart.Panel{Title: title, Y: "rate", YUnit: chart.BitsPerSecond}
-	for _, name := range p.names {
+	short := shorter(p.names)
+	for i, name := range p.names {
 		x, y := p.rates[name].points(r.column(), r.end)
-		out.Series = append(out.Series, chart.Series{Name: name, X: x, Y: bits(y)})
+		out.Series = append(out.Series, chart.Series{Name: short[i], X: x, Y: bits(y)})
 	}
 	return out, len(out.Series) > 0
+}
+
+// shorter leaves out what all of several names begin and end with, up to a slash or
+// a colon: what is left of http://h1/data/f and http://h2/data/f is h1 and h2. Names
+// of which nothing would be left stay whole.
+func shorter(names []string) []string {
+	if len(names) < 2 {
+		return names
+	}
+	front, back := len(names[0]), len(names[0])
+	for _, name := range names[1:] {
+		n := 0
+		for n < min(front, len(name)) && name[n] == names[0][n] {
+			n++
+		}
+		front, n = n, 0
+		for n < min(back, len(name)) && name[len(name)-1-n] == names[0][len(names[0])-1-n] {
+			n++
+		}
+		back = n
+	}
+	front = strings.LastIndexAny(names[0][:front], "/:") + 1
+	tail := names[0][len(names[0])-back:]
+	if i := strings.IndexAny(tail, "/:"); i >= 0 {
+		tail = tail[i:]
+	} else {
+		tail = ""
+	}
+	out := make([]string, len(names))
+	for i, name := range names {
+		if len(name) <= front+len(tail) {
+			return names
+		}
+		out[i] = name[front : len(name)-len(tail)]
+	}
+	return out
 }
 
 // sharePanel shows which part of what came at a time was each place's, with the
@@ -159,8 +196,9 @@ func (r *Run) sharePanel(p *places) (chart.Panel, bool) {
 			}
 		}
 	}
+	short := shorter(p.names)
 	for k, name := range p.names {
-		one := chart.Series{Name: name, Style: k + 1}
+		one := chart.Series{Name: short[k], Style: k + 1}
 		rates := p.rates[name].joined(width)
 		for i, b := range rates.bins {
 			if b.weight > 0 && sum.bins[i].sum > 0 {
@@ -263,13 +301,17 @@ func (r *Run) lanePanel() (chart.Panel, bool) {
 	names := slices.Clone(r.laneNames)
 	rank := func(name string) int { return max(0, slices.Index([]string{"", "transport", "limited by"}, name)) }
 	slices.SortStableFunc(names, func(a, b string) int { return rank(b) - rank(a) })
+	short := shorter(r.bySource.names)
 	for _, name := range names {
-		l := r.lanes[name]
+		l, shown := r.lanes[name], name
+		if i := slices.Index(r.bySource.names, name); i >= 0 {
+			shown = short[i]
+		}
 		for i, d := range l.periods {
 			if l.open && i == len(l.periods)-1 {
 				d.to = r.end
 			}
-			p.Bands = append(p.Bands, chart.Band{Lane: name, From: d.from, To: d.to, Label: d.label})
+			p.Bands = append(p.Bands, chart.Band{Lane: shown, From: d.from, To: d.to, Label: d.label})
 		}
 	}
 	return p, len(p.Bands) > 0

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -297,4 +298,23 @@ func TestSharesOfSources(t *testing.T) {
 		}
 	}
 	wantAll(t, svg(t, r), "Share of each source", ">resting<", ">active<", ">left out<")
+}
+
+func TestShorter(t *testing.T) {
+	tests := []struct{ names, want []string }{
+		{[]string{"http://h1/data/f", "http://h2/data/f"}, []string{"h1", "h2"}},
+		{[]string{"http://10.0.0.2:8080/f", "http://10.0.0.13:8080/f"}, []string{"10.0.0.2", "10.0.0.13"}},
+		{[]string{"http://127.0.0.1:4/north/f", "http://127.0.0.1:45/south/f", "/mnt/f"}, []string{"http://127.0.0.1:4/north", "http://127.0.0.1:45/south", "/mnt"}},
+		{[]string{"h1:/f", "http://x/f"}, []string{"h1:", "http://x"}},
+		{[]string{"a", "b"}, []string{"a", "b"}},
+		{[]string{"x/", "x/f"}, []string{"x/", "x/f"}},
+		{[]string{"a/b", "a/b"}, []string{"a/b", "a/b"}},
+		{[]string{"a:b"}, []string{"a:b"}},
+		{[]string{"", "é/f"}, []string{"", "é/f"}},
+	}
+	for _, tt := range tests {
+		if got := shorter(tt.names); !slices.Equal(got, tt.want) {
+			t.Errorf("%q become %q, want %q", tt.names, got, tt.want)
+		}
+	}
 }
