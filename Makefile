@@ -68,7 +68,7 @@ test: test-deps lint ## run every test: raced where things are concurrent, all i
 	$(GO) test -race -cover -shuffle=on -timeout $(TESTTIMEOUT) $(RACED) -args -test.gocoverdir="$(COVERDIR)"
 	$(GO) test -race -shuffle=on -skip $(SIMULATIONS) -timeout $(TESTTIMEOUT) $(SIMULATED)
 	$(GO) test -shuffle=on -run $(SIMULATIONS) -timeout $(TESTTIMEOUT) ./transports/udt
-	$(GO) test -count=1 -shuffle=on -timeout $(TESTTIMEOUT) $(SLOW)
+	$(GO) test -count=1 -shuffle=on -parallel 5 -timeout $(TESTTIMEOUT) $(SLOW)
 	@$(MAKE) --no-print-directory fuzz-short
 	@scripts/cover "$(COVERDIR)"
 

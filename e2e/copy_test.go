@@ -12,6 +12,7 @@ import (
 // TestOddTree copies a tree with everything that is easily lost, in each
 // direction, and once more.
 func TestOddTree(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ name, src, dst string }{
 		{"push", "tree/", "far:copy"},
 		{"pull", "far:tree/", "./copy"},
@@ -183,6 +184,7 @@ func TestDestinationRules(t *testing.T) {
 
 // TestTargetDirectory writes several sources into one directory with -t.
 func TestTargetDirectory(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	put(t, filepath.Join(w.near, "f"), content(1, 10))
 	put(t, filepath.Join(w.near, "g"), content(2, 10))
@@ -196,6 +198,7 @@ func TestTargetDirectory(t *testing.T) {
 
 // TestExisting says what each choice for a file that is there does.
 func TestExisting(t *testing.T) {
+	t.Parallel()
 	old, fresh := []byte("old content"), content(3, 40000)
 	for _, tt := range []struct {
 		name  string
@@ -247,6 +250,7 @@ func TestExisting(t *testing.T) {
 // TestChecksumSkipsEqual finds by content that a file with another time is the
 // same, and sends nothing.
 func TestChecksumSkipsEqual(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	data := content(5, 3<<20)
 	put(t, filepath.Join(w.near, "f"), data)
@@ -267,6 +271,7 @@ func TestChecksumSkipsEqual(t *testing.T) {
 // TestOverwriteKeepsOldUntilComplete reads the destination all the time: there
 // is the old file, then the new one, and nothing else ever.
 func TestOverwriteKeepsOldUntilComplete(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	old, fresh := content(6, 3<<20), content(7, 24<<20)
 	put(t, filepath.Join(w.near, "f"), fresh)
@@ -284,6 +289,7 @@ func TestOverwriteKeepsOldUntilComplete(t *testing.T) {
 // TestLinkAsDestination writes to what a link on the command line leads to, as cp
 // and scp do, and refuses to copy a file onto itself.
 func TestLinkAsDestination(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	put(t, filepath.Join(w.near, "f"), content(9, 700))
 	for _, dir := range []string{w.near, w.far} {
@@ -319,6 +325,7 @@ func TestLinkAsDestination(t *testing.T) {
 
 // TestSymlinkNamedIsFollowed copies what a link on the command line leads to.
 func TestSymlinkNamedIsFollowed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	put(t, filepath.Join(w.near, "real"), content(8, 500))
 	if err := os.Symlink("real", filepath.Join(w.near, "link")); err != nil {
@@ -333,6 +340,7 @@ func TestSymlinkNamedIsFollowed(t *testing.T) {
 
 // TestEncryptAndTransports copies in each way data may travel.
 func TestEncryptAndTransports(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{
 		{"--encrypt=on"}, {"--encrypt=auth"}, {"--encrypt=off"}, {"--streams=1"}, {"--streams", "3"}, {"--streams=2-5"},
 		{"--transport=tcp"}, {"--transport=ssh"}, {"--dial=source"}, {"--dial=target"}, {"--bwlimit=100MB"}, {"--block-size=64K"},
@@ -359,6 +367,7 @@ func TestEncryptAndTransports(t *testing.T) {
 
 // TestStreamsAsAsked counts the connections that a run opens.
 func TestStreamsAsAsked(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	put(t, filepath.Join(w.near, "f"), content(10, 24<<20))
 	p := w.start("--streams=3", "--bwlimit=12MB", "--json", "f", "far:")
@@ -377,6 +386,7 @@ func TestStreamsAsAsked(t *testing.T) {
 
 // TestBandwidthLimit takes the time that the limit makes it take.
 func TestBandwidthLimit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	put(t, filepath.Join(w.near, "f"), content(11, 20<<20))
 	w.ok("f", "far:warm") // the agent is there afterwards
@@ -389,6 +399,7 @@ func TestBandwidthLimit(t *testing.T) {
 
 // TestManySources gives a thousand words, there, back and within this machine.
 func TestManySources(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const n = 1000
 	near, far := make([]string, n), make([]string, n)

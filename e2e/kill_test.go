@@ -76,6 +76,7 @@ func (j *journey) finish(confirmed int64) {
 
 // TestKill kills one end or both in the middle, without warning.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	for _, pull := range []bool{false, true} {
 		for _, who := range []string{"director", "agent and director", "sshd session"} {
 			name := map[bool]string{false: "push", true: "pull"}[pull] + "/" + who
@@ -112,6 +113,7 @@ func TestKill(t *testing.T) {
 // TestRestart kills the agent, or its connection, alone: the run logs in again
 // and goes on by itself.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	for _, pull := range []bool{false, true} {
 		for _, who := range []string{"agent", "sshd session"} {
 			t.Run(map[bool]string{false: "push", true: "pull"}[pull]+"/"+who, func(t *testing.T) {
@@ -160,6 +162,7 @@ func TestRestart(t *testing.T) {
 // TestKillAnywhere kills runs at random moments from the start on, over and over
 // on one file, until a run gets through.
 func TestKillAnywhere(t *testing.T) {
+	t.Parallel()
 	for _, pull := range []bool{false, true} {
 		t.Run(map[bool]string{false: "push", true: "pull"}[pull], func(t *testing.T) {
 			t.Parallel()
@@ -189,6 +192,7 @@ func TestKillAnywhere(t *testing.T) {
 
 // TestKillTree kills a run amid many small files.
 func TestKillTree(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	src, dst := filepath.Join(w.near, "tree"), filepath.Join(w.far, "copy")
 	for i := range 3000 {
@@ -228,6 +232,7 @@ func TestKillTree(t *testing.T) {
 // TestSignals ends runs in order: state is kept, the code says which signal, and
 // the command to go on is printed.
 func TestSignals(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		sig  syscall.Signal
 		code int
@@ -258,6 +263,7 @@ func TestSignals(t *testing.T) {
 
 // TestSecondInterrupt ends at once.
 func TestSecondInterrupt(t *testing.T) {
+	t.Parallel()
 	j := newJourney(t, false)
 	p := j.begin(8 << 20)
 	for range 2 {
@@ -273,6 +279,7 @@ func TestSecondInterrupt(t *testing.T) {
 
 // TestNohup goes on when HUP was ignored at the start.
 func TestNohup(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	put(t, filepath.Join(w.near, "f"), content(21, 12<<20))
 	w.inside = []string{"nohup"}
@@ -289,6 +296,7 @@ func TestNohup(t *testing.T) {
 
 // TestStopAndGoOn stops a run like Ctrl-Z and lets it go on.
 func TestStopAndGoOn(t *testing.T) {
+	t.Parallel()
 	j := newJourney(t, false)
 	p := j.begin(8 << 20)
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
@@ -308,6 +316,7 @@ func TestStopAndGoOn(t *testing.T) {
 
 // TestTwoAtOnce starts the same job twice: the second one leaves the first alone.
 func TestTwoAtOnce(t *testing.T) {
+	t.Parallel()
 	for _, pull := range []bool{false, true} {
 		t.Run(fmt.Sprintf("pull=%t", pull), func(t *testing.T) {
 			j := newJourney(t, pull)
@@ -339,6 +348,7 @@ func TestTwoAtOnce(t *testing.T) {
 
 // TestLocalKill kills a copy within this machine, and repeats it.
 func TestLocalKill(t *testing.T) {
+	t.Parallel()
 	w := newLocal(t)
 	data := content(22, killBytes)
 	put(t, filepath.Join(w.near, "f"), data)

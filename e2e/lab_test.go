@@ -14,17 +14,18 @@ import (
 	"github.com/gomover/gomover/internal/lab/labtest"
 )
 
-// longPath are two hosts 200 Mbit/s and 60 ms apart, with a little loss.
+// longPath are two hosts 100 Mbit/s and 60 ms apart, with a little loss.
 const longPath = `{"cc": "cubic", "seed": 7, "hosts": [
-	{"name": "h0", "link": {"rate": "200mbit", "delay": "15ms"}, "down": {"loss": "0.02%"}},
-	{"name": "h1", "link": {"rate": "200mbit", "delay": "15ms"}, "down": {"loss": "0.02%"}}]}`
+	{"name": "h0", "link": {"rate": "100mbit", "delay": "15ms"}, "down": {"loss": "0.02%"}},
+	{"name": "h1", "link": {"rate": "100mbit", "delay": "15ms"}, "down": {"loss": "0.02%"}}]}`
 
 // TestLongPath copies over an emulated wide-area path, both ways, and through a
 // cut of some seconds in the middle of the copy.
 func TestLongPath(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	src, dst, back := filepath.Join(dir, "src"), filepath.Join(dir, "dst"), filepath.Join(dir, "back")
-	const size = 48 << 20
+	const size = 24 << 20
 	if err := os.WriteFile(src, content(7, size), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -38,6 +38,7 @@ func (w *world) refused(code int, want string, args ...string) *result {
 }
 
 func TestUnreachable(t *testing.T) {
+	t.Parallel()
 	w := newFile(t)
 	w.stop()
 	w.refused(7, fmt.Sprintf("gomover: far: no ssh connection to 127.0.0.1 port %d: connection refused\n", w.port))
@@ -68,6 +69,7 @@ func TestUnreachable(t *testing.T) {
 }
 
 func TestHostKeys(t *testing.T) {
+	t.Parallel()
 	w := newFile(t)
 	other := newKey(t, filepath.Join(w.dir, "other"))
 	write(t, filepath.Join(w.near, ".ssh", "known_hosts"), "")
@@ -87,6 +89,7 @@ func TestHostKeys(t *testing.T) {
 }
 
 func TestWrongKey(t *testing.T) {
+	t.Parallel()
 	w := newFile(t)
 	newKey(t, filepath.Join(w.near, ".ssh", "id_ed25519"))
 	w.refused(7, "gomover: far: ssh could not log in\n"+
@@ -124,6 +127,7 @@ func withPassword(t *testing.T, w *world) (name string) {
 
 // TestPassword types a password at the terminal, a wrong one and the right one.
 func TestPassword(t *testing.T) {
+	t.Parallel()
 	w := newFile(t, "PasswordAuthentication yes", "KbdInteractiveAuthentication no", "PubkeyAuthentication no")
 	name := withPassword(t, w)
 	w.config("")
@@ -206,6 +210,7 @@ func TestPassword(t *testing.T) {
 
 // TestNoisyLogin prints a banner before every command.
 func TestNoisyLogin(t *testing.T) {
+	t.Parallel()
 	w := newFile(t, `ForceCommand cd "$HOME"; echo "Welcome to far, have a nice day"; exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"`)
 	r := w.run("-q", "f", "far:g")
 	if r.code != 0 {
@@ -221,6 +226,7 @@ func TestNoisyLogin(t *testing.T) {
 
 // TestLoginThatRefusesCommands ends each session with words of its own.
 func TestLoginThatRefusesCommands(t *testing.T) {
+	t.Parallel()
 	w := newWorldCold(t, `ForceCommand echo "This account is not available." >&2; exit 1`)
 	put(t, filepath.Join(w.near, "f"), content(60, 100000))
 	r := w.run("-q", "f", "far:g")
@@ -230,6 +236,7 @@ func TestLoginThatRefusesCommands(t *testing.T) {
 // TestNowhereToRun mounts every directory that might hold the agent without
 // permission to run programs.
 func TestNowhereToRun(t *testing.T) {
+	t.Parallel()
 	base := t.TempDir()
 	script := filepath.Join(base, "session")
 	// The mounts are seen by this session's namespace alone.
@@ -252,6 +259,7 @@ mkdir -p "$HOME" && cd "$HOME" && exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"'
 
 // TestAgentOption uses a program that is there already.
 func TestAgentOption(t *testing.T) {
+	t.Parallel()
 	w := newWorldCold(t)
 	put(t, filepath.Join(w.near, "f"), content(60, 100000))
 	if err := os.Mkdir(filepath.Join(w.far, "bin"), 0o700); err != nil {
@@ -281,6 +289,7 @@ func TestAgentOption(t *testing.T) {
 
 // TestUpload puts the program into its place once, and leaves nothing else.
 func TestUpload(t *testing.T) {
+	t.Parallel()
 	w := newWorldCold(t)
 	put(t, filepath.Join(w.near, "f"), content(60, 100000))
 	for range 2 {
@@ -301,6 +310,7 @@ func TestUpload(t *testing.T) {
 
 // TestAddressForms logs in by address, with the port as an option and in a URL.
 func TestAddressForms(t *testing.T) {
+	t.Parallel()
 	w := newFile(t)
 	port := fmt.Sprint(w.port)
 	key := "-i" + filepath.Join(w.near, ".ssh", "id_ed25519")

@@ -141,6 +141,7 @@ func (w *world) one(pull bool) (words []string, dst string) {
 // TestFirewalls copies through firewalls on either side: as long as one end can
 // reach the other, data goes by its own connections.
 func TestFirewalls(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name      string
 		near, far string // verdict for new connections but ssh's
@@ -195,6 +196,7 @@ func TestFirewalls(t *testing.T) {
 
 // TestOnePortIsEnough opens the one port of --ports.
 func TestOnePortIsEnough(t *testing.T) {
+	t.Parallel()
 	w, near, far := newCable(t)
 	near.filter(w.stranger("drop"))
 	far.filter("tcp dport 50000 accept", w.stranger("drop"))
@@ -205,6 +207,7 @@ func TestOnePortIsEnough(t *testing.T) {
 
 // TestPortsTaken finds every port of --ports in use.
 func TestPortsTaken(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	put(t, filepath.Join(w.near, "f"), content(81, 1000))
 	l, err := net.Listen("tcp", ":0")
@@ -220,6 +223,7 @@ func TestPortsTaken(t *testing.T) {
 
 // TestIPv6 reaches the far host by its other address.
 func TestIPv6(t *testing.T) {
+	t.Parallel()
 	w, _, _ := newCable(t)
 	w.stop()
 	w.addr = "fd77::2"
@@ -234,6 +238,7 @@ func TestIPv6(t *testing.T) {
 
 // TestDataCutMidway drops the data connections, but not ssh, while data flows.
 func TestDataCutMidway(t *testing.T) {
+	t.Parallel()
 	for _, verdict := range []string{"drop", "reject with tcp reset"} {
 		t.Run(verdict, func(t *testing.T) {
 			t.Parallel()
@@ -264,6 +269,7 @@ func TestDataCutMidway(t *testing.T) {
 // TestCableCut loses every connection for longer than the run may wait, and then
 // for less.
 func TestCableCut(t *testing.T) {
+	t.Parallel()
 	w, near, _ := newCable(t)
 	w.config("  ServerAliveInterval 1\n")
 	data := content(83, 24<<20)

@@ -15,6 +15,7 @@ import (
 
 // TestJSON checks the event stream of runs that end well and badly.
 func TestJSON(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for i, name := range []string{"a", "b", "bad-\xff"} {
 		put(t, filepath.Join(w.near, "tree", name), content(byte(i), 1<<20))
@@ -93,6 +94,7 @@ func TestJSON(t *testing.T) {
 
 // TestQuiet prints nothing but errors.
 func TestQuiet(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	put(t, filepath.Join(w.near, "f"), content(70, 1000))
 	for _, args := range [][]string{{"-q", "f", "far:"}, {"--quiet", "--encrypt=off", "far:f", "./back"}, {"-q", "f", "./local"}} {
@@ -108,6 +110,7 @@ func TestQuiet(t *testing.T) {
 // TestPlainLog has lines with times, no carriage returns, and nothing on standard
 // output.
 func TestPlainLog(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	put(t, filepath.Join(w.near, "f"), content(71, 24<<20))
 	r := w.ok("--bwlimit=12MB", "--progress-interval=500ms", "f", "far:")
@@ -131,6 +134,7 @@ func TestPlainLog(t *testing.T) {
 
 // TestTerminal shows progress in place and leaves a summary.
 func TestTerminal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	put(t, filepath.Join(w.near, "f"), content(72, 24<<20))
 	cmd := exec.Command(program, "--bwlimit=12MB", "f", "far:")
@@ -167,6 +171,7 @@ func TestTerminal(t *testing.T) {
 
 // TestClosedOutput closes standard error while a run goes on: the files count.
 func TestClosedOutput(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	put(t, filepath.Join(w.near, "f"), content(73, 8<<20))
 	r, pw, err := os.Pipe()
@@ -184,6 +189,7 @@ func TestClosedOutput(t *testing.T) {
 
 // TestExplain says what was chosen and why.
 func TestExplain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	put(t, filepath.Join(w.near, "f"), content(74, 1<<20))
 	r := w.ok("--explain", "f", "far:")
@@ -196,6 +202,7 @@ func TestExplain(t *testing.T) {
 
 // TestHelp prints what is asked for on standard output, within its bounds.
 func TestHelp(t *testing.T) {
+	t.Parallel()
 	w := newLocal(t)
 	usage := w.run()
 	if usage.code != 1 || strings.Count(usage.err, "\n") > 12 || !strings.HasPrefix(usage.err, "usage: gomover [options] SRC... DST\n") || usage.out != "" {

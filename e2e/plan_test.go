@@ -8,6 +8,7 @@ import (
 
 // TestPullTellsItsPlan: what the far end plans and warns of is shown here.
 func TestPullTellsItsPlan(t *testing.T) {
+	t.Parallel()
 	w, near, far := newCable(t)
 	put(t, filepath.Join(w.far, "f"), content(80, 6<<20))
 	near.filter(w.stranger("reject with tcp reset"))
@@ -34,6 +35,7 @@ func TestPullTellsItsPlan(t *testing.T) {
 
 // TestNoWarningAtTheEnd: streams that end with the job are no trouble.
 func TestNoWarningAtTheEnd(t *testing.T) {
+	t.Parallel()
 	w, near, _ := newCable(t)
 	near.filter(w.stranger("drop"))
 	for range 10 {

@@ -90,6 +90,7 @@ func TestProbe(t *testing.T) {
 
 // TestDoctor arranges faults and demands that each is named, with what mends it.
 func TestDoctor(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name    string
 		arrange func(w *world, near, far *space)
@@ -159,6 +160,7 @@ func TestDoctorText(t *testing.T) {
 
 // TestProbeLongPath measures an emulated wide-area path.
 func TestProbeLongPath(t *testing.T) {
+	t.Parallel()
 	l := labtest.Start(t, `{"seed": 7, "hosts": [{"name": "h0", "up": {"rate": "100mbit", "delay": "20ms"}, "down": {"rate": "200mbit", "delay": "20ms"}}, {"name": "h1", "link": {"delay": "10ms"}}]}`)
 	config := l.SSH()
 	home := filepath.Join(t.TempDir(), "home")

@@ -83,6 +83,7 @@ func metalinkOf(data []byte, mirrors ...*mirror) string {
 }
 
 func TestPull(t *testing.T) {
+	t.Parallel()
 	w := newLocal(t)
 	data := content(1, 24<<20+77)
 	a, b, c := newMirror(t, data, 4<<20), newMirror(t, data, 8<<20), newMirror(t, data, 16<<20)
@@ -152,6 +153,7 @@ func TestPull(t *testing.T) {
 }
 
 func TestPullFromBadMirrors(t *testing.T) {
+	t.Parallel()
 	w := newLocal(t)
 	data := content(2, 48<<20)
 	flipped := bytes.Clone(data)
@@ -180,6 +182,7 @@ func TestPullFromBadMirrors(t *testing.T) {
 }
 
 func TestPullInTrouble(t *testing.T) {
+	t.Parallel()
 	w := newLocal(t)
 	data := content(4, 12<<20)
 	dies, stays := newMirror(t, data, 8<<20), newMirror(t, data, 4<<20)

@@ -14,6 +14,7 @@ import (
 
 // TestSourceTrouble is what is wrong with a source from the start.
 func TestSourceTrouble(t *testing.T) {
+	t.Parallel()
 	for _, way := range []string{"push", "pull", "local"} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
@@ -75,6 +76,7 @@ func asUser(w *world) {
 // TestUnreadable copies a tree in which one file and one directory cannot be
 // read: all others arrive, and the failed are named.
 func TestUnreadable(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	src, dst := filepath.Join(w.near, "tree"), filepath.Join(w.far, "copy")
 	for i := range 20 {
@@ -122,6 +124,7 @@ func TestUnreadable(t *testing.T) {
 
 // TestReadOnly writes where that is not allowed.
 func TestReadOnly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	put(t, filepath.Join(w.far, "f"), content(41, 1000))
 	if err := os.MkdirAll(filepath.Join(w.near, "shut"), 0o755); err != nil {
@@ -163,6 +166,7 @@ func mount(t *testing.T, dir, options string) {
 
 // TestNoSpace does not begin what cannot fit.
 func TestNoSpace(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	put(t, filepath.Join(w.near, "f"), content(43, 24<<20))
 	mount(t, filepath.Join(w.far, "small"), "size=16m")
@@ -179,6 +183,7 @@ func TestNoSpace(t *testing.T) {
 
 // TestDiskFull fills the disk in the middle of a file, makes room, and goes on.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	data := content(44, 24<<20)
 	put(t, filepath.Join(w.near, "f"), data)
@@ -203,6 +208,7 @@ func TestDiskFull(t *testing.T) {
 
 // TestDiskFullWaits has a run wait for room, as long as it may.
 func TestDiskFullWaits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	data := content(46, 24<<20)
 	put(t, filepath.Join(w.near, "f"), data)
@@ -241,6 +247,7 @@ func slowly(t *testing.T, w *world, args ...string) *process {
 
 // TestChangingSource changes a file while it is read.
 func TestChangingSource(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		args   []string
@@ -328,6 +335,7 @@ func replaceInPlace(t *testing.T, path string, data []byte) {
 
 // TestVanishingInTree takes files away while a tree is read: the others arrive.
 func TestVanishingInTree(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	src, dst := filepath.Join(w.near, "tree"), filepath.Join(w.far, "copy")
 	for i := range 40 {
@@ -364,6 +372,7 @@ func TestVanishingInTree(t *testing.T) {
 
 // TestExpect compares with a hash that the user gave.
 func TestExpect(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	put(t, filepath.Join(w.near, "f"), []byte("abc"))
 	const right = "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"
@@ -376,6 +385,7 @@ func TestExpect(t *testing.T) {
 
 // TestTimeLimit ends a run in time, and the next one goes on.
 func TestTimeLimit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	data := content(55, 24<<20)
 	put(t, filepath.Join(w.near, "f"), data)
@@ -391,6 +401,7 @@ func TestTimeLimit(t *testing.T) {
 
 // TestDropBox writes, without privileges, into a directory that nobody may list.
 func TestDropBox(t *testing.T) {
+	t.Parallel()
 	w := newLocal(t)
 	put(t, filepath.Join(w.near, "tree", "sub", "f"), content(1, 3<<20))
 	box := filepath.Join(w.near, "box")

@@ -11,6 +11,7 @@ import (
 // TestUDT copies over UDT, through firewalls on either side, and falls back where
 // nothing gets through over UDP.
 func TestUDT(t *testing.T) {
+	t.Parallel()
 	const blocked, why = "no data connection over UDP", " (timed out); sending over TCP instead"
 	for _, tt := range []struct {
 		name      string
@@ -54,6 +55,7 @@ func TestUDT(t *testing.T) {
 
 // TestUDTCutMidway blocks UDP while data flows: the rest goes over TCP.
 func TestUDTCutMidway(t *testing.T) {
+	t.Parallel()
 	w, near, far := newCable(t)
 	data := content(82, 16<<20)
 	put(t, filepath.Join(w.near, "f"), data)
@@ -72,6 +74,7 @@ func TestUDTCutMidway(t *testing.T) {
 
 // TestUDTResume interrupts a run over UDT and gives the command again.
 func TestUDTResume(t *testing.T) {
+	t.Parallel()
 	w, _, _ := newCable(t)
 	data := content(84, 24<<20)
 	put(t, filepath.Join(w.near, "f"), data)
@@ -132,6 +135,7 @@ func newNATs(t *testing.T, rules ...string) *world {
 // ssh goes to or comes from; TCP has no way. Where UDP is forbidden wholly, data goes
 // inside ssh.
 func TestUDTBetweenNATs(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		way, last, rate string
 		rules           []string
@@ -156,6 +160,7 @@ func TestUDTBetweenNATs(t *testing.T) {
 // its router keeps that to itself. TCP tells each other what the ends' links take;
 // UDP has to be cut.
 func TestUDTNarrowPath(t *testing.T) {
+	t.Parallel()
 	near, mid, far := newSpace(t), newSpace(t), newSpace(t)
 	join(near, "na", "10.78.0.2/24", mid, "nb", "10.78.0.1/24")
 	join(far, "fa", "10.79.0.2/24", mid, "fb", "10.79.0.1/24")

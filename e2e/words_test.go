@@ -10,6 +10,7 @@ import (
 // TestMessages gives command lines that are refused before anybody is contacted,
 // and compares every word.
 func TestMessages(t *testing.T) {
+	t.Parallel()
 	w := newLocal(t)
 	put(t, filepath.Join(w.near, "f"), []byte("f"))
 	put(t, filepath.Join(w.near, "big.dat"), []byte("big"))

@@ -231,7 +231,7 @@ func (w *world) noAgent(limit time.Duration) {
 
 // agentEnds is how long an agent may outlive its connection: 2 s, and some time
 // for a busy machine to notice.
-const agentEnds = 2500 * time.Millisecond
+const agentEnds = 4 * time.Second
 
 // leftovers lists unfinished files and journals below dirs.
 func leftovers(t testing.TB, dirs ...string) (found []string) {
