@@ -65,10 +65,10 @@ demo-pull: build ## pull a file from three sites of different speeds, and draw t
 
 test: test-deps lint ## run every test: raced where things are concurrent, all in random order, fuzz targets briefly
 	@rm -rf $(COVERDIR) && mkdir -p $(COVERDIR)
-	$(GO) test -race -cover -shuffle=on -timeout $(TESTTIMEOUT) $(RACED) -args -test.gocoverdir="$(COVERDIR)"
+	$(GO) test -race -cover -shuffle=on -p 3 -timeout $(TESTTIMEOUT) $(RACED) -args -test.gocoverdir="$(COVERDIR)"
 	$(GO) test -race -shuffle=on -skip $(SIMULATIONS) -timeout $(TESTTIMEOUT) $(SIMULATED)
 	$(GO) test -shuffle=on -run $(SIMULATIONS) -timeout $(TESTTIMEOUT) ./transports/udt
-	$(GO) test -count=1 -shuffle=on -parallel 5 -timeout $(TESTTIMEOUT) $(SLOW)
+	$(GO) test -count=1 -shuffle=on -parallel 4 -timeout $(TESTTIMEOUT) $(SLOW)
 	@$(MAKE) --no-print-directory fuzz-short
 	@scripts/cover "$(COVERDIR)"
 

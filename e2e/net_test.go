@@ -148,12 +148,12 @@ func TestFirewalls(t *testing.T) {
 		last      string // the transport in the end
 		most      time.Duration
 	}{
-		{"open", "", "", "tcp", 5 * time.Second},
-		{"far drops", "", "drop", "tcp", 8 * time.Second},
-		{"far rejects", "", "reject with tcp reset", "tcp", 5 * time.Second},
-		{"near drops", "drop", "", "tcp", 5 * time.Second},
-		{"both drop", "drop", "drop", "ssh", 20 * time.Second},
-		{"both reject", "reject with tcp reset", "reject with tcp reset", "ssh", 20 * time.Second},
+		{"open", "", "", "tcp", 10 * time.Second},
+		{"far drops", "", "drop", "tcp", 13 * time.Second},
+		{"far rejects", "", "reject with tcp reset", "tcp", 10 * time.Second},
+		{"near drops", "drop", "", "tcp", 10 * time.Second},
+		{"both drop", "drop", "drop", "ssh", 25 * time.Second},
+		{"both reject", "reject with tcp reset", "reject with tcp reset", "ssh", 25 * time.Second},
 	} {
 		bothWays(t, tt.name, func(t *testing.T, pull bool) {
 			w, near, far := newCable(t)
@@ -185,7 +185,7 @@ func TestFirewalls(t *testing.T) {
 				r.want(t, 9, "gomover: far: ssh works, but no data connection does: ",
 					"this machine cannot reach far (", "far cannot reach this machine (",
 					"  hint: open one TCP port: --ports 50000-50000\n  hint: slower, but works now: --transport=ssh\n")
-				if r.took > 20*time.Second {
+				if r.took > 25*time.Second {
 					t.Errorf("it took %v to give up", r.took)
 				}
 			}

@@ -389,9 +389,9 @@ func TestTimeLimit(t *testing.T) {
 	w := newWorld(t)
 	data := content(55, 24<<20)
 	put(t, filepath.Join(w.near, "f"), data)
-	r := w.fails(12, []string{"the time limit of 2s was reached", "to continue: "}, "--bwlimit=8MB", "--time-limit=2s", "f", "far:g")
-	if r.took > 5*time.Second {
-		t.Errorf("a limit of 2 s took %v", r.took)
+	r := w.fails(12, []string{"the time limit of 4s was reached", "to continue: "}, "--bwlimit=4MB", "--time-limit=4s", "f", "far:g")
+	if r.took > 9*time.Second {
+		t.Errorf("a limit of 4 s took %v", r.took)
 	}
 	w.noAgent(agentEnds)
 	w.ok("f", "far:g")

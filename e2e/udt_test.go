@@ -19,11 +19,11 @@ func TestUDT(t *testing.T) {
 		last      string // the transport in the end
 		most      time.Duration
 	}{
-		{"open", "", "", "udt", 5 * time.Second},
-		{"far lets nothing new in", "", "meta l4proto udp ct state new drop", "udt", 6 * time.Second},
-		{"near lets nothing new in", "meta l4proto udp ct state new drop", "", "udt", 6 * time.Second},
-		{"neither lets anything new in", "meta l4proto udp ct state new drop", "meta l4proto udp ct state new drop", "udt", 8 * time.Second},
-		{"no UDP", "", "meta l4proto udp drop", "tcp", 12 * time.Second},
+		{"open", "", "", "udt", 10 * time.Second},
+		{"far lets nothing new in", "", "meta l4proto udp ct state new drop", "udt", 11 * time.Second},
+		{"near lets nothing new in", "meta l4proto udp ct state new drop", "", "udt", 11 * time.Second},
+		{"neither lets anything new in", "meta l4proto udp ct state new drop", "meta l4proto udp ct state new drop", "udt", 13 * time.Second},
+		{"no UDP", "", "meta l4proto udp drop", "tcp", 17 * time.Second},
 	} {
 		bothWays(t, tt.name, func(t *testing.T, pull bool) {
 			w, near, far := newCable(t)
