@@ -104,6 +104,7 @@ type Totals struct {
 	Verified                     int64 // payload bytes confirmed in this run
 	Streams                      int
 	Retrans                      int64
+	Repaired                     int64 // blocks and small files that came damaged and were asked for again
 	RTT                          time.Duration
 	LimitedBy                    string
 	State                        string // what is being tried, while nothing moves

@@ -26,12 +26,13 @@ var errNoMore = errors.New("nothing is sent any more")
 // end makes those who wait, and will wait, go with an error.
 func (l *limiter) end() { l.once.Do(func() { close(l.over) }) }
 
-// wait blocks until n more bytes may go.
-func (l *limiter) wait(ctx context.Context, n int) error {
+// reserve takes the time of n more bytes and returns how long they have to wait
+// for it.
+func (l *limiter) reserve(n int) time.Duration {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.rate <= 0 {
-		l.mu.Unlock()
-		return nil
+		return 0
 	}
 	now := time.Now()
 	// What was not used up to 50 ms ago may be caught up.
@@ -40,8 +41,11 @@ func (l *limiter) wait(ctx context.Context, n int) error {
 	}
 	at := l.next
 	l.next = l.next.Add(time.Duration(float64(n) / float64(l.rate) * float64(time.Second)))
-	l.mu.Unlock()
-	d := at.Sub(now)
+	return at.Sub(now)
+}
+
+// pause blocks for d, unless ctx or the limiter ends before.
+func (l *limiter) pause(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return nil
 	}

@@ -38,6 +38,9 @@ func (s *Source) send(ctx context.Context, ss *sendStream) {
 	f := transports.NewFrame(s.opts.FrameMax())
 	for {
 		start := time.Now()
+		if s.common.Hold != nil && s.common.Hold(ctx) != nil {
+			break // the run ends
+		}
 		sl, ok := s.sched.next(ss.id)
 		s.work.idle.Add(int64(time.Since(start)))
 		if !ok {
@@ -52,9 +55,9 @@ func (s *Source) send(ctx context.Context, ss *sendStream) {
 			s.sched.unsent(ss.id)
 			continue
 		}
-		if s.opts.Rate > 0 {
+		if s.opts.Rate > 0 || s.common.Limit != nil {
 			start = time.Now()
-			if s.limit.wait(ctx, len(f.Body())) != nil {
+			if s.waitLimits(ctx, len(f.Body())) != nil {
 				s.sched.unsent(ss.id) // the run ends, and does not wait for it
 				break
 			}

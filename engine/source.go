@@ -41,6 +41,7 @@ type Source struct {
 	sched  *sched
 	inband *inband
 	limit  *limiter
+	common Common
 	work   busy
 	start  time.Time
 	wg     sync.WaitGroup
@@ -271,6 +272,7 @@ func (s *Source) handle(k wire.Kind, body []byte) (done bool, err error) {
 		if err != nil {
 			return false, err
 		}
+		s.update(func(t *Totals) { t.Repaired++ })
 		if f, ok := s.sched.missed(m.Stream, m.File, m.Block); !ok {
 			s.gone(f, wire.ClassIntegrity, "damaged on the way again and again", false)
 		}

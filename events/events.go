@@ -89,7 +89,7 @@ type Check struct {
 type JobStart struct {
 	Version string   `json:"version"`
 	Argv    []string `json:"argv"`
-	Mode    string   `json:"mode"` // copy, local
+	Mode    string   `json:"mode"` // copy, local, pull, fanout
 	Sources []string `json:"sources"`
 	Dests   []string `json:"dests"`
 	Resumed bool     `json:"resumed"`
@@ -114,7 +114,8 @@ type Host struct {
 
 // Plan is how data will travel, at the start and whenever that changes.
 type Plan struct {
-	Transport    string        `json:"transport"` // tcp, ssh, local
+	Dest         string        `json:"dest,omitempty"` // which of several destinations
+	Transport    string        `json:"transport"`      // tcp, ssh, local
 	Streams      int           `json:"streams"`
 	WindowBytes  int64         `json:"window_bytes"` // 0: the kernel's own tuning
 	BlockBytes   int64         `json:"block_bytes"`
@@ -135,6 +136,7 @@ type Alternative struct {
 
 // Tune is a change of a setting in a running job.
 type Tune struct {
+	Dest      string `json:"dest,omitempty"` // which of several destinations
 	ID        int    `json:"id"`
 	What      string `json:"what"`
 	From      int64  `json:"from"`
@@ -170,17 +172,37 @@ type Progress struct {
 	StalledMs     int64   `json:"stalled_ms"`
 	Streams       int     `json:"streams"`         // data connections open now
 	Retrans       int64   `json:"retrans"`         // TCP segments sent again, on all streams
+	Repaired      int64   `json:"-"`               // blocks that came damaged and were sent again
 	RTTms         float64 `json:"rtt_ms"`          // of the link; 0: not known
 	State         string  `json:"state,omitempty"` // what is being tried while stalled
 	CurrentPath   string  `json:"-"`               // a file being sent, raw bytes; for the terminal view
 	CurrentShare  float64 `json:"-"`               // 0..1 of it
 }
 
+// ProgressDest is the state of one of several destinations.
+type ProgressDest struct {
+	Dest           string `json:"dest"`
+	Transport      string `json:"transport"`
+	Streams        int    `json:"streams"`
+	DoneBytes      int64  `json:"done_bytes"` // as in Progress
+	SentBytes      int64  `json:"sent_bytes"`
+	TotalBytes     *int64 `json:"total_bytes"` // nil while listing
+	RateBps        int64  `json:"rate_bps"`
+	ETAms          int64  `json:"eta_ms"` // -1: not known
+	LimitedBy      string `json:"limited_by"`
+	StalledMs      int64  `json:"stalled_ms"`
+	RepairedBlocks int64  `json:"repaired_blocks"`  // came damaged and were sent again
+	State          string `json:"state"`            // connecting, running, held, lost, done, failed
+	Detail         string `json:"detail,omitempty"` // what is being tried, or why it failed
+	Via            string `json:"via,omitempty"`    // destination that passes the data on; "": from the source
+}
+
 // Anomaly is a lasting change that nobody here brought about, or its end. A Warn
 // says the same to people.
 type Anomaly struct {
-	Metric     string  `json:"metric"` // rate, rtt, loss
-	Was        float64 `json:"was"`    // bytes per second, seconds, loss events per second
+	Dest       string  `json:"dest,omitempty"` // which of several destinations
+	Metric     string  `json:"metric"`         // rate, rtt, loss
+	Was        float64 `json:"was"`            // bytes per second, seconds, loss events per second
 	Now        float64 `json:"now"`
 	Over       bool    `json:"over"`             // the rate is back at Was of the change before
 	Confidence float64 `json:"confidence"`       // 0: not known
@@ -192,6 +214,7 @@ type Anomaly struct {
 
 // ProgressStream is the state of one stream.
 type ProgressStream struct {
+	Dest        string  `json:"dest,omitempty"` // which of several destinations
 	Stream      uint32  `json:"stream"`
 	Peer        string  `json:"peer"`
 	RateBps     int64   `json:"rate_bps"`
@@ -269,6 +292,7 @@ type DestEnd struct {
 	Exit        int    `json:"exit"`
 	DoneBytes   int64  `json:"done_bytes"`
 	FilesFailed int64  `json:"files_failed"`
+	Reason      string `json:"reason,omitempty"` // why it is not complete
 }
 
 // SourceEnd is what one source gave.
@@ -307,6 +331,9 @@ func (Transport) Name() string { return "transport" }
 
 // Name implements Event.
 func (Progress) Name() string { return "progress" }
+
+// Name implements Event.
+func (ProgressDest) Name() string { return "progress.dest" }
 
 // Name implements Event.
 func (Anomaly) Name() string { return "anomaly" }

@@ -34,6 +34,8 @@ type director struct {
 	rec events.Recorder
 	id  string
 
+	common engine.Common // with the directors of the job's other destinations
+
 	mu      sync.Mutex // guards what follows
 	current end        // of the session that runs
 	state   string     // what is being tried between sessions
@@ -49,7 +51,16 @@ type director struct {
 // *sshboot.Error, or the cause of ctx's end. rec hears everything but the job's
 // start and end.
 func Run(ctx context.Context, j *Job, rec events.Recorder) (Report, error) {
-	d := &director{job: j, rec: rec, id: j.ID()}
+	return newDirector(j, rec).whole(ctx)
+}
+
+func newDirector(j *Job, rec events.Recorder) *director {
+	return &director{job: j, rec: rec, id: j.ID()}
+}
+
+// whole is Run.
+func (d *director) whole(ctx context.Context) (Report, error) {
+	j := d.job
 	r := Report{JobID: d.id, Began: time.Now()}
 	if j.TimeLimit > 0 {
 		var cancel context.CancelFunc
@@ -219,12 +230,21 @@ func (d *director) drop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.current != nil {
-		sent, verified := d.totals.Sent, d.totals.Verified
+		before := d.totals
 		d.totals = d.current.Totals()
-		d.totals.Sent += sent
-		d.totals.Verified += verified
+		d.totals.Sent += before.Sent
+		d.totals.Verified += before.Verified
+		d.totals.Repaired += before.Repaired
 		d.current = nil
 	}
+}
+
+// newSource returns a source in this process, with what it shares with those of
+// the job's other destinations.
+func (d *director) newSource(o engine.Options, p engine.Paths, l engine.Link, roots []engine.SourceRoot) *engine.Source {
+	s := engine.NewSource(o, p, l, roots, d.rec)
+	s.Join(d.common)
+	return s
 }
 
 // runEnd runs this process's end; on an interrupt a source first lets what is
@@ -291,7 +311,7 @@ func (d *director) sessionLocal(ctx context.Context) error {
 	o.NoInband = true
 	la, lb := engine.MemoryLink()
 	ea, eb := pipe.Pair()
-	src := engine.NewSource(o, engine.Paths{Endpoint: ea, Local: true, DialFirst: true, Name: "local"}, la, roots, d.rec)
+	src := d.newSource(o, engine.Paths{Endpoint: ea, Local: true, DialFirst: true, Name: "local"}, la, roots)
 	sink := engine.NewSink(o, engine.Paths{Endpoint: eb, Local: true, Name: "local"}, lb, target(&w, d.id, o.Attrs, denyOnce(d.rec)), nil)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -487,7 +507,7 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Con
 			src.SetFar(far)
 			return nil
 		}
-		src = engine.NewSource(o, paths, conn, roots, d.rec)
+		src = d.newSource(o, paths, conn, roots)
 		return src, done, nil
 	}
 	var rd ready
@@ -509,7 +529,7 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Con
 		paths.Far.Addrs = paths.Far.Addrs[:min(len(paths.Far.Addrs), len(j.DataAddr))]
 	}
 	if j.push() {
-		return engine.NewSource(o, paths, conn, roots, d.rec), done, nil
+		return d.newSource(o, paths, conn, roots), done, nil
 	}
 	w.Never = rd.Dirs
 	if err := refuseInside(w); err != nil {

@@ -48,7 +48,7 @@ func (d *director) progress(stop <-chan struct{}) {
 		p := events.Progress{DoneBytes: c.DoneBytes, SentBytes: c.Sent, VerifiedBytes: c.Verified, FilesDone: c.DoneFiles, FilesTotal: c.Files,
 			RateBps: f.Rate(), AvgBps: f.Average(), ETAms: -1, ETALoMs: -1, ETAHiMs: -1, LimitedBy: c.LimitedBy, State: state,
 			CurrentPath: c.Current, CurrentShare: c.CurrentShare,
-			Streams: c.Streams, Retrans: c.Retrans, RTTms: float64(c.RTT) / float64(time.Millisecond)}
+			Streams: c.Streams, Retrans: c.Retrans, Repaired: c.Repaired, RTTms: float64(c.RTT) / float64(time.Millisecond)}
 		if p.LimitedBy == "" {
 			p.LimitedBy = "unknown"
 		}
@@ -79,5 +79,6 @@ func (d *director) now() (c engine.Totals, state string, live bool) {
 	c = d.current.Totals()
 	c.Sent += d.totals.Sent
 	c.Verified += d.totals.Verified
+	c.Repaired += d.totals.Repaired
 	return c, c.State, true
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -27,6 +28,9 @@ func runCopy(ctx context.Context, env Env, o *Options, words []string) error {
 	if err != nil {
 		return refused(env, o.Output.JSON, err)
 	}
+	if len(plan.Dests) > 1 {
+		return runFan(ctx, env, o, plan)
+	}
 	far := plan.Dests[0].Host
 	if far == "" {
 		far = plan.Sources[0].Host
@@ -34,11 +38,15 @@ func runCopy(ctx context.Context, env Env, o *Options, words []string) error {
 	if far != "" {
 		o = o.ForHost(far)
 	}
+	if o.Fan.MinDests > 1 {
+		return refused(env, o.Output.JSON, usageError(fmt.Sprintf("--min-dests %d: there is one destination", o.Fan.MinDests)))
+	}
+	o.Net.Limit = lesser(o.Net.Limit, o.Fan.LimitEach)
 	j, err := newJob(ctx, env, o, plan)
 	if err != nil {
 		return refused(env, o.Output.JSON, err)
 	}
-	v, err := newView(env, o, j)
+	v, err := newView(env, o, j.ID(), j.StateDir)
 	if err != nil {
 		return err
 	}
@@ -125,19 +133,46 @@ type view struct {
 	stderr   io.Writer
 }
 
-// failCounter counts failed files by class.
+// failCounter counts failed files by destination and class.
 type failCounter struct {
 	mu sync.Mutex
-	n  map[wire.Class]int64
+	n  map[string]map[wire.Class]int64
+}
+
+func newFailCounter() *failCounter {
+	return &failCounter{n: make(map[string]map[wire.Class]int64)}
 }
 
 // Record implements events.Recorder.
 func (c *failCounter) Record(_ time.Time, e events.Event) {
 	if f, ok := e.(events.File); ok && f.Action == "fail" {
 		c.mu.Lock()
-		c.n[f.Class]++
+		if c.n[f.Dest] == nil {
+			c.n[f.Dest] = make(map[wire.Class]int64)
+		}
+		c.n[f.Dest][f.Class]++
 		c.mu.Unlock()
 	}
+}
+
+// at are the failed files of one destination by class.
+func (c *failCounter) at(dest string) map[wire.Class]int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.n[dest])
+}
+
+// all are the failed files by class.
+func (c *failCounter) all() map[wire.Class]int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sum := make(map[wire.Class]int64)
+	for _, n := range c.n {
+		for class, k := range n {
+			sum[class] += k
+		}
+	}
+	return sum
 }
 
 // explainer prints each plan.
@@ -155,8 +190,9 @@ func (x explainer) Record(_ time.Time, e events.Event) {
 	}
 }
 
-func newView(env Env, o *Options, j *mover.Job) (*view, error) {
-	v := &view{fails: &failCounter{n: make(map[wire.Class]int64)}, stderr: env.Stderr}
+// newView makes all that shows a job.
+func newView(env Env, o *Options, id, stateDir string) (*view, error) {
+	v := &view{fails: newFailCounter(), stderr: env.Stderr}
 	v.style = viewStyle{UTF8: utf8Locale(env), Bits: o.Output.Bits}
 	v.width = func() (int, int) {
 		c, r, err := term.GetSize(int(os.Stderr.Fd()))
@@ -165,10 +201,9 @@ func newView(env Env, o *Options, j *mover.Job) (*view, error) {
 		}
 		return c, r
 	}
-	id := j.ID()
-	list := filepath.Join(j.StateDir, id+".failed")
+	list := filepath.Join(stateDir, id+".failed")
 	v.sum = newSummaryCollector(v.style, func() (io.WriteCloser, string, error) {
-		if err := os.MkdirAll(j.StateDir, 0o700); err != nil {
+		if err := os.MkdirAll(stateDir, 0o700); err != nil {
 			return nil, "", err
 		}
 		f, err := os.OpenFile(list, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
@@ -198,7 +233,7 @@ func newView(env Env, o *Options, j *mover.Job) (*view, error) {
 	case "tty":
 		color := o.Output.Color == "always" || (o.Output.Color != "never" && env.IsTerminal && env.Getenv("NO_COLOR") == "")
 		v.tty = newTTYProgress(env.Stderr, progressOptions{Size: v.width, Interval: o.Output.ProgressInterval, Style: v.style, Color: color,
-			Streams: has("streams"), Files: has("files")})
+			Streams: has("streams"), Files: has("files"), Dests: has("dests")})
 		v.rec = append(v.rec, v.tty)
 	case "plain":
 		v.plain = newPlainLog(env.Stderr, plainOptions{Interval: o.Output.ProgressInterval, Style: v.style, JobID: id, Verbose: o.Output.Verbose > 0})
@@ -275,7 +310,7 @@ func (e *signalError) Unwrap() error { return mover.ErrInterrupted }
 
 // end shows what came of the job and returns the error for the exit code.
 func (v *view) end(env Env, o *Options, j *mover.Job, r *mover.Report, err error) error {
-	code, out := exitOf(err, v.fails, r)
+	code, out := exitOf(err, v.fails.all(), r)
 	if code == exitOK && o.Safety.ErrorOnNoTransfer && r.Totals.OK == 0 && r.Totals.Verified == 0 {
 		code, out = exitNothing, &exitError{Code: exitNothing, Msg: "nothing to transfer: everything is there already"}
 	}
@@ -289,6 +324,11 @@ func (v *view) end(env Env, o *Options, j *mover.Job, r *mover.Report, err error
 	if e.Resumable {
 		e.ResumeCmd = typeAgain(withoutSecrets(env.Args))
 	}
+	return v.finish(env, o, e, out)
+}
+
+// finish shows the end of a job and returns the error for the exit code.
+func (v *view) finish(env Env, o *Options, e events.JobEnd, out *exitError) error {
 	now := time.Now()
 	if v.json != nil && out != nil && out.Msg != "" {
 		v.json.Record(now, errorEvent(out))
@@ -312,9 +352,9 @@ func (v *view) end(env Env, o *Options, j *mover.Job, r *mover.Report, err error
 }
 
 // exitOf turns the end of a job into a code and a message.
-func exitOf(err error, c *failCounter, r *mover.Report) (int, *exitError) {
+func exitOf(err error, failed map[wire.Class]int64, r *mover.Report) (int, *exitError) {
 	if err == nil {
-		return exitOfFiles(c, r)
+		return exitOfFiles(failed, r)
 	}
 	var sig *signalError
 	var f *wire.Fail
@@ -325,6 +365,8 @@ func exitOf(err error, c *failCounter, r *mover.Report) (int, *exitError) {
 		x = &exitError{Code: sig.code}
 	case errors.Is(err, mover.ErrReplicas):
 		x.Code = exitReplicas
+	case errors.Is(err, mover.ErrTooSlow):
+		x.Code = exitTooSlow
 	case errors.As(err, &f):
 		x = &exitError{Code: classCode(f.Class), Msg: f.Text, Hints: f.Hints, Err: err}
 	case errors.As(err, &s):
@@ -341,12 +383,10 @@ func exitOf(err error, c *failCounter, r *mover.Report) (int, *exitError) {
 
 // exitOfFiles is the end of a job that ran through, with files that failed or
 // none. The summary has said which.
-func exitOfFiles(c *failCounter, r *mover.Report) (int, *exitError) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func exitOfFiles(failed map[wire.Class]int64, r *mover.Report) (int, *exitError) {
 	some := r.Totals.DoneFiles > 0
 	var codes []int
-	for class, n := range c.n {
+	for class, n := range failed {
 		if n == 0 {
 			continue
 		}
@@ -398,7 +438,7 @@ func classCode(c wire.Class) int {
 // codeWord is the first part of an error event's code.
 func codeWord(code int) string {
 	words := map[int]string{exitUsage: "usage", exitSource: "source", exitChanged: "source.changed", exitDestination: "dest", exitSpace: "dest.space",
-		exitSSH: "ssh", exitAgent: "agent", exitNoPath: "net.path", exitLost: "net.lost", exitIntegrity: "integrity", exitTimeLimit: "limit.time", exitBusy: "state.busy", exitReplicas: "replica", exitNothing: "limit.nothing"}
+		exitSSH: "ssh", exitAgent: "agent", exitNoPath: "net.path", exitLost: "net.lost", exitIntegrity: "integrity", exitTimeLimit: "limit.time", exitTooSlow: "limit.rate", exitPartDests: "dest.some", exitBusy: "state.busy", exitReplicas: "replica", exitNothing: "limit.nothing"}
 	if w, ok := words[code]; ok {
 		return w
 	}

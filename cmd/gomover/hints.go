@@ -129,12 +129,22 @@ func shellWords(s string) (words []string) {
 // classify decides what words mean, and whether this version carries it out.
 // Errors: *location.Error, or *exitError around a *laterError.
 func classify(env Env, o *Options, words []string) (location.Plan, error) {
+	var hosts []string
+	if o.Fan.Hosts != "" {
+		var err error
+		if hosts, err = hostList(env, o.Fan.Hosts); err != nil {
+			return location.Plan{}, err
+		}
+	}
 	plan, err := location.Classify(words, location.WordOptions{
 		Windows:   env.Windows,
 		Recursive: o.Copy.Recursive,
 		Exact:     o.Copy.Exact,
 		MakePath:  o.Copy.MakePath,
 		TargetDir: o.Copy.TargetDir,
+		To:        o.Fan.To,
+		Hosts:     hosts,
+		DestPath:  o.Fan.Dest,
 		Pull:      o.Pull.Words,
 		From:      o.Pull.Lists,
 	}, env.exists)

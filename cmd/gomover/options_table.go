@@ -22,7 +22,7 @@ var helpGroups = []string{groupCopy, groupAttr, groupNet, groupSSH, groupSafety,
 
 // optionTable holds every option that is understood, also those that are only
 // refused with an answer.
-var optionTable = slices.Concat(copyTable, attrTable, netTable, sshTable, safetyTable, storageTable, pullTable, outputTable, laterTable, foreignTable)
+var optionTable = slices.Concat(copyTable, fanTable, attrTable, netTable, sshTable, safetyTable, storageTable, pullTable, outputTable, laterTable, foreignTable)
 
 var copyTable = []option{
 	{name: "recursive", short: "r", kind: kindFlag, def: "off", group: groupCopy, brief: true,

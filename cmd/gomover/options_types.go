@@ -20,6 +20,7 @@ type Options struct {
 	Safety  SafetyOptions
 	Storage StorageOptions
 	Pull    PullOptions
+	Fan     FanOptions
 	Output  OutputOptions
 	Set     map[string]Source
 

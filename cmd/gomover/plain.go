@@ -38,6 +38,7 @@ type plainLog struct {
 
 	// All below is guarded by the sink's lock.
 	state   plainState
+	fan     fanState
 	repeats viewRepeats
 	lastAt  time.Time // when the last progress line was written, or the job began
 }
@@ -103,15 +104,16 @@ func (l *plainLog) lines(t time.Time, e events.Event) []string {
 	switch v := e.(type) {
 	case events.JobStart:
 		l.lastAt = t
+		l.fan.begin(v.Dests)
 		return []string{plainLine("start", l.start(v))}
 	case events.Scan:
 		if v.Done {
 			return []string{plainLine("list", viewCompact(v.Bytes)+" in "+viewPlural(v.Files, "file")+", "+viewPlural(v.Dirs, "directory"))}
 		}
 	case events.Plan:
-		return []string{plainLine("plan", s.name(plainPlan(v, s)))}
+		return []string{plainLine("plan", s.name(plainDest(v.Dest)+plainPlan(v, s)))}
 	case events.Tune:
-		return []string{plainLine("tune", s.name(plainTune(v, s)))}
+		return []string{plainLine("tune", s.name(plainDest(v.Dest)+plainTune(v, s)))}
 	case events.Transport:
 		return []string{plainLine("path", s.name(viewTransport(v)))}
 	case events.Host:
@@ -132,10 +134,12 @@ func (l *plainLog) lines(t time.Time, e events.Event) []string {
 		if !l.o.NoErrors && (v.Fatal || l.repeats.show(v.Code, v.Host, lines[0])) {
 			return plainBlock("error", lines)
 		}
+	case events.ProgressDest:
+		l.fan.fold(v)
 	case events.Progress:
 		if t.Sub(l.lastAt) >= l.o.Interval {
 			l.lastAt = t
-			return []string{l.state.line(t)}
+			return append([]string{l.state.line(t)}, l.fan.plain(s)...)
 		}
 	case events.JobEnd:
 		return []string{summaryPlain(v, l.state.verified(), s)}
@@ -157,7 +161,7 @@ func plainBlock(word string, lines []string) []string {
 func (l *plainLog) start(v events.JobStart) string {
 	title := l.o.Title
 	if title == "" {
-		title = progressTitle(v.Sources) + " -> " + progressTitle(v.Dests)
+		title = progressTitle(v.Sources) + " -> " + fanTitle(v)
 	}
 	text := l.o.Style.name(title)
 	if l.o.JobID != "" {

@@ -32,6 +32,14 @@ func (p *progressState) lines(width, most int, now time.Time) []string {
 		}
 		out = append(out, line)
 	}
+	if p.fan.several() {
+		if p.dests {
+			for _, line := range p.fan.lines(p.style, width, most-len(out), now.Sub(p.lastAt)) {
+				add(line, false)
+			}
+		}
+		return out
+	}
 	if p.streams {
 		add(p.streamLine(width), true)
 	}
@@ -51,6 +59,9 @@ func (p *progressState) titleLine(width int) string {
 		return p.style.cut(title, width)
 	}
 	parts := viewPlanParts(p.plan)
+	if p.fan.several() {
+		parts = []string{p.fan.ways()}
+	}
 	for ; len(parts) > 0; parts = parts[:len(parts)-1] {
 		plan := p.style.name(strings.Join(parts, ", "))
 		pad := max(3, 31-viewWidth(title))
@@ -75,7 +86,8 @@ func (p *progressState) progressLine(width int, now time.Time) string {
 		return p.style.cut(p.listingLine(width, now), width)
 	}
 	head := " " + strings.Repeat(" ", max(0, 3-len(progressPercent(p.percent.highest)))) + progressPercent(p.percent.highest)
-	amount := viewAmount(v.DoneBytes, *v.TotalBytes)
+	n := p.fan.count()
+	amount := viewAmount(v.DoneBytes/n, *v.TotalBytes/n)
 	rate, left, short, limit := p.pace(now)
 	pace := rate
 	if short != "" {
@@ -106,7 +118,7 @@ func (p *progressState) pace(now time.Time) (rate, left, short, limit string) {
 	if text := viewStalled(v, now.Sub(p.lastAt)); text != "" {
 		return p.style.name(text), "", "", ""
 	}
-	rate = p.style.rate(v.RateBps)
+	rate = p.fan.rate(p.style, v.RateBps)
 	if v.LimitedBy != "" {
 		limit = p.style.name("limited by: " + v.LimitedBy)
 	}
@@ -136,7 +148,7 @@ func (p *progressState) listingLine(width int, now time.Time) string {
 		scan.Files = v.FilesTotal
 	}
 	rate, _, _, limit := p.pace(now)
-	done := units.FormatBytes(v.DoneBytes)
+	done := units.FormatBytes(v.DoneBytes / p.fan.count())
 	return progressFit(width,
 		" "+progressJoin("   ", done+" of "+progressScan(scan), rate, limit),
 		" "+progressJoin("   ", done+" of "+progressScan(scan), rate),

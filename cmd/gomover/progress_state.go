@@ -26,6 +26,8 @@ type progressState struct {
 	style   viewStyle
 	streams bool // stream line wanted
 	files   bool // file line wanted
+	dests   bool // lines of destinations wanted
+	fan     fanState
 
 	title   string
 	plan    events.Plan
@@ -61,8 +63,9 @@ func (p *progressState) fold(t time.Time, e events.Event) {
 	case events.JobStart:
 		p.resumed, p.from = v.Resumed, -1
 		if p.title == "" {
-			p.title = progressTitle(v.Sources) + " -> " + progressTitle(v.Dests)
+			p.title = progressTitle(v.Sources) + " -> " + fanTitle(v)
 		}
+		p.fan.begin(v.Dests)
 	case events.Plan:
 		p.plan = v
 	case events.Transport:
@@ -78,6 +81,8 @@ func (p *progressState) fold(t time.Time, e events.Event) {
 		default:
 			p.host = v
 		}
+	case events.ProgressDest:
+		p.fan.fold(v)
 	case events.Tune:
 		p.tune, p.tuneAt = v, t
 		if v.What == "streams" && v.To > 0 && v.To < progressStreamMost {

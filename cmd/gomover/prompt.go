@@ -17,6 +17,7 @@ import (
 // ttyPrompter asks on the controlling terminal, with the progress out of the
 // way.
 type ttyPrompter struct {
+	one  chan struct{} // capacity 1: holds a value while a question is asked
 	tty  *os.File
 	hide func()
 	show func()
@@ -32,7 +33,7 @@ func (v *view) prompter(env Env) sshboot.Prompter {
 	if err != nil || !term.IsTerminal(int(f.Fd())) {
 		return nil
 	}
-	p := &ttyPrompter{tty: f, hide: func() {}, show: func() {}}
+	p := &ttyPrompter{one: make(chan struct{}, 1), tty: f, hide: func() {}, show: func() {}}
 	if v.tty != nil {
 		p.hide, p.show = func() { v.tty.Hide() }, func() { v.tty.Show() }
 	}
@@ -40,8 +41,14 @@ func (v *view) prompter(env Env) sshboot.Prompter {
 }
 
 // Ask implements sshboot.Prompter. It ends with ctx, and leaves the terminal as
-// it was.
+// it was. Several logins may ask: each waits for its turn.
 func (p *ttyPrompter) Ask(ctx context.Context, question string, secret bool) (string, error) {
+	select {
+	case p.one <- struct{}{}:
+		defer func() { <-p.one }()
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
 	p.hide()
 	defer p.show()
 	question = strings.TrimRight(question, " ")

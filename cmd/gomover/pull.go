@@ -22,7 +22,7 @@ func runPull(ctx context.Context, env Env, o *Options, words []string) error {
 	if err != nil {
 		return refused(env, o.Output.JSON, err)
 	}
-	v, err := newView(env, o, j)
+	v, err := newView(env, o, j.ID(), j.StateDir)
 	if err != nil {
 		return err
 	}
@@ -111,6 +111,9 @@ func withoutSecrets(args []string) []string {
 func refusePull(p location.Plan) error {
 	i := slices.IndexFunc(p.Sources, func(s location.Location) bool { return s.Kind == location.Remote })
 	if i < 0 {
+		if d := p.Dests[0]; len(p.Dests) > 1 || d.Kind == location.Remote {
+			return laterUsage("pull to "+d.Shown(), "pull to this machine first, then copy on")
+		}
 		return nil
 	}
 	return laterUsage("pull from "+p.Sources[i].Shown(), "copy from one host: gomover HOST:FILE .")

@@ -46,6 +46,9 @@ func summaryLines(end events.JobEnd, info summaryInfo, o summaryOptions) []strin
 // done  2.00 GB in 18.2 s, 118 MB/s, 1 file, verified.
 func summaryHead(end events.JobEnd, info summaryInfo, s viewStyle) string {
 	word := summaryWord(end)
+	if len(end.Dests) > 1 {
+		return word + "  " + fanHead(end, info, s)
+	}
 	if info.Start.DryRun && end.Exit == 0 {
 		return "dry run  " + units.FormatBytes(end.TotalBytes) + ", " +
 			viewPlural(end.FilesOK, "file") + " to copy, " + strconv.FormatInt(end.FilesSkipped, 10) + " already there"
@@ -88,6 +91,9 @@ func summaryPlain(end events.JobEnd, verified string, s viewStyle) string {
 	text := viewCompact(end.DoneBytes)
 	if end.Exit != 0 && end.TotalBytes > 0 {
 		text += " of " + viewCompact(end.TotalBytes)
+	}
+	if n := len(end.Dests); n > 1 {
+		text += " to " + strconv.Itoa(n) + " destinations"
 	}
 	text += " in " + units.FormatDuration(viewDuration(end.Ms)) + ", " + s.compactRate(end.AvgBps) + ", " +
 		viewPlural(end.FilesOK, "file")
@@ -197,6 +203,9 @@ func summaryDetails(end events.JobEnd, info summaryInfo, o summaryOptions) []str
 		if d.Exit != 0 {
 			text += "  exit " + strconv.Itoa(d.Exit)
 		}
+		if d.Reason != "" {
+			text += ", " + d.Reason
+		}
 		add("to", text)
 	}
 	for _, v := range end.Sources {
@@ -206,7 +215,7 @@ func summaryDetails(end events.JobEnd, info summaryInfo, o summaryOptions) []str
 		}
 		add("from", text)
 	}
-	if info.Plan.Transport != "" {
+	if info.Plan.Transport != "" && len(end.Dests) < 2 {
 		add("by", strings.Join(viewPlanParts(info.Plan), ", "))
 	}
 	for _, v := range info.Transports {

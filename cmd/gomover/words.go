@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"strconv"
 	"strings"
 
 	"github.com/gomover/gomover/internal/location"
@@ -11,7 +10,8 @@ import (
 // readWords decides what the words of a copy mean, or refuses them.
 //
 // It looks at local names and contacts nothing. The plan that comes back is one
-// that this version carries out: a push, a pull from one host, or a local copy.
+// that this version carries out: a push to one or several destinations, a pull from
+// one host, or a local copy.
 // Errors: *exitError with exitUsage, exitSource or exitDestination.
 func readWords(env Env, o *Options, words []string) (location.Plan, error) {
 	plan, err := classify(env, o, words)
@@ -55,7 +55,11 @@ func refuseLater(p location.Plan) error {
 	}
 	switch p.Mode {
 	case location.FanOut:
-		return refuse("from "+src+" to "+strconv.Itoa(len(p.Dests))+" destinations", "run gomover once for each: gomover "+src+" "+dst)
+		for _, s := range p.Sources {
+			if s.Kind != location.Local {
+				return refuse("from "+s.Shown()+" to several destinations", "copy to this machine first, then on to the other")
+			}
+		}
 	case location.ThirdParty:
 		return refuse("from "+src+" to "+dst+", both remote", "copy to this machine first, then on to the other")
 	case location.FromStdin:

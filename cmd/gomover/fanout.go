@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/internal/location"
+	"github.com/gomover/gomover/internal/units"
+	"github.com/gomover/gomover/mover"
+	"github.com/gomover/gomover/sshboot"
+)
+
+// runFan copies to several destinations and shows it.
+func runFan(ctx context.Context, env Env, o *Options, plan location.Plan) error {
+	fan, err := newFan(ctx, env, o, plan)
+	if err != nil {
+		return refused(env, o.Output.JSON, err)
+	}
+	v, err := newView(env, o, fan.ID(), fan.Jobs[0].StateDir)
+	if err != nil {
+		return err
+	}
+	if ask := v.prompter(env); ask != nil {
+		known := &answers{m: make(map[string]string)}
+		for _, j := range fan.Jobs {
+			j.Login.Prompt = &sharedPrompter{Prompter: ask, known: known, asked: make(map[string]bool)}
+		}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer v.watchSignals(cancel)()
+	if plan.ByName && env.IsTerminal && !o.Output.Quiet {
+		v.print(byName(fan))
+	}
+	v.rec.Record(time.Now(), events.JobStart{Version: version, Argv: withoutSecrets(env.Args), Mode: "fanout", Sources: shown(fan.Jobs[0].Sources), Dests: fan.Names()})
+	if o.Net.Encrypt == "off" {
+		v.rec.Record(time.Now(), events.Warn{Code: "net.plain", Message: "--encrypt=off: data can be read and changed on its way"})
+	}
+	began := time.Now()
+	told := &onceTold{seen: make(map[string]bool)}
+	out := fan.Run(ctx, v.rec, func(i int, r mover.Outcome) { v.destEnd(fan, i, r, told) })
+	return v.endFan(env, o, fan, out, time.Since(began))
+}
+
+// byName says which words were taken for hosts.
+func byName(fan *mover.Fan) string {
+	text := "fan-out of " + strings.Join(shown(fan.Jobs[0].Sources), " ") + " to " + viewPlural(int64(len(fan.Jobs)), "host") + ":"
+	for _, j := range fan.Jobs {
+		text += " " + j.FarHost()
+	}
+	return text
+}
+
+// newFan makes a job for each destination of a plan, with the options of its host.
+func newFan(ctx context.Context, env Env, o *Options, plan location.Plan) (*mover.Fan, error) {
+	n := len(plan.Dests)
+	if o.Fan.MinDests > n {
+		return nil, usageError(fmt.Sprintf("--min-dests %d: there are %d destinations", o.Fan.MinDests, n))
+	}
+	fan := &mover.Fan{Rate: int64(o.Net.Limit), Slow: o.Fan.Slow}
+	for _, d := range plan.Dests {
+		one := plan
+		one.Dests = []location.Location{d}
+		ho := o
+		if d.Host != "" {
+			ho = o.ForHost(d.Host)
+		}
+		own := *ho
+		// What this process may use is for all of them.
+		own.Storage.Memory = ho.Storage.Memory / int64(n)
+		own.Net.Limit = ho.Fan.LimitEach
+		j, err := newJob(ctx, env, &own, one)
+		if err != nil {
+			return nil, err
+		}
+		fan.Jobs = append(fan.Jobs, j)
+	}
+	return fan, nil
+}
+
+// lesser is the lower of two limits, of which 0 is none.
+func lesser(a, b units.Rate) units.Rate {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// answers are what the user has answered already, by question.
+type answers struct {
+	mu sync.Mutex
+	m  map[string]string
+}
+
+// sharedPrompter asks for the login to one of several hosts. A question that was
+// answered for another host, such as for the passphrase of a key, is asked again
+// only when the answer does not do here.
+type sharedPrompter struct {
+	sshboot.Prompter
+	known *answers
+	asked map[string]bool // by this login; a login asks one question at a time
+}
+
+// Ask implements sshboot.Prompter.
+func (p *sharedPrompter) Ask(ctx context.Context, question string, secret bool) (string, error) {
+	again := p.asked[question]
+	p.asked[question] = true
+	// One question after the other, so that the second host finds the answer
+	// that was given for the first.
+	p.known.mu.Lock()
+	defer p.known.mu.Unlock()
+	if a, ok := p.known.m[question]; ok && !again {
+		return a, nil
+	}
+	a, err := p.Prompter.Ask(ctx, question, secret)
+	if err == nil {
+		p.known.m[question] = a
+	}
+	return a, err
+}
+
+// onceTold keeps what is the same for all destinations from being told for each.
+type onceTold struct {
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+func (t *onceTold) first(text string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	known := t.seen[text]
+	t.seen[text] = true
+	return !known
+}
+
+// destEnd tells at once that a destination has failed, while the others go on.
+func (v *view) destEnd(fan *mover.Fan, i int, r mover.Outcome, told *onceTold) {
+	name := fan.Names()[i]
+	code, x := exitOf(r.Err, v.fails.at(name), &r.Report)
+	var sig *signalError
+	if code == exitOK || x.Msg == "" || errors.As(r.Err, &sig) || !told.first(x.Msg) {
+		return
+	}
+	e := errorEvent(x)
+	e.Fatal, e.Host = false, strings.TrimSuffix(name, ":")
+	e.Message = strings.Join(append([]string{destReason(fan, i, x)}, x.Lines...), "\n  ")
+	v.rec.Record(time.Now(), e)
+}
+
+// destReason is why a destination is not complete, without its host's name in
+// front.
+func destReason(fan *mover.Fan, i int, x *exitError) string {
+	return strings.TrimPrefix(strings.TrimPrefix(x.Msg, plainDest(fan.Names()[i])), fan.Jobs[i].FarHost()+": ")
+}
+
+// endFan shows what came of all destinations and returns the error for the exit
+// code.
+func (v *view) endFan(env Env, o *Options, fan *mover.Fan, out []mover.Outcome, took time.Duration) error {
+	e := events.JobEnd{Ms: took.Milliseconds(), Sources: []events.SourceEnd{}}
+	var codes []int
+	var missing []string
+	var most int64
+	started := false
+	complete := 0
+	for i := range out {
+		r, name := &out[i], fan.Names()[i]
+		code, x := exitOf(r.Err, v.fails.at(name), &r.Report)
+		t := r.Totals
+		d := events.DestEnd{Dest: name, Exit: code, DoneBytes: t.DoneBytes, FilesFailed: t.Failed}
+		if code == exitOK {
+			complete++
+		} else {
+			if d.Reason = destReason(fan, i, x); d.Reason == "" {
+				d.Reason = reasonOf(code, x)
+				if code == exitPartFiles {
+					d.Reason = viewPlural(t.Failed, "file") + " failed"
+				}
+			}
+			text := plainDest(name) + d.Reason
+			if resumableExit(code) && t.Bytes > 0 && !strings.Contains(text, "%") {
+				text += " (" + progressPercent(int(min(99, 100*float64(t.DoneBytes)/float64(t.Bytes)))) + " is safe there)"
+			}
+			missing = append(missing, text)
+			codes = append(codes, code)
+		}
+		e.Dests = append(e.Dests, d)
+		e.DoneBytes += t.DoneBytes
+		e.SentBytes += t.Sent
+		e.FilesOK += t.OK
+		e.FilesSkipped += t.Skipped
+		e.FilesFailed += t.Failed
+		e.Retrans += t.Retrans
+		e.AvgBps += t.Verified
+		most = max(most, t.Bytes)
+		started = started || r.Started
+	}
+	e.TotalBytes = max(most*int64(len(out)), e.DoneBytes)
+	e.AvgBps = summaryRate(e.AvgBps, e.Ms)
+	e.Exit = fanExit(complete, o.Fan.MinDests, codes)
+	var x *exitError
+	switch {
+	case e.Exit == exitOK && o.Safety.ErrorOnNoTransfer && e.FilesOK == 0 && e.SentBytes == 0:
+		e.Exit = exitNothing
+		x = &exitError{Code: exitNothing, Msg: "nothing to transfer: everything is there already"}
+	case e.Exit != exitOK:
+		x = &exitError{Code: e.Exit, Msg: fanMessage(len(missing), len(out)), Lines: fanLines(missing)}
+		if resumableExit(e.Exit) && started {
+			x.Hints = []string{"the same command sends only what is missing"}
+		}
+		if signalled(e.Exit) {
+			x = &exitError{Code: e.Exit}
+		}
+	}
+	e.Reason = reasonOf(e.Exit, x)
+	if e.Resumable = resumableExit(e.Exit) && started; e.Resumable {
+		e.ResumeCmd = typeAgain(withoutSecrets(env.Args))
+	}
+	err := v.finish(env, o, e, x)
+	if e.Exit == exitOK && len(missing) > 0 && !o.Output.Quiet {
+		writeMessage(env.Stderr, "gomover: warning: ", fanMessage(len(missing), len(out))+", which --min-dests permits", fanLines(missing), nil)
+	}
+	return err
+}
+
+// signalled tells whether a code is that of a signal.
+func signalled(code int) bool { return code == exitHUP || code == exitINT || code == exitTERM }
+
+// fanMessage says how many destinations are not complete.
+func fanMessage(missing, all int) string {
+	verb := " are incomplete"
+	if missing == 1 {
+		verb = " is incomplete"
+	}
+	return strconv.Itoa(missing) + " of " + strconv.Itoa(all) + " destinations" + verb
+}
+
+// fanLines bounds the reasons that are shown.
+func fanLines(missing []string) []string {
+	if n := len(missing); n > summaryFailedMost {
+		return append(missing[:summaryFailedMost:summaryFailedMost], "and "+strconv.Itoa(n-summaryFailedMost)+" more")
+	}
+	return missing
+}
+
+// fanExit is the exit code of a job with several destinations: complete have 0,
+// codes are those of the others, least how many must be complete, 0 for all.
+func fanExit(complete, least int, codes []int) int {
+	for _, c := range codes {
+		if signalled(c) {
+			return c
+		}
+	}
+	switch {
+	case len(codes) == 0, least > 0 && complete >= least:
+		return exitOK
+	case complete > 0:
+		return exitPartDests
+	}
+	return worstExit(codes...)
+}
