@@ -136,6 +136,9 @@ func (f *fanState) line(s viewStyle, d events.ProgressDest, width int, silent ti
 		// What follows a host's name need not name it again.
 		host, _, _ := strings.Cut(d.Dest, ":")
 		tell = s.name(strings.TrimPrefix(tell, host+": "))
+		if strings.TrimSpace(percent) == "" {
+			return s.cut(tell, width)
+		}
 		return percent + "  " + s.cut(tell, max(8, width-6))
 	}
 	rate := s.rate(d.RateBps)

@@ -55,7 +55,7 @@ func (p *progressState) lines(width, most int, now time.Time) []string {
 // titleLine says what goes where and, where there is room, how.
 func (p *progressState) titleLine(width int) string {
 	title := p.style.name(p.title)
-	if p.plan.Transport == "" {
+	if p.plan.Transport == "" && !p.fan.several() {
 		return p.style.cut(title, width)
 	}
 	parts := viewPlanParts(p.plan)

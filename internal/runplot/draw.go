@@ -221,7 +221,7 @@ func (r *Run) sharePanel(p *places) (chart.Panel, bool) {
 func (r *Run) streamPanel(title, y string, unit chart.Unit, of func(*stream) *track) (chart.Panel, bool) {
 	p := chart.Panel{Title: title, Y: y, YUnit: unit, Height: 105}
 	streams := slices.Clone(r.order)
-	slices.SortFunc(streams, func(a, b *stream) int { return cmp.Compare(a.id, b.id) })
+	slices.SortFunc(streams, func(a, b *stream) int { return cmp.Or(cmp.Compare(a.dest, b.dest), cmp.Compare(a.id, b.id)) })
 	var mean track
 	for i, s := range streams {
 		x, y := of(s).points(max(1, r.column()), r.end)
@@ -231,7 +231,7 @@ func (r *Run) streamPanel(title, y string, unit chart.Unit, of func(*stream) *tr
 		for j := range x {
 			mean.add(x[j], y[j], 1)
 		}
-		one := chart.Series{Name: fmt.Sprintf("stream %d", s.id), X: x, Y: y, Style: i + 1}
+		one := chart.Series{Name: strings.TrimSpace(fmt.Sprintf("%s stream %d", s.dest, s.id)), X: x, Y: y, Style: i + 1}
 		if len(streams) > legendStreams {
 			one.Name, one.Faint = "", true
 		}

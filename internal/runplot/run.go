@@ -40,7 +40,7 @@ type Run struct {
 	seen                     float64 // time of the last progress
 	flowing                  bool    // since then nothing began or ended
 
-	byID           map[uint32]*stream
+	byID           map[streamKey]*stream
 	order          []*stream
 	streamsLeftOut int64
 
@@ -53,16 +53,22 @@ type Run struct {
 	moreMarks int64
 }
 
+// streamKey names a stream: numbers are those of one destination.
+type streamKey struct {
+	dest string
+	id   uint32
+}
+
 // stream is one data connection.
 type stream struct {
-	id              uint32
+	streamKey
 	rate, rtt, cwnd track
 	retrans         counter
 }
 
 func newRun() *Run {
 	counts := counter{breaks: gap}
-	return &Run{confirmed: counts, sent: counts, retrans: counts, byID: make(map[uint32]*stream), lanes: make(map[string]*lane),
+	return &Run{confirmed: counts, sent: counts, retrans: counts, byID: make(map[streamKey]*stream), lanes: make(map[string]*lane),
 		lost: make(map[string]bool)}
 }
 

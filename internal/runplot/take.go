@@ -188,14 +188,14 @@ func (r *Run) progress(t float64, e *progressEvent) {
 }
 
 func (r *Run) progressStream(t float64, e *events.ProgressStream) {
-	s := r.byID[e.Stream]
+	s := r.byID[streamKey{e.Dest, e.Stream}]
 	if s == nil {
 		if len(r.order) >= maxStreams {
 			r.streamsLeftOut++
 			return
 		}
-		s = &stream{id: e.Stream, retrans: counter{breaks: gap}}
-		r.byID[e.Stream] = s
+		s = &stream{streamKey: streamKey{e.Dest, e.Stream}, retrans: counter{breaks: gap}}
+		r.byID[streamKey{e.Dest, e.Stream}] = s
 		r.order = append(r.order, s)
 	}
 	s.rate.add(t, 8*float64(e.RateBps), 1)

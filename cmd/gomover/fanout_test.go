@@ -1,0 +1,114 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gomover/gomover/events"
+)
+
+func TestFanExit(t *testing.T) {
+	for _, c := range []struct {
+		complete, least int
+		codes           []int
+		want            int
+	}{
+		{3, 0, nil, 0},
+		{2, 0, []int{6}, 3},
+		{2, 2, []int{6}, 0},
+		{2, 3, []int{6}, 3},
+		{0, 0, []int{7, 6, 10}, 6},
+		{0, 0, []int{2, 2}, 2},
+		{1, 0, []int{130, 10}, 130},
+		{2, 1, []int{143}, 143},
+	} {
+		if got := fanExit(c.complete, c.least, c.codes); got != c.want {
+			t.Errorf("%d complete, at least %d, %v: %d, want %d", c.complete, c.least, c.codes, got, c.want)
+		}
+	}
+}
+
+// fanView is a view of four destinations in different states.
+func fanView() *progressState {
+	at := time.Date(2026, 2, 3, 10, 16, 10, 0, time.UTC)
+	p := &progressState{dests: true, from: -1}
+	total, all := int64(20e9), int64(80e9)
+	p.fold(at, events.JobStart{Mode: "fanout", Sources: []string{"image.raw"}, Dests: []string{"n01:", "n02:/scratch", "n03:", "n04:"}})
+	for _, d := range []events.ProgressDest{
+		{Dest: "n01:", Transport: "tcp", Streams: 4, DoneBytes: 11.6e9, TotalBytes: &total, RateBps: 98e6, State: "running"},
+		{Dest: "n02:/scratch", Transport: "tcp", Streams: 4, DoneBytes: 11.6e9, TotalBytes: &total, RateBps: 98e6, RepairedBlocks: 412, State: "running"},
+		{Dest: "n03:", Transport: "ssh", DoneBytes: 20e9, TotalBytes: &total, State: "done"},
+		{Dest: "n04:", State: "failed", Detail: "n04: ssh could not log in"},
+	} {
+		p.fold(at, d)
+	}
+	p.fold(at, events.Progress{DoneBytes: 43.2e9, TotalBytes: &all, FilesTotal: 4, FilesDone: 1, RateBps: 196e6, ETAms: 60000, ETALoMs: 60000, ETAHiMs: 60000})
+	p.firstAt = at.Add(-time.Minute)
+	return p
+}
+
+func TestFanLines(t *testing.T) {
+	at := time.Date(2026, 2, 3, 10, 16, 10, 0, time.UTC)
+	for _, c := range []struct {
+		width, most int
+		want        string
+	}{
+		{79, 12, `
+image.raw -> 4 destinations    tcp to 2, ssh to 1
+ 54%  10.8 of 20.0 GB   98.0 MB/s to each   about 1 min left
+ n01:           58%  98.0 MB/s   tcp x4
+ n02:/scratch   58%  98.0 MB/s   tcp x4  412 blocks repaired
+ n03:          100%  done
+ n04:          ssh could not log in
+`}, {39, 12, `
+image.raw -> 4 destinations
+ 54%  98.0 MB/s to each   1 min left
+ n01:           58%  98.0 MB/s   tcp x4
+ n02:/scratch   58%  98.0 MB/s   tcp x4
+ n03:          100%  done
+ n04:          ssh could not log in
+`}, {79, 4, `
+image.raw -> 4 destinations    tcp to 2, ssh to 1
+ 54%  10.8 of 20.0 GB   98.0 MB/s to each   about 1 min left
+ n04:  ssh could not log in
+ and 3 more: 2 running, 1 done
+`}, {79, 1, `
+ 54%  10.8 of 20.0 GB   98.0 MB/s to each   about 1 min left
+`},
+	} {
+		got := "\n" + strings.Join(fanView().lines(c.width, c.most, at), "\n") + "\n"
+		if got != c.want {
+			t.Errorf("in %d columns and %d lines:%swant:%s", c.width, c.most, got, c.want)
+		}
+	}
+}
+
+func TestFanPlain(t *testing.T) {
+	v := fanView()
+	got := strings.Join(v.fan.plain(v.style), "\n")
+	if want := "dests  n01: 58% 98.0MB/s, n02:/scratch 58% 98.0MB/s, n03: 100%, n04: failed"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := (&fanState{}).plain(viewStyle{}); got != nil {
+		t.Errorf("one destination: %q", got)
+	}
+}
+
+func TestFanSummary(t *testing.T) {
+	d := []events.DestEnd{{Dest: "a:", DoneBytes: 2e9}, {Dest: "b:", DoneBytes: 2e9}}
+	end := events.JobEnd{DoneBytes: 4e9, TotalBytes: 4e9, SentBytes: 4e9, Ms: 18200, AvgBps: 236e6, FilesOK: 2, Dests: d}
+	file := events.File{Path: "f", Action: "new", Verified: "wire"}
+	got := strings.Join(summaryOf(summaryOptions{}, end, file), "\n")
+	if want := "done  2.00 GB to each of 2 destinations in 18.2 s, 118 MB/s to each, verified"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	end.Exit, end.DoneBytes = 3, 3e9
+	end.Dests = []events.DestEnd{d[0], {Dest: "b:", Exit: 6, DoneBytes: 1e9, Reason: "no space"}}
+	got = strings.Join(summaryOf(summaryOptions{Kind: "full"}, end, file), "\n")
+	for _, want := range []string{"incomplete  1 of 2 destinations complete, 3.00 of 4.00 GB in 18.2 s", "\n  to          b:  1.00 GB  54.9 MB/s  exit 6, no space\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in:\n%s", want, got)
+		}
+	}
+}
