@@ -44,7 +44,7 @@ BENCH_PACKAGES = openssh-server openssh-client rsync rclone iperf3 tar util-linu
 	xrootd-server uftp udpcast libudt-dev g++
 
 .DEFAULT_GOAL := help
-.PHONY: help build lab demo demo-pull test test-short test-deps cover fuzz fuzz-short soak-udt soak-interop lint cross bench bench-go bench-copy bench-udt bench-pull bench-tuner bench-deps install clean
+.PHONY: help build lab demo demo-fanout demo-pull test test-short test-deps cover fuzz fuzz-short soak-udt soak-interop lint cross bench bench-go bench-copy bench-udt bench-pull bench-tuner bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ lab: ## build the WAN emulator: bin/lab
 demo: build ## move files to a stand-in for a far host and back, with nothing but Go
 	@$(BUILD) -o bin/gomover-demo ./examples/demo
 	@bin/gomover-demo bin/gomover
+
+demo-fanout: build ## copy a file to one, two and three hosts, and draw what was sent: bin/demo-fanout.svg
+	@$(BUILD) -o bin/gomover-demo-fanout ./examples/demofanout
+	@bin/gomover-demo-fanout bin/gomover bin/demo-fanout
 
 demo-pull: build ## pull a file from three sites of different speeds, and draw their shares: bin/demo-pull.svg
 	@$(BUILD) -o bin/gomover-demo-pull ./examples/demopull

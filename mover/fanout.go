@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -262,18 +263,17 @@ func (r *fanRun) progress(stop <-chan struct{}) {
 			p, d, ok := l.state()
 			states = append(states, d)
 			if ok {
-				heard = true
+				heard = heard || d.State != "failed"
 				addProgress(&sum, &p)
 			}
 		}
-		if !heard && !stopped {
-			continue
-		}
-		r.total(&sum, states)
 		for _, d := range states {
 			record(r.rec, d)
 		}
-		record(r.rec, sum)
+		if heard || stopped {
+			r.total(&sum, states)
+			record(r.rec, sum)
+		}
 		if r.fan.Slow == SlowDrop && !stopped {
 			r.dropSlow(time.Since(r.began), states)
 		}
@@ -357,11 +357,15 @@ func (l *leg) state() (p events.Progress, d events.ProgressDest, ok bool) {
 	case l.ended && l.err == nil:
 		d.State, d.Detail = "done", ""
 	case l.ended:
-		d.State, d.Detail = "failed", l.err.Error()
+		d.State = "failed"
+		d.Detail, _, _ = strings.Cut(l.err.Error(), "\n")
 	case l.host0 == "lost":
 		d.State = "lost"
-	case !l.heard:
+	case l.host0 != "ready" && l.host0 != "back" && l.dir.job.FarHost() != "":
 		d.State, d.ETAms = "connecting", -1
+		if l.host0 == "agent" {
+			d.Detail = "starting the agent"
+		}
 	case held:
 		d.State, d.LimitedBy = "held", "slowest host"
 	}

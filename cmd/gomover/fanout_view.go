@@ -122,9 +122,9 @@ func (f *fanState) line(s viewStyle, d events.ProgressDest, width int, silent ti
 	}
 	tell := ""
 	switch d.State {
-	case "connecting", "done":
+	case "done":
 		tell = d.State
-	case "failed", "lost":
+	case "failed", "lost", "connecting":
 		tell = d.Detail
 		if tell == "" {
 			tell = d.State

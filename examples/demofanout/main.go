@@ -1,0 +1,242 @@
+// Command demofanout shows how one command brings a file to several hosts: it
+// starts small ssh servers on loopback as hosts, has the real program copy a file to
+// one, two and three of them at once, compares what arrived, and draws how many bytes
+// the sender had to send for how many receivers.
+//
+//	demofanout PROGRAM PICTURE
+//
+// PICTURE.svg and PICTURE.png stay; everything else is in one temporary directory,
+// which is removed at the end, also after an interrupt.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gomover/gomover/internal/chart"
+	"github.com/gomover/gomover/internal/payload"
+	"github.com/gomover/gomover/sshboot/boottest"
+)
+
+const (
+	fileName  = "big.bin"
+	fileBytes = 128 << 20
+	hosts     = 3
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	err := run(ctx)
+	switch {
+	case ctx.Err() != nil:
+		say("\nInterrupted. Everything the demo made is removed.")
+		os.Exit(130)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "demofanout:", err)
+		os.Exit(1)
+	}
+}
+
+func say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+
+// demo is one showing.
+type demo struct {
+	program string
+	picture string // without its ending
+	near    string // home and working directory of the user
+	far     []string
+	runs    []result
+}
+
+// result is what came of a copy to so many hosts.
+type result struct {
+	hosts int
+	sent  int64 // payload bytes
+	took  time.Duration
+}
+
+// run is the whole demo. All it made but the pictures is gone when it returns.
+func run(ctx context.Context) (err error) {
+	if len(os.Args) != 3 {
+		return errors.New("usage: demofanout PROGRAM PICTURE, where PROGRAM is gomover (make demo-fanout does it)")
+	}
+	d := &demo{picture: os.Args[2]}
+	if d.program, err = filepath.Abs(os.Args[1]); err != nil {
+		return fmt.Errorf("finding %s: %w", os.Args[1], err)
+	}
+	dir, err := os.MkdirTemp("", "gomover-demo-")
+	if err != nil {
+		return fmt.Errorf("making a directory for the demo: %w", err)
+	}
+	defer func() {
+		if e := os.RemoveAll(dir); e != nil && err == nil {
+			err = fmt.Errorf("removing %s: %w", dir, e)
+		}
+	}()
+	d.near = filepath.Join(dir, "near")
+	stop, err := d.start(dir)
+	defer stop()
+	if err != nil {
+		return err
+	}
+	if err := payload.MakeFile(ctx, filepath.Join(d.near, fileName), fileBytes, 9); err != nil {
+		return err
+	}
+	for n := 1; n <= hosts; n++ {
+		if err := d.copyTo(ctx, n); err != nil {
+			return err
+		}
+	}
+	return d.report()
+}
+
+// start makes the homes and a server in front of each. stop ends the servers.
+func (d *demo) start(dir string) (stop func(), err error) {
+	var servers []*boottest.Server
+	stop = func() {
+		for _, s := range servers {
+			s.Close()
+		}
+	}
+	config := ""
+	for i := 1; i <= hosts; i++ {
+		name := fmt.Sprintf("h%d", i)
+		home := filepath.Join(dir, name)
+		d.far = append(d.far, home)
+		if err := os.Mkdir(home, 0o700); err != nil {
+			return stop, fmt.Errorf("making a home directory: %w", err)
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return stop, fmt.Errorf("listening on loopback: %w", err)
+		}
+		s, err := boottest.Start(l, boottest.Options{Home: home})
+		if err != nil {
+			l.Close()
+			return stop, err
+		}
+		servers = append(servers, s)
+		path, err := s.WriteClient(filepath.Join(d.near, ".ssh", name), name)
+		if err != nil {
+			return stop, err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return stop, err
+		}
+		config += string(text)
+		say("An ssh server on %s plays the host %s; its home is an empty directory.", s.Addr(), name)
+	}
+	return stop, os.WriteFile(filepath.Join(d.near, ".ssh", "config"), []byte(config), 0o600)
+}
+
+// copyTo copies the file to the first n hosts and compares what they have.
+func (d *demo) copyTo(ctx context.Context, n int) error {
+	words := []string{fileName}
+	for i := 1; i <= n; i++ {
+		words = append(words, fmt.Sprintf("h%d:copy%d", i, n))
+	}
+	say("\n$ gomover %s", strings.Join(words, " "))
+	events := filepath.Join(d.near, "events.jsonl")
+	began := time.Now()
+	if err := d.gomover(ctx, append([]string{"--json=" + events}, words...)...); err != nil {
+		return fmt.Errorf("gomover %s: %w", strings.Join(words, " "), err)
+	}
+	r := result{hosts: n, took: time.Since(began)}
+	var err error
+	if r.sent, err = sentBytes(events); err != nil {
+		return err
+	}
+	for i := range n {
+		if err := payload.SameFile(filepath.Join(d.near, fileName), filepath.Join(d.far[i], fmt.Sprintf("copy%d", n))); err != nil {
+			return fmt.Errorf("what arrived at h%d is not what was sent: %w", i+1, err)
+		}
+	}
+	d.runs = append(d.runs, r)
+	return nil
+}
+
+// sentBytes reads from the events of a run what it has sent.
+func sentBytes(path string) (int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		var e struct {
+			Ev   string `json:"ev"`
+			Sent int64  `json:"sent_bytes"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return 0, fmt.Errorf("reading the events of the run: %w", err)
+		}
+		if e.Ev == "job.end" {
+			return e.Sent, nil
+		}
+	}
+	return 0, errors.Join(errors.New("the events of the run have no end"), lines.Err())
+}
+
+// gomover runs the program as its user would, with nothing of the environment but
+// what concerns the terminal.
+func (d *demo) gomover(ctx context.Context, words ...string) error {
+	cmd := exec.CommandContext(ctx, d.program, words...)
+	cmd.Dir = d.near
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = []string{"HOME=" + d.near, "GOMOVER_CONFIG="}
+	for _, name := range []string{"PATH", "TERM", "LANG", "LC_ALL", "LC_CTYPE", "COLUMNS", "NO_COLOR", "TMPDIR", "USER"} {
+		if v, ok := os.LookupEnv(name); ok && !strings.ContainsRune(v, 0) {
+			cmd.Env = append(cmd.Env, name+"="+v)
+		}
+	}
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	return cmd.Run()
+}
+
+// report says what happened and draws it.
+func (d *demo) report() error {
+	say("\nWhat happened")
+	measured := chart.Series{Name: "sent"}
+	one := chart.Series{Name: "one copy", Faint: true, Style: 2}
+	for _, r := range d.runs {
+		say("  to %d: %6.1f MB sent, %4.2f times the file, in %.2f s from start to exit", r.hosts, float64(r.sent)/1e6, float64(r.sent)/fileBytes, r.took.Seconds())
+		measured.X, measured.Y = append(measured.X, float64(r.hosts)), append(measured.Y, float64(r.sent))
+		one.X, one.Y = append(one.X, float64(r.hosts)), append(one.Y, fileBytes)
+	}
+	say("  Each host was logged into once, all at the same time, and confirmed every block.")
+	say("  The demo has compared every byte by itself: all files are the same.")
+	picture := chart.Chart{
+		Title:    "One file to several hosts",
+		Subtitle: "payload that the sender sent, by connections of their own to each",
+		Panels: []chart.Panel{{X: "receivers", Y: "sent", XUnit: chart.Count, YUnit: chart.Bytes,
+			Series: []chart.Series{measured, one}}},
+	}
+	for _, ending := range []string{".svg", ".png"} {
+		if err := picture.WriteFile(d.picture + ending); err != nil {
+			return err
+		}
+	}
+	say("\nThe picture: %s.svg, and the same as .png", d.picture)
+	say(`
+What to type next
+  bin/gomover FILE h1 h2 h3                    into the home directories of three hosts
+  bin/gomover FILE h1:dir/ h2:/scratch/x       to a different place on each
+  bin/gomover -r DIR --hosts @FILE --dest PATH a tree to all hosts of a list
+  docs/fanout.md                               what happens when one of them fails`)
+	return nil
+}
