@@ -151,4 +151,12 @@ func TestSeveralSenders(t *testing.T) {
 	if len(plan.Servers) != 2 || !strings.Contains(line, "-x 4 -s 8") || !strings.Contains(line, "http://10.77.0.3:8080/payload") {
 		t.Errorf("aria2 from two: %d servers, %s", len(plan.Servers), line)
 	}
+	p, _ = Named("gomover")
+	from := example()
+	from.Pull = true
+	plan = p.Plan(from, Settings{})
+	line = strings.Join(plan.Client.Args, " ")
+	if len(plan.Servers) != 2 || !strings.Contains(line, "gomover pull --trust-mirrors http://") || !strings.Contains(line, "http://10.77.0.3:8080/payload") {
+		t.Errorf("gomover from two: %d servers, %s", len(plan.Servers), line)
+	}
 }

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"fmt"
+	"path/filepath"
 	"strconv"
 )
 
@@ -23,10 +24,10 @@ func gomover() Program {
 	}
 	return Program{
 		Name: "gomover", MaxStreams: 64, Windows: true,
-		Note: "one sender, one receiver at a time; it takes the first sender",
+		Note: "to one receiver at a time; from several senders by HTTP from nginx",
 		Plan: func(t Transfer, s Settings) Plan {
 			if t.Pull {
-				return Plan{Client: Command{Host: t.To[0].Name, Args: append(options(t, s), t.From[0].Name+":"+t.Source, t.target(0))}}
+				return fromMirrors(t)
 			}
 			return Plan{Client: toEach(t, s, func(to Host, target string) []string {
 				return append(options(t, s), t.Source, to.Name+":"+target)
@@ -36,6 +37,21 @@ func gomover() Program {
 			return Plan{Client: Command{Host: t.From[0].Name, Args: append(options(t, s), "-r", t.Source+"/", t.To[0].Name+":"+t.target(0)+"/")}}
 		},
 	}
+}
+
+// fromMirrors takes one file from all senders at once, from the mirrors that aria2
+// has, without hashes, as aria2 does.
+func fromMirrors(t Transfer) Plan {
+	p := Plan{Files: map[string]string{}}
+	args := append(t.Mover[:len(t.Mover):len(t.Mover)], "pull", "--trust-mirrors")
+	for _, from := range t.From {
+		conf, text, server := Mirror(from, filepath.Dir(t.Source), t.Work)
+		p.Files[conf] = text
+		p.Servers = append(p.Servers, server)
+		args = append(args, MirrorURL(from, filepath.Base(t.Source)))
+	}
+	p.Client = Command{Host: t.To[0].Name, Args: append(args, t.target(0))}
+	return p
 }
 
 // scp's window is what it has requested of its sftp server at once; the window of
