@@ -79,7 +79,15 @@ func (d *director) place(r Replica, cost int) (pull.Place, error) {
 // webSource is an HTTP source as a pull wants it.
 type webSource struct{ *httpsource.Source }
 
-var _ pull.Source = webSource{}
+var _ pull.Piper = webSource{}
+
+// Pipe makes a connection, or none where a proxy has them.
+func (w webSource) Pipe(ctx context.Context) pull.Pipe {
+	if p := w.Source.Pipe(ctx); p != nil {
+		return p
+	}
+	return nil
+}
 
 func (d *director) web(at string) (webSource, error) {
 	spec := d.job.Pull

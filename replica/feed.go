@@ -12,12 +12,12 @@ import (
 // Self-Scheduling, 1987). The bounds are ours: shorter ones cost more requests,
 // longer ones have to be taken back more often.
 const (
-	installment   = 0.5  // of a source's share of what nobody has
-	leastSpan     = 0.25 // seconds of its rate
-	mostSpan      = 8.0  // seconds of its rate
-	mostSpanBlind = 1.0  // the same before a rate was seen
-	leadLatencies = 1.5  // asked ahead, in latencies
-	leadTime      = 50 * time.Millisecond
+	installment   = 0.5                   // of a source's share of what nobody has
+	leastSpan     = 0.25                  // seconds of its rate
+	mostSpan      = 8.0                   // seconds of its rate
+	mostSpanBlind = 1.0                   // the same before a rate was seen
+	leadLatencies = 1.5                   // asked ahead, in latencies
+	leadTime      = 50 * time.Millisecond // and a little
 	leastSteal    = 256 << 10             // bytes: less is not worth two requests
 	leastWin      = 50 * time.Millisecond // what moving blocks must save
 	copyShare     = 0.005                 // of the object may be asked for twice
@@ -27,7 +27,7 @@ const (
 // feed gives a source what it needs to be busy: from what nobody has, else from
 // what another source would finish later, else as a copy.
 func (s *Sched) feed(now time.Duration, c *source) {
-	for c.working() && c.remaining() < c.lead() {
+	for c.working() && c.remaining() < c.lead(s.config.Ahead) {
 		if !s.assign(now, c) && !s.steal(now, c) && !s.copyFrom(now, c) {
 			return
 		}

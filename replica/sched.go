@@ -40,6 +40,10 @@ type Config struct {
 	MaxSources int
 	// MinRate in bytes per second: who is below it for a minute is left out; 0: nobody.
 	MinRate units.Rate
+	// Ahead is how much of a source's rate it is asked for before it is needed, beyond
+	// one and a half latencies; 0: 50 ms. Who shares a source's requests among several
+	// connections needs more, since these do not end at one moment.
+	Ahead time.Duration
 }
 
 // guess is the rate of sources when nothing is known of any. Ours; only the sizes
@@ -79,8 +83,11 @@ type Sched struct {
 //
 // Errors: a config out of bounds.
 func NewSched(c Config, sources []Source, stored *rangeset.Set) (*Sched, error) {
-	if c.Size < 0 || c.Block < 1 || c.Sink < 0 || c.MinRate < 0 || c.MaxSources < 0 {
+	if c.Size < 0 || c.Block < 1 || c.Sink < 0 || c.MinRate < 0 || c.MaxSources < 0 || c.Ahead < 0 {
 		return nil, fmt.Errorf("sharing %d bytes in blocks of %d among %d sources: %w", c.Size, c.Block, len(sources), errConfig)
+	}
+	if c.Ahead == 0 {
+		c.Ahead = leadTime
 	}
 	s := &Sched{config: c, blocks: (c.Size-1)/c.Block + 1, replan: true}
 	if c.Size == 0 {

@@ -127,8 +127,8 @@ func (c *source) finish(now time.Duration) float64 {
 
 // lead is how many bytes must be asked for so that it never waits for the next
 // request.
-func (c *source) lead() float64 {
-	return max(1, c.rate()*(leadLatencies*c.Latency.Seconds()+leadTime.Seconds()))
+func (c *source) lead(ahead time.Duration) float64 {
+	return max(1, c.rate()*(leadLatencies*c.Latency.Seconds()+ahead.Seconds()))
 }
 
 // patience is how long it may say nothing while it is asked for something.

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"testing"
+	"time"
 )
 
 // CheckAnswer gives an answer to both checks: what they take is consistent.
@@ -19,3 +20,9 @@ func CheckAnswer(t *testing.T, span, tag string, code int, length int64) {
 		t.Errorf("%d %q %q %d is taken for bytes 100-109", code, span, tag, length)
 	}
 }
+
+// SetEarly sets how long an answer to an early request is waited for.
+func (s *Source) SetEarly(d time.Duration) { s.early = d }
+
+// OneByOne tells whether requests are not sent early any more.
+func (s *Source) OneByOne() bool { return s.oneByOne.Load() }

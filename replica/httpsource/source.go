@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -59,6 +60,8 @@ type Source struct {
 	name      string
 	password  string
 	login     bool
+	oneByOne  atomic.Bool   // no request before the answer to the one before
+	early     time.Duration // how long the answer to an early request is waited for
 
 	mu     sync.Mutex // guards pinned
 	pinned *version   // nil before Open
@@ -84,7 +87,7 @@ func New(text string, c Config) (*Source, error) {
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("%s: only http and https URLs are mirrors", u.Redacted())
 	}
-	s := &Source{config: c, first: u}
+	s := &Source{config: c, first: u, early: earlyTimeout}
 	switch {
 	case u.User != nil:
 		s.name = u.User.Username()
@@ -151,6 +154,9 @@ func (s *Source) open(ctx context.Context) (Facts, error) {
 		return Facts{}, err
 	}
 	facts := Facts{Size: size, Ranges: ranges, Host: at.Host, Latency: answered.Sub(sent)}
+	if resp.Close {
+		s.oneByOne.Store(true)
+	}
 	etag, date := resp.Header.Get("Etag"), resp.Header.Get("Last-Modified")
 	facts.Validator = validator(etag, date)
 	if m, err := http.ParseTime(date); err == nil {
@@ -204,9 +210,8 @@ func next(at *url.URL, location string) (*url.URL, error) {
 	return to, nil
 }
 
-// ask requests n bytes from an offset on. What else but a status is wrong is
-// not looked at here.
-func (s *Source) ask(ctx context.Context, at *url.URL, offset, n int64, ifRange string) (*http.Response, error) {
+// request is one for n bytes from an offset on.
+func (s *Source) request(ctx context.Context, at *url.URL, offset, n int64, ifRange string) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
 	if err != nil {
 		return nil, err
@@ -221,15 +226,33 @@ func (s *Source) ask(ctx context.Context, at *url.URL, offset, n int64, ifRange 
 	if s.login && at.Scheme == s.first.Scheme && at.Host == s.first.Host {
 		req.SetBasicAuth(s.name, s.password)
 	}
+	return req, nil
+}
+
+// ask requests n bytes from an offset on. What else but a status is wrong is
+// not looked at here.
+func (s *Source) ask(ctx context.Context, at *url.URL, offset, n int64, ifRange string) (*http.Response, error) {
+	req, err := s.request(ctx, at, offset, n, ifRange)
+	if err != nil {
+		return nil, err
+	}
 	resp, err := s.transport.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
-	if enc := resp.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+	if err := encoded(resp); err != nil {
 		resp.Body.Close()
-		return nil, &StatusError{text: "the server compresses the bytes", final: true}
+		return nil, err
 	}
 	return resp, nil
+}
+
+// encoded refuses bytes that are not the object's own.
+func encoded(resp *http.Response) error {
+	if enc := resp.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+		return &StatusError{text: "the server compresses the bytes", final: true}
+	}
+	return nil
 }
 
 // Range asks for n bytes, at least 1, from an offset on. The reader gives exactly

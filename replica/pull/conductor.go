@@ -19,9 +19,14 @@ const (
 	bufferRoom = 256 << 20              // bytes of all blocks under way
 	mostFails  = 3                      // of a session's requests in a row: it ends
 	failPause  = 200 * time.Millisecond // after the first, then more
-	// Connections of one place do not end their requests at one moment: so much
-	// earlier the next ones are asked for.
-	headStart = 100 * time.Millisecond
+
+	// A connection asks for so much of its rate at once, and for the next so much
+	// before that, and one and a half latencies, are used up. Connections of one place
+	// may be of very different rates, so each takes what it can.
+	requestTime = 500 * time.Millisecond
+	aheadTime   = 250 * time.Millisecond
+	firstBytes  = 2 << 20 // asked for before a rate was seen
+	mostAsked   = 16      // requests of a connection under way
 )
 
 // conductor runs a schedule over some places.
@@ -56,7 +61,8 @@ type session struct {
 	f        *feed
 	ctx      context.Context
 	cancel   context.CancelFunc
-	whole    bool              // the place gives everything from the start, or nothing
+	whole    bool // the place gives everything from the start, or nothing
+	latency  time.Duration
 	queue    []rangeset.Extent // blocks that were asked for, and no worker has
 	unwanted rangeset.Set      // blocks that a worker may still have
 	fails    int               // in a row
@@ -75,7 +81,7 @@ func newConductor(p *Pull, group []int, o *object, quiet time.Duration) (*conduc
 		c.feeds = append(c.feeds, &feed{place: i})
 	}
 	var err error
-	c.sched, err = replica.NewSched(replica.Config{Size: o.e.Size, Block: o.block, MaxSources: p.job.MaxSources, MinRate: p.job.MinRate}, known, &o.done)
+	c.sched, err = replica.NewSched(replica.Config{Size: o.e.Size, Block: o.block, MaxSources: p.job.MaxSources, MinRate: p.job.MinRate, Ahead: requestTime + 2*aheadTime}, known, &o.done)
 	return c, err
 }
 
@@ -229,8 +235,8 @@ func (c *conductor) meet(s *session, facts *Facts) {
 	case !facts.Ranges && !c.alone && c.o.e.Size > 0:
 		c.gone(s, "it cannot be asked for parts")
 	default:
-		s.whole = !facts.Ranges
-		c.sched.Up(c.clock(), s.id, facts.Latency+headStart)
+		s.whole, s.latency = !facts.Ranges, facts.Latency
+		c.sched.Up(c.clock(), s.id, facts.Latency)
 		for range c.workers(s) {
 			c.wg.Go(func() { c.work(s) })
 		}
@@ -278,10 +284,11 @@ func (c *conductor) state() (replica.Plan, int64) {
 	return c.sched.Plan(c.clock()), c.o.had + c.o.fetched
 }
 
-// take gives a worker what to ask for next: a part of the first run, so that
-// the other connections have something, too. It waits until there is something;
-// ok is false when the session is over.
-func (c *conductor) take(s *session) (e rangeset.Extent, ok bool) {
+// take gives a worker what to ask for next: at most so many bytes, or a block, and
+// at most half of its share of what the session has, so that the connections end
+// together. If wait is set it waits until there is something; ok is false when there
+// is nothing, or the session is over.
+func (c *conductor) take(s *session, bytes int64, wait bool) (e rangeset.Extent, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
@@ -291,11 +298,19 @@ func (c *conductor) take(s *session) (e rangeset.Extent, ok bool) {
 		if len(s.queue) > 0 {
 			break
 		}
+		if !wait {
+			return e, false
+		}
 		c.wake.Wait()
 	}
 	e = s.queue[0]
-	if k := int64(c.workers(s)); !s.whole {
-		e.Hi = e.Lo + (e.Len()+k-1)/k
+	if !s.whole {
+		queued := int64(0)
+		for _, q := range s.queue {
+			queued += q.Len()
+		}
+		k := 2 * int64(c.workers(s))
+		e.Hi = min(e.Hi, e.Lo+max(1, min((queued+k-1)/k, bytes/c.o.block)))
 	}
 	if s.queue[0].Lo = e.Hi; s.queue[0].Len() == 0 {
 		s.queue = slices.Delete(s.queue, 0, 1)

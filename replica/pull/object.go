@@ -160,6 +160,12 @@ func (o *object) sum(b int64, data []byte) integrity.Sum {
 // length is how many bytes a block has.
 func (o *object) length(b int64) int64 { return min(o.block, o.e.Size-b*o.block) }
 
+// span is where some blocks begin and how many bytes they have.
+func (o *object) span(e rangeset.Extent) (offset, n int64) {
+	offset = e.Lo * o.block
+	return offset, min(e.Hi*o.block, o.e.Size) - offset
+}
+
 // write puts a block that was verified into the file.
 func (o *object) write(b int64, data []byte) error {
 	_, err := o.w.WriteAt(data, b*o.block)

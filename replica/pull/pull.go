@@ -44,6 +44,25 @@ type Source interface {
 	Range(ctx context.Context, offset, n int64) (io.ReadCloser, error)
 }
 
+// Pipe is one connection to a place, over which requests are sent before the bytes
+// that earlier ones ask for have come. One goroutine at a time. After an error it is
+// of no use but to be closed.
+type Pipe interface {
+	// Ask requests n bytes from offset on and does not wait for them.
+	Ask(offset, n int64) error
+	// Next gives the bytes of the earliest request that it has not given yet, then
+	// io.EOF. What it gave before was read to the end.
+	Next() (io.Reader, error)
+	Close() error
+}
+
+// Piper is a Source with ranges that has pipes. Where it gives nil, or a source is
+// none, one range is asked for after the other.
+type Piper interface {
+	Source
+	Pipe(ctx context.Context) Pipe
+}
+
 // Place is a source and what is known of it before.
 type Place struct {
 	Name   string // for people, without passwords

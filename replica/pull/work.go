@@ -19,9 +19,13 @@ var errUnwanted = errors.New("not wanted any more")
 
 // worker is one connection of a session at work.
 type worker struct {
-	c    *conductor
-	s    *session
-	buf  []byte        // a block
+	c     *conductor
+	s     *session
+	buf   []byte            // a block
+	pipe  Pipe              // nil while there is none
+	asked []rangeset.Extent // blocks that were asked for and have not come, in order
+	meter meter
+
 	body io.ReadCloser // of a place that gives everything or nothing
 	at   int64         // where body stands
 }
@@ -31,40 +35,101 @@ func (c *conductor) work(s *session) {
 	w := &worker{c: c, s: s}
 	defer w.close()
 	for {
-		e, ok := c.take(s)
-		if !ok {
-			return
+		err := w.ask()
+		if err == nil {
+			if len(w.asked) == 0 {
+				return
+			}
+			err = w.fetch()
 		}
-		if w.buf == nil {
-			w.buf = make([]byte, min(c.o.block, c.o.e.Size))
-		}
-		rest, err := w.fetch(e)
-		if !w.mend(rest, err) {
+		if err != nil && !w.mend(err) {
 			return
 		}
 	}
 }
 
 func (w *worker) close() {
+	if w.pipe != nil {
+		w.pipe.Close()
+		w.pipe = nil
+	}
 	if w.body != nil {
 		w.body.Close()
 		w.body = nil
 	}
 }
 
-// mend puts back what was not fetched, and tells whether to go on.
-func (w *worker) mend(rest rangeset.Extent, err error) bool {
-	if err == nil {
-		return true
+// ask asks for blocks until enough are under way. If none are it waits until there
+// are some to be asked for; there are none still when the session is over.
+func (w *worker) ask() error {
+	for len(w.asked) < mostAsked {
+		rate, under := w.meter.rate, w.under()
+		enough := int64(rate * (w.s.latency + w.s.latency/2 + aheadTime).Seconds())
+		if len(w.asked) > 0 && (w.s.whole || len(w.asked) > 1 && under >= enough) {
+			return nil
+		}
+		size := int64(firstBytes)
+		if rate > 0 {
+			size = int64(rate * requestTime.Seconds())
+		}
+		if len(w.asked) == 0 {
+			w.meter.stop()
+		}
+		e, ok := w.c.take(w.s, size, len(w.asked) == 0)
+		if !ok {
+			return nil
+		}
+		w.asked = append(w.asked, e)
+		if w.buf == nil {
+			w.buf = make([]byte, min(w.c.o.block, w.c.o.e.Size))
+		}
+		if w.s.whole {
+			return nil
+		}
+		if w.pipe == nil {
+			w.pipe = w.c.pipe(w.s)
+		}
+		if err := w.pipe.Ask(w.c.o.span(e)); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// under is how many bytes are under way.
+func (w *worker) under() (n int64) {
+	for _, e := range w.asked {
+		_, k := w.c.o.span(e)
+		n += k
+	}
+	return n
+}
+
+// pipe makes a connection to a session's place.
+func (c *conductor) pipe(s *session) Pipe {
+	src := c.p.job.Places[s.f.place].Source
+	if piper, ok := src.(Piper); ok {
+		if p := piper.Pipe(s.ctx); p != nil {
+			return p
+		}
+	}
+	return &ranges{ctx: s.ctx, src: src}
+}
+
+// mend puts back what was not fetched, and tells whether to go on.
+func (w *worker) mend(err error) bool {
 	w.close()
+	w.meter.stop()
 	c, s := w.c, w.s
 	c.mu.Lock()
 	if s.f.ses != s || c.over {
 		c.mu.Unlock()
 		return false
 	}
-	s.putBack(rest)
+	for i := len(w.asked) - 1; i >= 0; i-- {
+		s.putBack(w.asked[i])
+	}
+	w.asked = w.asked[:0]
 	c.wake.Broadcast()
 	var f interface{ Final() bool }
 	if errors.Is(err, errUnwanted) {
@@ -97,46 +162,51 @@ func (s *session) putBack(e rangeset.Extent) {
 	s.queue = append(back, s.queue...)
 }
 
-// fetch reads some blocks. On an error rest is what is missing of them.
-func (w *worker) fetch(e rangeset.Extent) (rest rangeset.Extent, err error) {
+// fetch reads the blocks that were asked for first. On an error asked holds what is
+// missing of all.
+func (w *worker) fetch() error {
 	o := w.c.o
-	from, to := e.Lo*o.block, min(e.Hi*o.block, o.e.Size)
-	body, err := w.open(from, to-from)
+	body, err := w.open()
 	if err != nil {
-		return e, err
+		return err
 	}
-	if body != w.body {
-		defer body.Close()
-	}
-	for b := e.Lo; b < e.Hi; b++ {
-		rest = rangeset.Extent{Lo: b, Hi: e.Hi}
-		if !w.wanted(b, 0) {
-			return rest, errUnwanted
+	w.meter.start()
+	for e := &w.asked[0]; e.Lo < e.Hi; e = &w.asked[0] {
+		data := w.buf[:o.length(e.Lo)]
+		whole, err := w.read(body, e.Lo, data)
+		if err != nil {
+			return err
 		}
-		data := w.buf[:o.length(b)]
-		if err := w.read(body, b, data); err != nil {
-			return rest, err
+		if whole {
+			err = w.block(e.Lo, data)
+		} else {
+			w.forget(e.Lo)
 		}
-		if err := w.block(b, data); err != nil {
-			return rest, err
+		if err != nil {
+			return err
+		}
+		if e.Lo++; e.Lo < e.Hi {
+			if err := w.ask(); err != nil {
+				return err
+			}
 		}
 	}
-	if body != w.body {
-		// The end is read, so that the connection serves the next request.
-		_, _ = io.ReadFull(body, make([]byte, 1)) // whatever comes, all blocks are here
-	}
-	return rangeset.Extent{}, nil
+	// The end is read, so that the connection serves the next request.
+	_, _ = io.ReadFull(body, make([]byte, 1)) // whatever comes, all blocks are here
+	w.asked = append(w.asked[:0], w.asked[1:]...)
+	return nil
 }
 
-// open asks for a range. A place without ranges is read on, or from its start.
-func (w *worker) open(from, n int64) (io.ReadCloser, error) {
-	src := w.c.p.job.Places[w.s.f.place].Source
+// open gives the bytes of the blocks that were asked for first. A place without
+// ranges is read on, or from its start.
+func (w *worker) open() (io.Reader, error) {
 	if !w.s.whole {
-		return src.Range(w.s.ctx, from, n)
+		return w.pipe.Next()
 	}
+	from, n := w.c.o.span(w.asked[0])
 	if w.body == nil || w.at > from {
 		w.close()
-		body, err := src.Range(w.s.ctx, 0, w.c.o.e.Size)
+		body, err := w.c.p.job.Places[w.s.f.place].Source.Range(w.s.ctx, 0, w.c.o.e.Size)
 		if err != nil {
 			return nil, err
 		}
@@ -150,39 +220,63 @@ func (w *worker) open(from, n int64) (io.ReadCloser, error) {
 			return nil, err
 		}
 	}
-	return w.body, nil
+	return io.LimitReader(w.body, n), nil
 }
 
-// wanted counts n bytes that came, and tells whether a block is still wanted.
-func (w *worker) wanted(b int64, n int) bool {
+// wanted counts n bytes that came, and tells whether a block is still wanted, and
+// whether any of those that were asked for is.
+func (w *worker) wanted(b int64, n int) (this, other bool) {
 	c := w.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if w.s.f.ses != w.s || c.over {
-		return false
+		return false, false
 	}
 	c.sched.Received(c.clock(), w.s.id, int64(n))
-	return b < 0 || !w.s.unwanted.Contains(b, b+1)
+	if b < 0 || !w.s.unwanted.Contains(b, b+1) {
+		return true, true
+	}
+	for _, e := range w.asked {
+		if !w.s.unwanted.Contains(e.Lo, e.Hi) {
+			return false, true
+		}
+	}
+	return false, false
 }
 
-// read fills data with a block.
-func (w *worker) read(body io.Reader, b int64, data []byte) error {
+// read fills data with a block. whole is false if nobody wants it any more, but
+// others that come behind it: then the connection is worth reading on.
+func (w *worker) read(body io.Reader, b int64, data []byte) (whole bool, err error) {
+	if this, other := w.wanted(b, 0); !this && !other {
+		return false, errUnwanted
+	}
+	whole = true
 	for done := 0; done < len(data); {
 		n, err := body.Read(data[done:min(len(data), done+readSize)])
 		done += n
 		w.at += int64(n)
-		if !w.wanted(b, n) {
-			return errUnwanted
+		w.meter.add(n)
+		this, other := w.wanted(b, n)
+		if !this && !other {
+			return false, errUnwanted
 		}
+		whole = this
 		switch {
 		case done == len(data):
 		case err == io.EOF:
-			return io.ErrUnexpectedEOF
+			return false, io.ErrUnexpectedEOF
 		case err != nil:
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return whole, nil
+}
+
+// forget notes that a block which is not wanted any more has come.
+func (w *worker) forget(b int64) {
+	w.c.mu.Lock()
+	w.s.unwanted.Remove(b, b+1)
+	w.c.mu.Unlock()
 }
 
 // block verifies a block and keeps it. Errors: none of what the place did, since
