@@ -152,7 +152,7 @@ func TestChoose(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	for _, c := range []Config{{Size: -1, Block: 1}, {Size: 1}, {Size: 1, Block: 1, Sink: -1}, {Size: 1, Block: 1, MaxSources: -1}, {Size: 1, Block: 1, MinRate: -1}} {
+	for _, c := range []Config{{Size: -1, Block: 1}, {Size: 1}, {Size: 1, Block: 1, Sink: -1}, {Size: 1, Block: 1, MaxSources: -1}, {Size: 1, Block: 1, MinRate: -1}, {Size: 1, Block: 1, Ahead: -1}} {
 		if _, err := NewSched(c, nil, nil); err == nil {
 			t.Errorf("%+v is taken", c)
 		}

@@ -304,6 +304,20 @@ func TestSimulatedEight(t *testing.T) {
 	asked.check(t, "requests", 250, 350, 400)
 }
 
+func TestSimulatedAhead(t *testing.T) {
+	// More is asked for before it is needed, as for several connections.
+	var spans, waste results
+	for seed := range uint64(20) {
+		sources, size := eight(seed)
+		want := ideal(size, 0, sources)
+		w := newSim(t, Config{Size: size, Block: 1 << 20, Ahead: time.Second}, sources)
+		spans = append(spans, float64(w.run(10*want))/float64(want))
+		waste = append(waste, w.wasted())
+	}
+	spans.check(t, "makespan over the fluid optimum", 1.01, 1.03, 1.05)
+	waste.check(t, "bytes that came twice", 0.002, 0.005, 0.01)
+}
+
 func TestSimulatedEightTogether(t *testing.T) {
 	// All that take part finish together.
 	for seed := range uint64(20) {
