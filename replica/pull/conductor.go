@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -25,8 +26,9 @@ const (
 	// may be of very different rates, so each takes what it can.
 	requestTime = 500 * time.Millisecond
 	aheadTime   = 250 * time.Millisecond
-	firstBytes  = 2 << 20 // asked for before a rate was seen
-	mostAsked   = 16      // requests of a connection under way
+	firstBytes  = 2 << 20               // asked for before a rate was seen
+	mostAsked   = 16                    // requests of a connection under way
+	leastWin    = 50 * time.Millisecond // what moving blocks between connections must save
 )
 
 // conductor runs a schedule over some places.
@@ -65,6 +67,7 @@ type session struct {
 	latency  time.Duration
 	queue    []rangeset.Extent // blocks that were asked for, and no worker has
 	unwanted rangeset.Set      // blocks that a worker may still have
+	workers  []*worker         // all that were started
 	fails    int               // in a row
 }
 
@@ -237,15 +240,17 @@ func (c *conductor) meet(s *session, facts *Facts) {
 	default:
 		s.whole, s.latency = !facts.Ranges, facts.Latency
 		c.sched.Up(c.clock(), s.id, facts.Latency)
-		for range c.workers(s) {
-			c.wg.Go(func() { c.work(s) })
+		for range c.connections(s) {
+			w := &worker{c: c, s: s}
+			s.workers = append(s.workers, w)
+			c.wg.Go(w.work)
 		}
 	}
 	c.step()
 }
 
-// workers is how many connections a session has.
-func (c *conductor) workers(s *session) int {
+// connections is how many a session has.
+func (c *conductor) connections(s *session) int {
 	if s.whole {
 		return 1
 	}
@@ -284,11 +289,13 @@ func (c *conductor) state() (replica.Plan, int64) {
 	return c.sched.Plan(c.clock()), c.o.had + c.o.fetched
 }
 
-// take gives a worker what to ask for next: at most so many bytes, or a block, and
-// at most half of its share of what the session has, so that the connections end
-// together. If wait is set it waits until there is something; ok is false when there
-// is nothing, or the session is over.
-func (c *conductor) take(s *session, bytes int64, wait bool) (e rangeset.Extent, ok bool) {
+// take gives a worker blocks to ask for, which are noted as asked: at most so many
+// bytes, or a block, and at most half of its share of what the session has, so that
+// the connections end together. A worker that has nothing takes what another
+// connection of the session would bring later, or waits until there is something. ok
+// is false when there is nothing, or the session is over.
+func (c *conductor) take(w *worker, bytes int64) (e rangeset.Extent, ok bool) {
+	s, idle := w.s, len(w.asked) == 0
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
@@ -296,24 +303,70 @@ func (c *conductor) take(s *session, bytes int64, wait bool) (e rangeset.Extent,
 			return e, false
 		}
 		if len(s.queue) > 0 {
+			e = s.next(w, bytes/c.o.block)
 			break
 		}
-		if !wait {
+		if !idle {
 			return e, false
+		}
+		if e, ok = c.relieve(w, time.Now()); ok {
+			break
 		}
 		c.wake.Wait()
 	}
-	e = s.queue[0]
+	if idle {
+		w.meter.start(time.Now().Add(s.latency))
+	}
+	w.asked = append(w.asked, e)
+	return e, true
+}
+
+// next takes blocks from the queue.
+func (s *session) next(w *worker, most int64) rangeset.Extent {
+	e := s.queue[0]
 	if !s.whole {
 		queued := int64(0)
 		for _, q := range s.queue {
 			queued += q.Len()
 		}
-		k := 2 * int64(c.workers(s))
-		e.Hi = min(e.Hi, e.Lo+max(1, min((queued+k-1)/k, bytes/c.o.block)))
+		k := 2 * int64(len(s.workers))
+		e.Hi = min(e.Hi, e.Lo+max(1, min((queued+k-1)/k, most)))
 	}
 	if s.queue[0].Lo = e.Hi; s.queue[0].Len() == 0 {
 		s.queue = slices.Delete(s.queue, 0, 1)
 	}
+	return e
+}
+
+// relieve moves blocks to an idle worker from the one of its session that would
+// bring them last, as many as let both end together. The other connection reads
+// over them. The caller holds mu.
+func (c *conductor) relieve(w *worker, now time.Time) (e rangeset.Extent, ok bool) {
+	s := w.s
+	var v *worker
+	late := 0.0
+	for _, o := range s.workers {
+		if f := o.finish(now); o != w && f > late {
+			late, v = f, o
+		}
+	}
+	if v == nil || s.whole {
+		return e, false
+	}
+	block := float64(c.o.block)
+	theirs := v.meter.now(now)
+	ours := max(w.meter.rate, theirs, 1)
+	from := 1.5*s.latency.Seconds() + leastWin.Seconds()
+	e, reading := v.tail()
+	n := e.Len()
+	if !math.IsInf(late, 1) {
+		n = min(n, int64((late-from)/(block/theirs+block/ours)))
+	}
+	// What a connection has begun is left to it unless it is much slower.
+	if n < 1 || reading && late < 2*(from+block/ours) {
+		return e, false
+	}
+	e.Lo = e.Hi - n
+	v.moved.Add(e.Lo, e.Hi)
 	return e, true
 }

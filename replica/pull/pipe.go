@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"time"
 )
 
@@ -58,23 +59,22 @@ type meter struct {
 // and all before counts.
 const meterSpan = 200 * time.Millisecond
 
-// start begins to measure, unless that goes on.
-func (m *meter) start() {
-	if m.since.IsZero() {
-		m.since, m.bytes = time.Now(), 0
-	}
-}
+// start begins to measure, at a time when the first answer is expected.
+func (m *meter) start(at time.Time) { m.since, m.bytes = at, 0 }
 
 // stop says that there is nothing to be measured for now.
 func (m *meter) stop() { m.since = time.Time{} }
 
 // add counts n bytes that came.
-func (m *meter) add(n int) {
-	if m.since.IsZero() {
+func (m *meter) add(n int, now time.Time) {
+	if m.since.IsZero() || n == 0 {
 		return
 	}
+	if now.Before(m.since) {
+		m.since = now
+	}
 	m.bytes += int64(n)
-	d := time.Since(m.since)
+	d := now.Sub(m.since)
 	if d < meterSpan {
 		return
 	}
@@ -82,5 +82,22 @@ func (m *meter) add(n int) {
 	if m.rate > 0 {
 		rate = (rate + m.rate) / 2
 	}
-	m.rate, m.since, m.bytes = rate, time.Now(), 0
+	m.rate, m.since, m.bytes = rate, now, 0
+}
+
+// now is the rate as it seems to be: less than what was measured when little has
+// come since, and that of the first bytes when nothing was. It is not 0.
+func (m *meter) now(now time.Time) float64 {
+	d := now.Sub(m.since)
+	if m.since.IsZero() || d < 2*meterSpan {
+		if m.rate == 0 {
+			return math.Inf(1) // it has just begun
+		}
+		return m.rate
+	}
+	seen := max(1, float64(m.bytes)/d.Seconds())
+	if m.rate == 0 {
+		return seen
+	}
+	return min(m.rate, seen)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"slices"
 	"time"
 
 	"github.com/gomover/gomover/internal/rangeset"
@@ -17,22 +19,24 @@ const readSize = 128 << 10
 // errUnwanted ends a range that others deliver.
 var errUnwanted = errors.New("not wanted any more")
 
-// worker is one connection of a session at work.
+// worker is one connection of a session at work. Its goroutine alone changes asked,
+// and does so while it holds the conductor's mu; so does whoever else looks at it.
 type worker struct {
 	c     *conductor
 	s     *session
 	buf   []byte            // a block
 	pipe  Pipe              // nil while there is none
 	asked []rangeset.Extent // blocks that were asked for and have not come, in order
-	meter meter
+
+	moved rangeset.Set // of these, blocks that another connection brings; under mu
+	meter meter        // under mu
 
 	body io.ReadCloser // of a place that gives everything or nothing
 	at   int64         // where body stands
 }
 
 // work does what the session is asked for until it is over.
-func (c *conductor) work(s *session) {
-	w := &worker{c: c, s: s}
+func (w *worker) work() {
 	defer w.close()
 	for {
 		err := w.ask()
@@ -63,23 +67,21 @@ func (w *worker) close() {
 // are some to be asked for; there are none still when the session is over.
 func (w *worker) ask() error {
 	for len(w.asked) < mostAsked {
-		rate, under := w.meter.rate, w.under()
+		w.c.mu.Lock()
+		rate := w.meter.rate
+		w.c.mu.Unlock()
 		enough := int64(rate * (w.s.latency + w.s.latency/2 + aheadTime).Seconds())
-		if len(w.asked) > 0 && (w.s.whole || len(w.asked) > 1 && under >= enough) {
+		if len(w.asked) > 0 && (w.s.whole || len(w.asked) > 1 && w.under() >= enough) {
 			return nil
 		}
 		size := int64(firstBytes)
 		if rate > 0 {
 			size = int64(rate * requestTime.Seconds())
 		}
-		if len(w.asked) == 0 {
-			w.meter.stop()
-		}
-		e, ok := w.c.take(w.s, size, len(w.asked) == 0)
+		e, ok := w.c.take(w, size)
 		if !ok {
 			return nil
 		}
-		w.asked = append(w.asked, e)
 		if w.buf == nil {
 			w.buf = make([]byte, min(w.c.o.block, w.c.o.e.Size))
 		}
@@ -105,6 +107,54 @@ func (w *worker) under() (n int64) {
 	return n
 }
 
+// wants tells whether a block that was asked for is still to come over this
+// connection. The caller holds mu.
+func (w *worker) wants(b int64) bool {
+	return !w.s.unwanted.Contains(b, b+1) && !w.moved.Contains(b, b+1)
+}
+
+// wanted gives the runs of what was asked for that are still to come over this
+// connection, in order. The caller holds mu.
+func (w *worker) wanted() iter.Seq[rangeset.Extent] {
+	return func(yield func(rangeset.Extent) bool) {
+		for _, e := range w.asked {
+			for part := range w.s.unwanted.Missing(e.Lo, e.Hi) {
+				for run := range w.moved.Missing(part.Lo, part.Hi) {
+					if !yield(run) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// finish is in how many seconds the last block will have come. The caller holds mu.
+func (w *worker) finish(now time.Time) float64 {
+	n := int64(0)
+	for e := range w.wanted() {
+		n += e.Len()
+	}
+	if n == 0 {
+		return 0
+	}
+	return float64(n*w.c.o.block) / w.meter.now(now)
+}
+
+// tail is the last run of blocks that are to come, without the one that is read now
+// unless there is no other; reading tells that. The caller holds mu.
+func (w *worker) tail() (e rangeset.Extent, reading bool) {
+	for e = range w.wanted() {
+	}
+	if e.Len() > 0 && e.Lo == w.asked[0].Lo {
+		if e.Len() == 1 {
+			return e, true
+		}
+		e.Lo++
+	}
+	return e, false
+}
+
 // pipe makes a connection to a session's place.
 func (c *conductor) pipe(s *session) Pipe {
 	src := c.p.job.Places[s.f.place].Source
@@ -119,17 +169,20 @@ func (c *conductor) pipe(s *session) Pipe {
 // mend puts back what was not fetched, and tells whether to go on.
 func (w *worker) mend(err error) bool {
 	w.close()
-	w.meter.stop()
 	c, s := w.c, w.s
 	c.mu.Lock()
+	w.meter.stop()
 	if s.f.ses != s || c.over {
 		c.mu.Unlock()
 		return false
 	}
-	for i := len(w.asked) - 1; i >= 0; i-- {
-		s.putBack(w.asked[i])
+	// What is not wanted any more, or comes over another connection, is not asked
+	// for again.
+	s.queue = append(slices.Collect(w.wanted()), s.queue...)
+	for _, e := range w.asked {
+		s.unwanted.Remove(e.Lo, e.Hi)
 	}
-	w.asked = w.asked[:0]
+	w.asked, w.moved = w.asked[:0], rangeset.Set{}
 	c.wake.Broadcast()
 	var f interface{ Final() bool }
 	if errors.Is(err, errUnwanted) {
@@ -151,17 +204,6 @@ func (w *worker) mend(err error) bool {
 	}
 }
 
-// putBack returns blocks to the front of the queue, without those that are not
-// wanted any more.
-func (s *session) putBack(e rangeset.Extent) {
-	var back []rangeset.Extent
-	for part := range s.unwanted.Missing(e.Lo, e.Hi) {
-		back = append(back, part)
-	}
-	s.unwanted.Remove(e.Lo, e.Hi)
-	s.queue = append(back, s.queue...)
-}
-
 // fetch reads the blocks that were asked for first. On an error asked holds what is
 // missing of all.
 func (w *worker) fetch() error {
@@ -170,31 +212,45 @@ func (w *worker) fetch() error {
 	if err != nil {
 		return err
 	}
-	w.meter.start()
-	for e := &w.asked[0]; e.Lo < e.Hi; e = &w.asked[0] {
-		data := w.buf[:o.length(e.Lo)]
-		whole, err := w.read(body, e.Lo, data)
+	for {
+		b := w.asked[0].Lo
+		data := w.buf[:o.length(b)]
+		whole, err := w.read(body, b, data)
 		if err != nil {
 			return err
 		}
 		if whole {
-			err = w.block(e.Lo, data)
-		} else {
-			w.forget(e.Lo)
-		}
-		if err != nil {
-			return err
-		}
-		if e.Lo++; e.Lo < e.Hi {
-			if err := w.ask(); err != nil {
+			if err := w.block(b, data); err != nil {
 				return err
 			}
+		}
+		if w.came() {
+			break
+		}
+		if err := w.ask(); err != nil {
+			return err
 		}
 	}
 	// The end is read, so that the connection serves the next request.
 	_, _ = io.ReadFull(body, make([]byte, 1)) // whatever comes, all blocks are here
-	w.asked = append(w.asked[:0], w.asked[1:]...)
 	return nil
+}
+
+// came notes that the block that was to come first has come, or was read over, and
+// tells whether it was the last of its request.
+func (w *worker) came() (last bool) {
+	w.c.mu.Lock()
+	defer w.c.mu.Unlock()
+	b := w.asked[0].Lo
+	w.s.unwanted.Remove(b, b+1)
+	w.moved.Remove(b, b+1)
+	if w.asked[0].Lo++; w.asked[0].Len() > 0 {
+		return false
+	}
+	if w.asked = slices.Delete(w.asked, 0, 1); len(w.asked) == 0 {
+		w.meter.stop()
+	}
+	return true
 }
 
 // open gives the bytes of the blocks that were asked for first. A place without
@@ -215,7 +271,7 @@ func (w *worker) open() (io.Reader, error) {
 	for w.at < from {
 		n, err := w.body.Read(w.buf[:min(int64(len(w.buf)), from-w.at, readSize)])
 		w.at += int64(n)
-		w.wanted(-1, n)
+		w.count(-1, n)
 		if err != nil {
 			return nil, err
 		}
@@ -223,9 +279,9 @@ func (w *worker) open() (io.Reader, error) {
 	return io.LimitReader(w.body, n), nil
 }
 
-// wanted counts n bytes that came, and tells whether a block is still wanted, and
+// count counts n bytes that came, and tells whether a block is still wanted, and
 // whether any of those that were asked for is.
-func (w *worker) wanted(b int64, n int) (this, other bool) {
+func (w *worker) count(b int64, n int) (this, other bool) {
 	c := w.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -233,13 +289,12 @@ func (w *worker) wanted(b int64, n int) (this, other bool) {
 		return false, false
 	}
 	c.sched.Received(c.clock(), w.s.id, int64(n))
-	if b < 0 || !w.s.unwanted.Contains(b, b+1) {
+	w.meter.add(n, time.Now())
+	if b < 0 || w.wants(b) {
 		return true, true
 	}
-	for _, e := range w.asked {
-		if !w.s.unwanted.Contains(e.Lo, e.Hi) {
-			return false, true
-		}
+	for range w.wanted() {
+		return false, true
 	}
 	return false, false
 }
@@ -247,7 +302,7 @@ func (w *worker) wanted(b int64, n int) (this, other bool) {
 // read fills data with a block. whole is false if nobody wants it any more, but
 // others that come behind it: then the connection is worth reading on.
 func (w *worker) read(body io.Reader, b int64, data []byte) (whole bool, err error) {
-	if this, other := w.wanted(b, 0); !this && !other {
+	if this, other := w.count(b, 0); !this && !other {
 		return false, errUnwanted
 	}
 	whole = true
@@ -255,8 +310,7 @@ func (w *worker) read(body io.Reader, b int64, data []byte) (whole bool, err err
 		n, err := body.Read(data[done:min(len(data), done+readSize)])
 		done += n
 		w.at += int64(n)
-		w.meter.add(n)
-		this, other := w.wanted(b, n)
+		this, other := w.count(b, n)
 		if !this && !other {
 			return false, errUnwanted
 		}
@@ -270,13 +324,6 @@ func (w *worker) read(body io.Reader, b int64, data []byte) (whole bool, err err
 		}
 	}
 	return whole, nil
-}
-
-// forget notes that a block which is not wanted any more has come.
-func (w *worker) forget(b int64) {
-	w.c.mu.Lock()
-	w.s.unwanted.Remove(b, b+1)
-	w.c.mu.Unlock()
 }
 
 // block verifies a block and keeps it. Errors: none of what the place did, since
