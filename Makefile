@@ -29,7 +29,7 @@ PACKAGES = $$($(GO) list ./... | grep $(1) -E '/($(2))$$')
 RACED    = $(call PACKAGES,-v,e2e|internal/chart|replica|tuner/trial|$(UNCOVERED))
 SLOW     = $(call PACKAGES,,e2e|internal/chart|replica|tuner/trial)
 # Raced, but not covered: counting what runs makes these up to six times slower.
-UNCOVERED = internal/netsim|transports/udt|transports/udtstream|transports/fallback|transports/tcp|transports/internal/cc|transports/internal/sealed
+UNCOVERED = internal/netsim|transports/udt|transports/tcpxm|transports/udtstream|transports/fallback|transports/tcp|transports/internal/cc|transports/internal/sealed
 SIMULATED = $(call PACKAGES,,$(UNCOVERED))
 # Minutes of traffic moved by one goroutine: nothing to race in them.
 SIMULATIONS = '^TestSimulated'
@@ -71,7 +71,7 @@ test: test-deps lint ## run every test: raced where things are concurrent, all i
 	@rm -rf $(COVERDIR) && mkdir -p $(COVERDIR)
 	$(GO) test -race -cover -shuffle=on -p 3 -timeout $(TESTTIMEOUT) $(RACED) -args -test.gocoverdir="$(COVERDIR)"
 	$(GO) test -race -shuffle=on -skip $(SIMULATIONS) -timeout $(TESTTIMEOUT) $(SIMULATED)
-	$(GO) test -shuffle=on -run $(SIMULATIONS) -timeout $(TESTTIMEOUT) ./transports/udt
+	$(GO) test -shuffle=on -run $(SIMULATIONS) -timeout $(TESTTIMEOUT) ./transports/udt ./transports/tcpxm
 	$(GO) test -count=1 -shuffle=on -parallel 4 -timeout $(TESTTIMEOUT) $(SLOW)
 	@$(MAKE) --no-print-directory fuzz-short
 	@scripts/cover "$(COVERDIR)"

@@ -1,14 +1,11 @@
 package seal
 
 import (
-	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-
-	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/gomover/gomover/transports"
 )
@@ -81,25 +78,14 @@ func (d *direction) rekey() error {
 	if d.kind == CipherNone {
 		return nil
 	}
-	size := 16
-	if d.kind == CipherChaCha {
-		size = chacha20poly1305.KeySize
-	}
-	key, err := hkdf.Expand(sha256.New, d.secret, "key", size)
+	key, err := hkdf.Expand(sha256.New, d.secret, "key", d.kind.KeyLen())
 	if err != nil {
 		return err
 	}
 	if d.secret, err = hkdf.Expand(sha256.New, d.secret, "next", sha256.Size); err != nil {
 		return err
 	}
-	if d.kind == CipherChaCha {
-		d.aead, err = chacha20poly1305.New(key)
-	} else {
-		var b cipher.Block
-		if b, err = aes.NewCipher(key); err == nil {
-			d.aead, err = cipher.NewGCM(b)
-		}
-	}
+	d.aead, err = d.kind.New(key)
 	d.records, d.bytes = 0, 0
 	return err
 }

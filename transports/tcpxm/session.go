@@ -1,0 +1,325 @@
+package tcpxm
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/gomover/gomover/transports/tcpxm/internal/coding"
+	"github.com/gomover/gomover/transports/tcpxm/internal/segment"
+)
+
+// session is the sender: datagrams and the time go in, datagrams and deadlines come
+// out. It has no goroutine and reads no clock, and reads the source when it sends.
+// One goroutine at a time.
+//
+// After any calls of receive, collect is called before the time passes on.
+type session struct {
+	cfg   Config
+	pcbs  []*pcb
+	iss   uint32
+	begun time.Duration
+	err   error
+
+	groups  []*group
+	number  int // groups made so far, for their addresses
+	sealers struct{ group sealer }
+
+	stream  stream
+	digests map[int64]segment.Digest // by block
+	coder   *coding.Coder
+
+	answered time.Duration // when the first receiver answered; never
+	started  bool          // data is sent
+	stats    Counters
+	seg      segment.Segment // being read
+	seed     uint64
+	read     []byte // scratch for a block
+	policyAt time.Duration
+	plan     segment.Schedule // how often receivers acknowledge, but for the index
+	fresh    func() Secret    // makes secrets for later epochs
+	rekey    rekey
+}
+
+// Counters tell what a session has sent. They only grow.
+type Counters struct {
+	GroupPackets, UnicastPackets int64 // datagrams
+	GroupBytes, UnicastBytes     int64 // payload of segments
+	WireBytes                    int64 // all of it, with UDP's and IP's heads
+	CodedPackets                 int64
+	ResentPackets                int64 // by unicast
+	ControlPackets               int64
+	Forged                       int64 // datagrams that no receiver can have sealed
+	Epochs                       int64 // keys of the group after the first
+}
+
+// stream is what is sent: bytes by their offset, in slots of a segment's payload.
+type stream struct {
+	slot   int64 // bytes
+	pages  pages
+	end    int64 // bytes known so far
+	closed bool  // there will be no more
+	flush  bool  // a slot that is not full may go
+}
+
+// newSession makes a session that has not begun. seed decides the initial sequence
+// number and what controllers choose.
+func newSession(cfg Config, dests []Destination, now time.Duration, seed uint64, fresh func() Secret) (*session, error) {
+	if len(dests) == 0 || len(dests) > maxReceivers {
+		return nil, fmt.Errorf("preparing to send: %d receivers, not 1 to %d", len(dests), maxReceivers)
+	}
+	s := &session{cfg: cfg, iss: uint32(seed), seed: seed, begun: now, answered: never, policyAt: never,
+		digests: make(map[int64]segment.Digest), fresh: fresh}
+	s.plan = segment.Schedule{N: uint8(len(dests)), Every: 2, Delay: 5}
+	s.stream.slot = int64(cfg.Payload)
+	if cfg.Source != nil {
+		s.stream.end, s.stream.closed, s.stream.flush = cfg.Size, true, true
+	} else {
+		s.stream.pages = newPages(cfg.Retain)
+	}
+	s.read = make([]byte, coding.K*cfg.Payload)
+	s.sealers.group.keys = keys{secret: cfg.Secret, role: toGroup, tag: cfg.Tag, cipher: cfg.Cipher}
+	if cfg.Group.IsValid() && len(dests) >= minMembers {
+		s.groups = append(s.groups, s.newGroup())
+	}
+	var err error
+	if s.coder, err = coding.New(coding.K); err != nil {
+		return nil, err
+	}
+	for i, d := range dests {
+		p, err := newPCB(s, i, d, now)
+		if err != nil {
+			return nil, err
+		}
+		s.pcbs = append(s.pcbs, p)
+	}
+	return s, nil
+}
+
+// write takes bytes of the stream, and gives how many found room.
+func (s *session) write(b []byte) int {
+	x := &s.stream
+	if x.closed || s.cfg.Source != nil {
+		return 0
+	}
+	n := int(min(int64(len(b)), x.pages.low+s.cfg.Retain-x.end))
+	if n <= 0 {
+		return 0
+	}
+	s.unsend()
+	x.pages.write(x.end, b[:n])
+	x.end += int64(n)
+	x.flush = false
+	return n
+}
+
+// unsend forgets that the last slot was sent although it was not full, since more
+// of it follows.
+func (s *session) unsend() {
+	x := &s.stream
+	tail := x.end / x.slot
+	if x.end%x.slot == 0 {
+		return
+	}
+	for _, p := range s.pcbs {
+		if p.next <= tail || !p.live() {
+			continue
+		}
+		if p.una <= tail {
+			if e := p.entry(tail); e.out {
+				p.inFlight--
+			}
+		}
+		p.next, p.una = tail, min(p.una, tail)
+		p.arrived.Remove(tail, tail+1)
+		p.lost.Remove(tail, tail+1)
+		p.coded.Remove(tail, tail+1)
+	}
+	for _, g := range s.groups {
+		g.next = min(g.next, tail)
+	}
+}
+
+// finish says that there is no more.
+func (s *session) finish() { s.stream.closed, s.stream.flush = true, true }
+
+// idle says that the writer has nothing at the moment: what there is goes out. A
+// slot that went when it was not full goes again when there is more of it.
+func (s *session) idle() { s.stream.flush = true }
+
+// slots is how many slots can be sent.
+func (x *stream) slots() int64 {
+	if x.flush {
+		return (x.end + x.slot - 1) / x.slot
+	}
+	return x.end / x.slot
+}
+
+// size gives the bytes of a slot.
+func (x *stream) size(slot int64) int { return int(min(x.slot, x.end-slot*x.slot)) }
+
+// fetch reads bytes of the stream.
+func (s *session) fetch(off int64, b []byte) error {
+	if s.cfg.Source == nil {
+		s.stream.pages.read(off, b)
+		return nil
+	}
+	n, err := s.cfg.Source.ReadAt(b, off)
+	if n == len(b) {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("too few bytes")
+	}
+	return fmt.Errorf("reading %d bytes of the source at %d: %w", len(b), off, err)
+}
+
+// release forgets what all receivers have.
+func (s *session) release() {
+	if s.cfg.Source != nil {
+		return
+	}
+	low := s.stream.end
+	for _, p := range s.pcbs {
+		if p.live() {
+			low = min(low, p.acked)
+		}
+	}
+	// A block is made whole from its start.
+	block := s.stream.slot * coding.K
+	low -= low % block
+	for b := s.stream.pages.low / block; b < low/block; b++ {
+		delete(s.digests, b)
+	}
+	s.stream.pages.release(low)
+}
+
+// receive takes a datagram. b is lent and changed.
+func (s *session) receive(now time.Duration, from netip.AddrPort, b []byte) {
+	shim, _, err := segment.ParseShim(b)
+	if err != nil || shim.Kind != segment.Pair || shim.Tag != s.cfg.Tag {
+		s.stats.Forged++
+		return
+	}
+	for _, p := range s.pcbs {
+		if p.addr != from {
+			continue
+		}
+		plain, err := p.in.open(shim, b)
+		if err != nil {
+			continue // several receivers may share an address behind a relay
+		}
+		if s.seg.Parse(plain) != nil {
+			break
+		}
+		p.receive(now, shim.High, &s.seg)
+		return
+	}
+	s.stats.Forged++
+}
+
+// fail ends the session for all receivers.
+func (s *session) fail(now time.Duration, err error) {
+	if s.err == nil {
+		s.err = err
+	}
+	for _, p := range s.pcbs {
+		p.abort(now, err)
+	}
+}
+
+// over tells that every receiver has come to its end.
+func (s *session) over() bool {
+	for _, p := range s.pcbs {
+		if !p.gone() {
+			return false
+		}
+	}
+	return true
+}
+
+// collect does what is due and puts what is to be sent into out.
+func (s *session) collect(now time.Duration, out *outbox) {
+	for _, p := range s.pcbs {
+		p.tick(now, out)
+	}
+	s.start(now)
+	if now >= s.policyAt {
+		s.policy(now)
+	}
+	s.finishRekey(now)
+	for _, g := range s.groups {
+		g.collect(now, out)
+	}
+	for _, p := range s.pcbs {
+		p.send(now, out)
+	}
+	s.release()
+}
+
+// start begins with the data when all have answered, or a while after the first.
+func (s *session) start(now time.Duration) {
+	if s.started || s.answered == never {
+		return
+	}
+	for _, p := range s.pcbs {
+		if p.state == synSent && now < s.answered+startDelay {
+			return
+		}
+	}
+	s.started = true
+	s.policyAt = now + policyInterval
+	for _, p := range s.pcbs {
+		p.timer.progress = now
+	}
+}
+
+// startDelay is how long those that have answered wait for the others.
+const startDelay = 2 * time.Second
+
+// deadline is when collect is to be called again if nothing comes.
+func (s *session) deadline(now time.Duration) time.Duration {
+	d := s.policyAt
+	if !s.started && s.answered != never {
+		d = min(d, s.answered+startDelay)
+	}
+	if s.over() {
+		return never
+	}
+	for _, p := range s.pcbs {
+		d = min(d, p.deadline(now))
+	}
+	for _, g := range s.groups {
+		d = min(d, g.deadline(now))
+	}
+	return d
+}
+
+// emit seals a segment and puts it into out.
+func (s *session) emit(to netip.AddrPort, with *sealer, kind segment.Kind, high uint16, seg *segment.Segment, out *outbox) bool {
+	b := out.room()
+	b = seg.Append(append(b, make([]byte, segment.ShimLen)...))
+	return s.push(to, with, segment.Shim{Kind: kind, High: high}, b, out)
+}
+
+// push seals what follows the free bytes of a shim.
+func (s *session) push(to netip.AddrPort, with *sealer, shim segment.Shim, b []byte, out *outbox) bool {
+	b, err := with.seal(shim, b)
+	if err != nil {
+		s.err = err // no key can be made any more, so nothing can be sent at all
+		return false
+	}
+	out.push(b, to)
+	head := int64(20 + 8)
+	if to.Addr().Is6() {
+		head = 40 + 8
+	}
+	s.stats.WireBytes += int64(len(b)) + head
+	if to.Addr().IsMulticast() {
+		s.stats.GroupPackets++
+	} else {
+		s.stats.UnicastPackets++
+	}
+	return true
+}
