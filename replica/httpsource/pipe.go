@@ -41,8 +41,8 @@ type Pipe struct {
 type part struct{ offset, n int64 }
 
 // fewAnswers is how many a connection gives at least if its server is made for early
-// requests. One that closes it sooner may throw away answers that are on their way,
-// since it has not read the requests behind them.
+// requests; after that it is not doubted any more. One that closes it sooner may throw
+// away answers that are on their way, since it has not read the requests behind them.
 const fewAnswers = 8
 
 // mostInterim is how many answers may precede one (RFC 9110, section 15.2). Ours.
@@ -113,7 +113,7 @@ func (p *Pipe) Next() (io.Reader, error) {
 	}
 	r, err := p.next()
 	lost := gone(err)
-	if err != nil && p.early && !(lost && p.count >= fewAnswers) {
+	if err != nil && p.early && p.count < fewAnswers && p.ctx.Err() == nil {
 		p.s.oneByOne.Store(true)
 		lost = true
 	}
@@ -209,7 +209,7 @@ func (p *Pipe) head(a part) (*http.Response, error) {
 		return nil, err
 	}
 	patience := headerTimeout
-	if p.early {
+	if p.early && p.count < fewAnswers {
 		patience = p.s.early
 	}
 	if err := p.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
