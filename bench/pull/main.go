@@ -31,6 +31,8 @@ var rows = []row{
 	{"doubles", "a source of 200 Mbit/s has 400 from half time on", rowDoubles},
 	{"sink", "the receiving end takes 300 Mbit/s", rowSink},
 	{"aria2", "beside aria2, with one list and as many connections", rowPeer},
+	{"aria2-tenth", "the same while the fastest source falls to a tenth at half time", rowPeerTenth},
+	{"aria2-dies", "the same while the link of the fastest source is cut at half time", rowPeerCut},
 	{"wrong", "sources with a flipped byte, another version, an end that is missing", rowWrong},
 	{"simulated", "the schedule in virtual time", rowSimulated},
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -73,5 +74,14 @@ func TestCarried(t *testing.T) {
 	}
 	if got := carried(rates(), 300); got != 300*mbit*payloadShare {
 		t.Errorf("%v into 300 Mbit/s", got)
+	}
+}
+
+func TestFluid(t *testing.T) {
+	// 700 Mbit/s for half of it, then 340.
+	size := int64(2 * 700 * mbit * payloadShare)
+	half, optimum := fluid(size, with(fastest, 0.1))
+	if half.Round(time.Millisecond) != time.Second || math.Abs(optimum-(1+700.0/340)) > 1e-3 {
+		t.Errorf("half time %v, optimum %.4f s", half, optimum)
 	}
 }

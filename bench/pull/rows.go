@@ -92,20 +92,26 @@ func rowRates(ctx context.Context, b *bench) error {
 	return nil
 }
 
+// fluid is half of the time that a fluid takes, and how many seconds it takes when
+// the mirrors have other rates from then on.
+func fluid(size int64, after []float64) (half time.Duration, optimum float64) {
+	before := carried(rates(), sinkRate)
+	at := float64(size) / before / 2
+	return time.Duration(at * float64(time.Second)), at + (float64(size)-at*before)/carried(after, sinkRate)
+}
+
 // changing measures a pull in which something happens at half time, after which
 // the mirrors have other rates.
 func changing(ctx context.Context, b *bench, name string, after []float64, do func(context.Context, *network) error) error {
 	size := b.Size(changeBytes)
-	before, then := carried(rates(), sinkRate), carried(after, sinkRate)
-	half := float64(size) / before / 2
-	optimum := half + (float64(size)-half*before)/then
+	half, optimum := fluid(size, after)
 	var times ground.Samples
 	for range b.Rounds {
 		n, err := b.up(ctx, size)
 		if err != nil {
 			return err
 		}
-		change := &later{time.Duration(half * float64(time.Second)), func(ctx context.Context) error { return do(ctx, n) }}
+		change := &later{half, func(ctx context.Context) error { return do(ctx, n) }}
 		o, err := n.once(ctx, change)
 		if err != nil {
 			return err
@@ -135,10 +141,15 @@ func setRate(at int, by float64) func(context.Context, *network) error {
 	}
 }
 
+// cut cuts a mirror's link.
+func cut(at int) func(context.Context, *network) error {
+	return func(ctx context.Context, n *network) error {
+		return n.Emulator.Set(ctx, n.mirrors[at].name, "cut=true")
+	}
+}
+
 func rowDies(ctx context.Context, b *bench) error {
-	return changing(ctx, b, "dies", with(fastest, 0), func(ctx context.Context, n *network) error {
-		return n.Emulator.Set(ctx, n.mirrors[fastest].name, "cut=true")
-	})
+	return changing(ctx, b, "dies", with(fastest, 0), cut(fastest))
 }
 
 func rowKilled(ctx context.Context, b *bench) error {
@@ -185,42 +196,73 @@ func rowSink(ctx context.Context, b *bench) error {
 	return nil
 }
 
+// rowPeer pulls in turn with aria2.
 func rowPeer(ctx context.Context, b *bench) error {
+	return beside(ctx, b, "aria2", rates(), nil)
+}
+
+// rowPeerTenth is the same while the fastest falls to a tenth at half time.
+func rowPeerTenth(ctx context.Context, b *bench) error {
+	return beside(ctx, b, "aria2, tenth", with(fastest, 0.1), setRate(fastest, 0.1))
+}
+
+// rowPeerCut is the same while the link of the fastest is cut at half time.
+func rowPeerCut(ctx context.Context, b *bench) error {
+	return beside(ctx, b, "aria2, dies", with(fastest, 0), cut(fastest))
+}
+
+// beside measures pulls in turn with aria2's. If do is not nil it happens at half
+// time, after which the mirrors have other rates. A steady network has a bar by the
+// optimum, too.
+func beside(ctx context.Context, b *bench, name string, after []float64, do func(context.Context, *network) error) error {
 	size := b.Size(peerBytes)
-	n, err := b.up(ctx, size)
-	if err != nil {
-		return err
-	}
-	optimum := float64(size) / carried(rates(), sinkRate)
+	half, optimum := fluid(size, after)
 	var ours, theirs ground.Samples
+	failed := 0 // exit code of aria2
 	for round := range b.Rounds {
 		for k := range 2 {
+			n, err := b.up(ctx, size)
+			if err != nil {
+				return err
+			}
+			var change *later
+			if do != nil {
+				change = &later{half, func(ctx context.Context) error { return do(ctx, n) }}
+			}
 			if (k+round)%2 == 0 {
-				o, err := n.once(ctx, nil)
+				o, err := n.once(ctx, change)
 				if err != nil {
 					return err
 				}
 				ours = append(ours, o.seconds)
 				continue
 			}
-			o, err := n.aria2(ctx, nil)
+			o, err := n.aria2(ctx, change)
 			if err != nil {
 				return err
 			}
 			b.note("aria2: %.2f s; last bytes at %s s; %s MB sent", o.seconds, list("%.2f", o.ends), list("%.1f", megabytes(o.given)))
-			if o.exit != 0 {
-				return fmt.Errorf("aria2 ended with exit code %d", o.exit)
+			if failed = o.exit; failed == 0 {
+				theirs = append(theirs, o.seconds)
 			}
-			theirs = append(theirs, o.seconds)
 		}
 	}
+	if len(theirs) == 0 {
+		b.show(name+": ours", "%.2f", " s", ours)
+		b.claim(name+": ours by its", fmt.Sprintf("aria2 failed with exit code %d", failed), "<= 1 x", nil)
+		return nil
+	}
 	b.note("the optimum is %.2f s; gomover took %.3f x that, aria2 %.3f x", optimum, ours.Median()/optimum, theirs.Median()/optimum)
-	b.show("aria2, its time", "%.2f", " s", theirs)
-	b.atMost("aria2, ours", "%.2f", " s", fmt.Sprintf("<= %.2f x %.2f s + %.0f s", peerFactor, optimum, peerExtra), peerFactor*optimum+peerExtra, ours)
+	b.show(name+": its time", "%.2f", " s", theirs)
+	if do == nil {
+		b.atMost(name+": ours", "%.2f", " s", fmt.Sprintf("<= %.2f x %.2f s + %.0f s", peerFactor, optimum, peerExtra), peerFactor*optimum+peerExtra, ours)
+	} else {
+		b.show(name+": ours", "%.2f", " s", ours)
+	}
 	bar, limit := "<= 1 x", 1.0
 	if theirs.Median() > peerSlow*optimum {
 		bar, limit = fmt.Sprintf("<= %.1f x, aria2 being beyond %.2f x the optimum", peerBar, peerSlow), peerBar
 	}
-	b.atMost("aria2, ours by its", "%.3f", " x", bar, limit, ground.Samples{ours.Median() / theirs.Median()})
+	b.atMost(name+": ours by its", "%.3f", " x", bar, limit, ground.Samples{ours.Median() / theirs.Median()})
 	return nil
 }
