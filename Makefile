@@ -44,7 +44,7 @@ BENCH_PACKAGES = openssh-server openssh-client rsync rclone iperf3 tar util-linu
 	xrootd-server uftp udpcast libudt-dev g++
 
 .DEFAULT_GOAL := help
-.PHONY: help build lab demo demo-fanout demo-pull test test-short test-deps cover fuzz fuzz-short soak-udt soak-interop lint cross bench bench-go bench-copy bench-udt bench-pull bench-tuner bench-deps install clean
+.PHONY: help build lab demo demo-fanout demo-pull test test-short test-deps cover fuzz fuzz-short soak-udt soak-interop lint cross bench bench-go bench-copy bench-udt bench-pull bench-tuner bench-bottlenecks bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -137,6 +137,9 @@ bench-pull: lab ## measure pulls from several replicas against the bars, and bes
 
 bench-tuner: ## try forecasts and alarms on made paths against their bars, some minutes
 	$(GO) run ./bench/tuner $(if $(QUICK),-quick) $(BENCHFLAGS)
+
+bench-bottlenecks: lab ## arrange 19 bottlenecks and compare what gomover says with each, four minutes
+	$(GO) run ./bench/bottleneck -lab "$(LAB)" $(BENCHFLAGS)
 
 bench-deps: ## install what bench, bench-copy, bench-udt and bench-pull compare with (as root, with apt)
 	@scripts/need $(BENCH_PACKAGES)

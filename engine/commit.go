@@ -153,7 +153,10 @@ func (c *committer) commit(batch []*sinkFile) {
 		names[i] = f.name
 	}
 	if s.opts.Fsync != "none" && !s.dest.Volatile() {
-		if err := s.dest.Sync(names); err != nil {
+		start := s.work.sync.Begin()
+		err := s.dest.Sync(names)
+		s.work.sync.End(start, 0)
+		if err != nil {
 			for _, f := range ready {
 				c.failed(f, err)
 			}

@@ -107,9 +107,21 @@ type Totals struct {
 	Repaired                     int64 // blocks and small files that came damaged and were asked for again
 	RTT                          time.Duration
 	LimitedBy                    string
+	LimitDetail                  string // of LimitedBy; "" mostly
+	Path                         Path
 	State                        string // what is being tried, while nothing moves
 	Current                      string // a file under way
 	CurrentShare                 float64
+}
+
+// Path is what the kernel tells of the path from the source. Counts are of this
+// session and never fall; 0: not known.
+type Path struct {
+	RTT       time.Duration // smoothed, least of the streams
+	Losses    int64         // episodes in which a stream lost something
+	Segs      int64         // segments sent
+	Again     int64         // segments sent again
+	Saturated bool          // packets wait in a queue
 }
 
 // counters is what both ends keep for Totals; its mutex guards it.

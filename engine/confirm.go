@@ -228,7 +228,9 @@ func (s *Sink) marks(ctx context.Context) {
 			}
 			// A failing sync is met again when the file is complete; until then
 			// no mark is what says so.
+			start := s.work.sync.Begin()
 			_ = j.Mark(sync)
+			s.work.sync.End(start, 0)
 		}
 	}
 }
@@ -297,7 +299,9 @@ func (s *Sink) closeFile(f *sinkFile, d store.Dest, discard bool, late time.Time
 
 // report is this end's counters for the other end.
 func (s *Sink) report() wire.Report {
-	r := wire.Report{Span: int64(time.Since(s.start)), Disk: s.work.disk.Load(), CPU: processCPU(), Cores: cores()}
+	r := wire.Report{Span: int64(time.Since(s.start)), Disk: int64(s.work.disk.Total(0)), Sync: int64(s.work.sync.Total(0)),
+		CPU: processCPU(), Delay: s.work.delay.total(), Cores: cores()}
+	r.Periods, r.UsedUp = s.work.delay.quota()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, x := range s.streams {
@@ -305,15 +309,10 @@ func (s *Sink) report() wire.Report {
 			continue
 		}
 		r.Streams++
-		r.Network += int64(x.st.Stats().RecvBlocked)
+		st := x.st.Stats()
+		s.waited += max(0, st.RecvBlocked-x.waited)
+		x.waited = st.RecvBlocked
 	}
-	s.own, s.ownLast = r, s.own
+	r.Network = int64(s.waited)
 	return r
-}
-
-// lastOwn is the report before the latest.
-func (s *Sink) lastOwn() wire.Report {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ownLast
 }

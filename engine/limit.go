@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -59,9 +58,4 @@ func (l *limiter) pause(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// busy sums what the streams of an end spend their time on, in nanoseconds.
-type busy struct {
-	disk, idle, limited, sent atomic.Int64
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/gomover/gomover/internal/stopwatch"
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/wire"
 )
@@ -89,6 +90,8 @@ type inband struct {
 
 	mu   sync.Mutex // guards sent
 	sent int64
+
+	sending, receiving stopwatch.Sum // waiting for the link
 }
 
 func newInband(l Link) *inband {
@@ -110,18 +113,22 @@ func (s *inband) Send(f *transports.Frame) error {
 	s.mu.Lock()
 	s.sent += int64(len(f.Body()))
 	s.mu.Unlock()
+	defer s.sending.End(s.sending.Begin(), 0)
 	return s.link.Send([]byte{byte(wire.KindData)}, f.Body())
 }
 
 func (s *inband) Recv(f *transports.Frame) error {
+	start := s.receiving.Begin()
 	select {
 	case b := <-s.in:
+		s.receiving.End(start, 0)
 		if len(b) > f.Max() {
 			return wire.ErrMalformed
 		}
 		copy(f.Resize(len(b)), b)
 		return nil
 	case <-s.done:
+		s.receiving.End(start, 0)
 		return io.EOF
 	}
 }
@@ -137,7 +144,7 @@ func (s *inband) deliver(b []byte) {
 func (s *inband) Stats() transports.Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return transports.Stats{SentBytes: s.sent}
+	return transports.Stats{SentBytes: s.sent, SendBlocked: s.sending.Total(0), RecvBlocked: s.receiving.Total(0)}
 }
 
 func (s *inband) Retune(transports.Settings) error { return nil }

@@ -136,14 +136,14 @@ func (s *Sink) block(r *recvStream, h *wire.BlockHead, data []byte) error {
 	}
 	err = f.openLocked(s)
 	f.mu.Unlock()
-	start := time.Now()
+	start := s.work.disk.Begin()
 	if err == nil {
 		_, err = f.w.WriteAt(data, off)
 		if err == nil && !s.dest.Volatile() && (off/f.blockSize)%32 == 31 {
 			f.w.WriteBack(max(0, off-31*f.blockSize), 32*f.blockSize)
 		}
 	}
-	s.work.disk.Add(int64(time.Since(start)))
+	s.work.disk.End(start, 0)
 	f.mu.Lock()
 	last := f.endLocked(h.Block)
 	if f.over {
@@ -211,9 +211,9 @@ func (s *Sink) item(r *recvStream, p *wire.PackItem, data []byte) error {
 	f.finishing = true
 	f.sum = p.Sum
 	f.mu.Unlock()
-	start := time.Now()
+	start := s.work.disk.Begin()
 	err = s.dest.WriteSmall(storeEntry(f.name, &f.e), data, s.opts.Attrs)
-	s.work.disk.Add(int64(time.Since(start)))
+	s.work.disk.End(start, 0)
 	if err != nil {
 		return s.fileError(f, err)
 	}

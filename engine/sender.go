@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"time"
 
 	"github.com/gomover/gomover/integrity"
 	"github.com/gomover/gomover/store"
@@ -37,12 +36,13 @@ const ahead = 4 << 20
 func (s *Source) send(ctx context.Context, ss *sendStream) {
 	f := transports.NewFrame(s.opts.FrameMax())
 	for {
-		start := time.Now()
+		start := s.work.idle.Begin()
 		if s.common.Hold != nil && s.common.Hold(ctx) != nil {
+			s.work.idle.End(start, 0)
 			break // the run ends
 		}
 		sl, ok := s.sched.next(ss.id)
-		s.work.idle.Add(int64(time.Since(start)))
+		s.work.idle.End(start, 0)
 		if !ok {
 			break
 		}
@@ -56,18 +56,22 @@ func (s *Source) send(ctx context.Context, ss *sendStream) {
 			continue
 		}
 		if s.opts.Rate > 0 || s.common.Limit != nil {
-			start = time.Now()
-			if s.waitLimits(ctx, len(f.Body())) != nil {
+			start = s.work.limited.Begin()
+			err := s.waitLimits(ctx, len(f.Body()))
+			s.work.limited.End(start, 0)
+			if err != nil {
 				s.sched.unsent(ss.id) // the run ends, and does not wait for it
 				break
 			}
-			s.work.limited.Add(int64(time.Since(start)))
 		}
 		if err := ss.st.Send(f); err != nil {
 			s.streamDead(ss, err)
 			return
 		}
 		s.work.sent.Add(sl.bytes)
+		if sl.file == nil {
+			s.work.packed.Add(sl.bytes)
+		}
 	}
 	// Stopped in good order: what is under way is still confirmed, or taken
 	// back when the stream dies.
@@ -80,7 +84,7 @@ func (s *Source) fillBlock(f *transports.Frame, id uint32, sl *slice) bool {
 	off := sl.block * file.blockSize
 	body := f.Resize(wire.BlockHeadLen + int(sl.bytes))
 	data := body[wire.BlockHeadLen:]
-	start := time.Now()
+	start := s.work.disk.Begin()
 	r, err := s.opened(file)
 	if err == nil {
 		if off%ahead == 0 {
@@ -91,7 +95,7 @@ func (s *Source) fillBlock(f *transports.Frame, id uint32, sl *slice) bool {
 			err = nil
 		}
 	}
-	s.work.disk.Add(int64(time.Since(start)))
+	s.work.disk.End(start, 0)
 	h := wire.BlockHead{File: file.id, Block: sl.block, Len: len(data)}
 	last := false
 	if err == nil {
@@ -168,8 +172,7 @@ func (s *Source) opened(f *srcFile) (store.ReadFile, error) {
 
 // fillPack reads small files into f; false: none of them can be sent.
 func (s *Source) fillPack(f *transports.Frame, id uint32, sl *slice) bool {
-	start := time.Now()
-	defer func() { s.work.disk.Add(int64(time.Since(start))) }()
+	defer s.work.disk.End(s.work.disk.Begin(), 0)
 	size := wire.PackHeadLen
 	for _, p := range sl.pack {
 		size += wire.PackItemLen + int(p.entry.Size)

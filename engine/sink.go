@@ -66,8 +66,8 @@ type Sink struct {
 	free     int64 // bytes free at freeAt
 	freeAt   time.Time
 	far      wire.Report
-	own      wire.Report // the latest, and the one before
-	ownLast  wire.Report
+	farAt    time.Time
+	waited   time.Duration // for the network, by streams that are gone, too
 }
 
 // dirEnd is a directory whose attributes are set when all is in it.
@@ -85,6 +85,8 @@ type recvStream struct {
 	began time.Time
 	count atomic.Uint64 // frames dealt with
 	told  uint64        // count last confirmed; the confirmer's
+
+	waited time.Duration // for the network, at the last report
 }
 
 // checkItem is what the checker takes: a batch of entries, the end of them, or
@@ -121,6 +123,10 @@ func (s *Sink) Totals() Totals {
 	t.Sent = s.far.Sent
 	t.Retrans = s.far.Retrans
 	t.RTT = time.Duration(s.far.RTT)
+	t.Path = pathOf(&s.far)
+	if !s.farAt.IsZero() && time.Since(s.farAt) > unheard {
+		t.LimitedBy, t.LimitDetail = byUnknown, ""
+	}
 	return t
 }
 
@@ -417,12 +423,15 @@ func (s *Sink) dial(ctx context.Context, n int) {
 func (s *Sink) farReport(r wire.Report) error {
 	s.mu.Lock()
 	old := s.far
-	s.far = r
+	s.far, s.farAt = r, time.Now()
 	streams := len(s.streams)
 	s.mu.Unlock()
-	mine := s.report()
-	by := s.limitedBy(old, r, mine)
-	s.update(func(t *Totals) { t.LimitedBy = by })
+	s.update(func(t *Totals) {
+		t.LimitedBy, t.LimitDetail = limitWord(r.By), ""
+		if r.Detail == bySendBuffer {
+			t.LimitDetail = bySendBuffer
+		}
+	})
 	span := float64(r.Span-old.Span) / 1e9
 	if span > 0 && streams > 0 {
 		before := make(map[uint32]int64, len(old.PerStr))
@@ -434,37 +443,9 @@ func (s *Sink) farReport(r wire.Report) error {
 				RTTms: msOf(time.Duration(p.RTT)), Retrans: p.Retrans, CwndBytes: p.Cwnd})
 		}
 	}
-	b, err := wire.AppendJSON(nil, wire.KindReport, mine)
+	b, err := wire.AppendJSON(nil, wire.KindReport, s.report())
 	if err != nil {
 		return err
 	}
 	return s.link.Send(b)
-}
-
-// limitedBy names what held the transfer back between two reports of the
-// source, seen from the sink.
-func (s *Sink) limitedBy(old, now, mine wire.Report) string {
-	if now.Streams == 0 {
-		return "network"
-	}
-	all := float64(now.Span-old.Span) * float64(now.Streams)
-	if all <= 0 {
-		return "unknown"
-	}
-	net, disk := float64(now.Network-old.Network)/all, float64(now.Disk-old.Disk)/all
-	idle := float64(now.Idle-old.Idle) / all
-	if net+idle > 0.5 {
-		last := s.lastOwn()
-		if by, ok := farLimit(mine, last); ok {
-			return by
-		}
-		if idle > 0.5 && net < 0.2 {
-			return "too many small files"
-		}
-		return "network"
-	}
-	if disk > 0.4 {
-		return "source disk"
-	}
-	return "source cpu"
 }

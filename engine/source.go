@@ -70,6 +70,7 @@ type Source struct {
 	sysCC    string         // the system's own
 	ccPolicy tuner.CCPolicy // the ticker's
 	retuner  *retuner       // the ticker's; nil until there are streams
+	flow     flow           // the ticker's
 }
 
 // NewSource returns a source that reads roots. rec may be nil.

@@ -40,6 +40,8 @@ type sendStream struct {
 	bytes   atomic.Int64 // confirmed
 	moved   atomic.Int64 // when something was confirmed last, Unix ns
 	shown   int64        // bytes at the last tick; the ticker's
+
+	seen transports.Stats // at the last tick; the ticker's
 }
 
 // streamSet is the source's streams.
@@ -102,6 +104,17 @@ func (x *streamSet) list() []*sendStream {
 	l := make([]*sendStream, 0, len(x.m))
 	for _, ss := range x.m {
 		l = append(l, ss)
+	}
+	return l
+}
+
+// carriers are the live streams, and the one inside the link while it carries data.
+func (x *streamSet) carriers() []*sendStream {
+	l := x.list()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.running {
+		l = append(l, x.inband)
 	}
 	return l
 }

@@ -22,7 +22,7 @@ func cores() int { return runtime.GOMAXPROCS(0) }
 func (s *Source) tick(ctx context.Context) {
 	t := time.NewTicker(200 * time.Millisecond)
 	defer t.Stop()
-	var last mark
+	var w watcher
 	rate := float64(0) // bytes per second confirmed, smoothed
 	lastBytes, lastAt := int64(0), time.Now()
 	second := time.Now()
@@ -37,6 +37,7 @@ func (s *Source) tick(ctx context.Context) {
 		r := float64(c.Verified-lastBytes) / now.Sub(lastAt).Seconds()
 		lastBytes, lastAt = c.Verified, now
 		rate = max(r, 0.7*rate+0.3*r)
+		s.flow.look(now, s.streams.carriers())
 		rtt := s.pathRTT()
 		// Two round trips of data: one under way, one for the confirmation to
 		// come back and for the rate to grow.
@@ -49,7 +50,7 @@ func (s *Source) tick(ctx context.Context) {
 			s.tuneCC(now, int64(r))
 		}
 		if now.Sub(second) >= time.Second {
-			last = s.everySecond(now, now.Sub(second), last)
+			s.everySecond(now, now.Sub(second), &w)
 			second = now
 		}
 	}
@@ -87,13 +88,6 @@ func (s *Source) watchStalls(now time.Time) {
 	}
 }
 
-// mark is what the counters were a second ago.
-type mark struct {
-	idle, disk, limited, net, rwnd int64
-	cpu                            int64
-	far                            wire.Report
-}
-
 // peerOf is the other end's address of a stream, "" where there is none.
 func peerOf(st transports.Stats) string {
 	if !st.Remote.IsValid() {
@@ -102,17 +96,12 @@ func peerOf(st transports.Stats) string {
 	return st.Remote.String()
 }
 
-func (s *Source) everySecond(now time.Time, span time.Duration, last mark) mark {
+// everySecond says how it goes, to the sink and to those who listen.
+func (s *Source) everySecond(now time.Time, span time.Duration, w *watcher) {
 	s.warnOfStreams()
-	r := wire.Report{Span: int64(now.Sub(s.start)), Disk: s.work.disk.Load(), Idle: s.work.idle.Load() + s.work.limited.Load(),
-		CPU: processCPU(), Cores: cores(), Sent: s.work.sent.Load()}
+	r := s.report(now)
 	for _, ss := range s.streams.list() {
-		st := ss.st.Stats()
-		r.Streams++
-		r.Network += int64(st.SendBlocked)
-		r.Retrans += st.Retrans
-		r.RwndWait += int64(st.RwndLimited)
-		bytes := ss.bytes.Load()
+		st, bytes := ss.seen, ss.bytes.Load()
 		r.PerStr = append(r.PerStr, wire.StreamReport{Stream: ss.id, Peer: peerOf(st), Bytes: bytes, RTT: int64(st.RTT), Retrans: st.Retrans, Cwnd: st.Cwnd})
 		s.emit(events.ProgressStream{Stream: ss.id, Peer: peerOf(st), RateBps: int64(float64(bytes-ss.shown) / span.Seconds()),
 			RTTms: msOf(st.RTT), Retrans: st.Retrans, CwndBytes: st.Cwnd})
@@ -125,6 +114,7 @@ func (s *Source) everySecond(now time.Time, span time.Duration, last mark) mark 
 		s.pinged = now
 	}
 	s.mu.Unlock()
+	r.By, r.Detail = w.look(s, &r, &far)
 	if b, err := wire.AppendJSON(nil, wire.KindReport, r); err == nil {
 		if err := s.link.Send(b); err != nil {
 			s.fail(lost(err))
@@ -135,77 +125,62 @@ func (s *Source) everySecond(now time.Time, span time.Duration, last mark) mark 
 			s.fail(lost(err))
 		}
 	}
-	m := mark{idle: s.work.idle.Load(), disk: r.Disk, limited: s.work.limited.Load(), net: r.Network, rwnd: r.RwndWait, cpu: r.CPU, far: far}
-	by := s.limitedBy(span, r.Streams, m, last)
-	retrans := r.Retrans
-	s.update(func(t *Totals) { t.LimitedBy = by; t.Retrans = max(t.Retrans, retrans) })
-	return m
+	s.update(func(t *Totals) {
+		t.LimitedBy, t.LimitDetail = r.By, r.Detail
+		t.Retrans = max(t.Retrans, r.Retrans)
+		t.Path = pathOf(&r)
+	})
 }
 
-// limitedBy names what held the transfer back in the last span, from what the
-// streams of both ends spent their time on.
-func (s *Source) limitedBy(span time.Duration, streams int, m, last mark) string {
-	if streams == 0 {
-		if s.streams.inbandRuns() {
-			return "network"
+// pathOf is what a source's report tells of the path.
+func pathOf(r *wire.Report) Path {
+	rtt, least := time.Duration(r.RTT), time.Duration(r.MinRTT)
+	return Path{RTT: rtt, Losses: r.Losses, Segs: r.Segs, Again: r.Again, Saturated: rtt > 0 && saturated(rtt, least)}
+}
+
+// silence is after how many seconds without a report a sink is taken for silent, and
+// unheard the same for a source. Both report every second.
+const (
+	silence = 2
+	unheard = 2500 * time.Millisecond
+)
+
+// watcher names what holds a source's job back, from the reports of both ends. It
+// belongs to the ticker.
+type watcher struct {
+	own, far wire.Report // of the looks before
+	acked    int64       // before, as in flow
+	missing  int         // looks since the sink's latest came
+	sink     *end        // as the sink's last two reports tell; nil: not yet
+	opinion  opinion
+}
+
+// look takes the latest reports.
+func (w *watcher) look(s *Source, own, far *wire.Report) (by, detail string) {
+	source, ok := between(&w.own, own)
+	w.missing++
+	if far.Span != w.far.Span {
+		w.missing = 0
+		w.sink = nil
+		if e, ok := between(&w.far, far); ok {
+			w.sink = &e
 		}
-		return "unknown"
+		w.far = *far
 	}
-	all := float64(span) * float64(streams)
-	share := func(now, before int64) float64 { return float64(now-before) / all }
+	packed, sent := own.Packed-w.own.Packed, own.Sent-w.own.Sent
+	w.own = *own
+	if !ok {
+		return w.opinion.take("", "")
+	}
 	wanted, underway := s.sched.load()
-	switch {
-	case share(m.limited, last.limited) > 0.3:
-		return "bwlimit"
-	case wanted == 0 && underway < baseWindow/4 && share(m.idle, last.idle) > 0.5:
-		s.mu.Lock()
-		waiting := len(s.pending)
-		s.mu.Unlock()
-		if waiting > maxOutstanding/2 {
-			return "target disk"
-		}
-		return "too many small files"
+	m := moment{wanted: wanted > 0, underway: underway > 0, small: packed > sent/2, silent: w.missing >= silence, dead: s.flow.unacked && s.flow.acked == w.acked}
+	w.acked = s.flow.acked
+	s.mu.Lock()
+	m.verdicts = len(s.pending) > maxOutstanding/2
+	s.mu.Unlock()
+	if sent == 0 {
+		c := s.snapshot()
+		m.small = c.Files > 0 && c.Bytes/c.Files <= smallFile
 	}
-	full := share(m.idle, last.idle)
-	if net := share(m.net, last.net); net+full > 0.5 {
-		if far, ok := farLimit(m.far, last.far); ok {
-			return far
-		}
-		if share(m.rwnd, last.rwnd) > 0.3 {
-			return "receiver window"
-		}
-		if float64(m.cpu-last.cpu) > 0.85*float64(span)*float64(cores()) {
-			return "source cpu"
-		}
-		return "network"
-	}
-	if share(m.disk, last.disk) > 0.4 {
-		return "source disk"
-	}
-	return "source cpu"
-}
-
-// farLimit tells from two reports of the sink whether it is what holds back.
-func farLimit(now, last wire.Report) (string, bool) {
-	span := float64(now.Span - last.Span)
-	if span <= 0 || now.Streams == 0 {
-		return "", false
-	}
-	all := span * float64(now.Streams)
-	disk, net := float64(now.Disk-last.Disk)/all, float64(now.Network-last.Network)/all
-	switch {
-	case net > 0.5:
-		return "", false // it waits for data itself
-	case disk > 0.4:
-		return "target disk", true
-	case float64(now.CPU-last.CPU) > 0.8*span*float64(max(1, now.Cores)) || net < 0.2:
-		return "target cpu", true
-	}
-	return "", false
-}
-
-func (x *streamSet) inbandRuns() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.running
+	return w.opinion.take(limitedBy(&source, w.sink, &m))
 }

@@ -169,6 +169,7 @@ type Progress struct {
 	ETALoMs       int64   `json:"eta_lo_ms"`
 	ETAHiMs       int64   `json:"eta_hi_ms"`
 	LimitedBy     string  `json:"limited_by"`
+	LimitedDetail string  `json:"limited_detail,omitempty"` // of LimitedBy: send buffer
 	StalledMs     int64   `json:"stalled_ms"`
 	Streams       int     `json:"streams"`         // data connections open now
 	Retrans       int64   `json:"retrans"`         // TCP segments sent again, on all streams

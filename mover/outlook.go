@@ -39,6 +39,7 @@ type outlook struct {
 	watch    anomaly.Watch
 	past     history.Record
 	last     engine.Totals
+	path     engine.Path // counts of all sessions together
 	alerts   int
 	limits   map[string]time.Duration
 	at       time.Duration // of the last look
@@ -63,8 +64,12 @@ func (o *outlook) look(at time.Duration, c engine.Totals, working bool) []events
 	if !working || c.Streams != last.Streams || c.DoneFiles-last.DoneFiles >= manyFiles || o.ends(c) {
 		o.watch.Suspend(at + settle)
 	}
+	o.path.Losses += max(0, c.Path.Losses-last.Path.Losses)
+	o.path.Again += max(0, c.Path.Again-last.Path.Again)
+	o.path.Segs += max(0, c.Path.Segs-last.Path.Segs)
 	var found []events.Anomaly
-	for _, f := range o.watch.Add(anomaly.Sample{At: at, Bytes: c.Verified, LimitedBy: c.LimitedBy}) {
+	for _, f := range o.watch.Add(anomaly.Sample{At: at, Bytes: c.Verified, RTT: c.Path.RTT, Segments: o.path.Segs, Lost: o.path.Again,
+		Losses: o.path.Losses, Saturated: c.Path.Saturated, LimitedBy: c.LimitedBy}) {
 		if f.Stage == anomaly.Suspected {
 			o.forecast.Shifted()
 			continue

@@ -46,7 +46,7 @@ func (d *director) progress(stop <-chan struct{}) {
 			}
 		}
 		p := events.Progress{DoneBytes: c.DoneBytes, SentBytes: c.Sent, VerifiedBytes: c.Verified, FilesDone: c.DoneFiles, FilesTotal: c.Files,
-			RateBps: f.Rate(), AvgBps: f.Average(), ETAms: -1, ETALoMs: -1, ETAHiMs: -1, LimitedBy: c.LimitedBy, State: state,
+			RateBps: f.Rate(), AvgBps: f.Average(), ETAms: -1, ETALoMs: -1, ETAHiMs: -1, LimitedBy: c.LimitedBy, LimitedDetail: c.LimitDetail, State: state,
 			CurrentPath: c.Current, CurrentShare: c.CurrentShare,
 			Streams: c.Streams, Retrans: c.Retrans, Repaired: c.Repaired, RTTms: float64(c.RTT) / float64(time.Millisecond)}
 		if p.LimitedBy == "" {

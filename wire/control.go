@@ -71,6 +71,19 @@ type Report struct {
 	Retrans  int64          `json:"retrans"`   // segments sent again by the network
 	RTT      int64          `json:"rtt"`       // smoothed, least of the streams
 	RwndWait int64          `json:"rwnd_wait"` // limited by the receiver's window
+	BufWait  int64          `json:"buf_wait"`  // limited by the send buffer
+	Limited  int64          `json:"limited"`   // waiting for the limit of the rate
+	Sync     int64          `json:"sync"`      // at a sink: syncing files, beside its streams
+	Delay    int64          `json:"delay"`     // threads were ready and waited for a processor
+	Periods  int64          `json:"periods"`   // of a quota of processor time
+	UsedUp   int64          `json:"used_up"`   // of these, in which it was used up
+	Packed   int64          `json:"packed"`    // of Sent, of small files
+	Losses   int64          `json:"losses"`    // episodes of loss
+	Again    int64          `json:"again"`     // as Retrans, of streams that are gone, too
+	Segs     int64          `json:"segs"`      // segments sent
+	MinRTT   int64          `json:"min_rtt"`   // least of the streams
+	By       string         `json:"by"`        // of a source: what the job is limited by
+	Detail   string         `json:"detail"`    // of By
 	PerStr   []StreamReport `json:"per_stream,omitempty"`
 }
 

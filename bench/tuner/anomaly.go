@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/gomover/gomover/tuner/anomaly"
 	"github.com/gomover/gomover/tuner/trial"
 )
 
@@ -34,8 +35,30 @@ func anomalyRows(quick bool) []row {
 	}
 	wg.Wait()
 	rows := slices.Concat(all...)
+	rows = append(rows, pathRows(hours/2, jobs)...)
 	drift := trial.Drift(0.2, 20)
 	return append(rows, row{id: "A5", what: "alerts while the rate falls by 20 % within an hour, 20 times", got: fmt.Sprint(drift), bar: "0", short: drift > 0})
+}
+
+// pathBars are seconds until an alert at most, 95 of 100, by metric: three blocks of
+// ten seconds and the one in which the step is; bursts of losses are no rise.
+var pathBars = map[anomaly.Metric]float64{anomaly.RTT: 40, anomaly.Loss: 30}
+
+func pathRows(hours, jobs int) []row {
+	all := make([][]row, len(trial.Paths))
+	var wg sync.WaitGroup
+	for i, p := range trial.Paths {
+		wg.Go(func() {
+			median, most := p.Change(jobs)
+			all[i] = []row{
+				below(p.Name+" alerts", p.What+": false alerts in 24 hours", p.FalseAlerts(hours), 1, "%.2f"),
+				{id: p.Name + " median", what: "seconds from the change to the alert, median", got: fmt.Sprintf("%.1f", median)},
+				below(p.Name+" p95", "the same, 95 of 100", most, pathBars[p.Metric], "%.1f"),
+			}
+		})
+	}
+	wg.Wait()
+	return slices.Concat(all...)
 }
 
 func noiseRows(n trial.Noise, hours, jobs int) []row {

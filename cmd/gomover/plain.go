@@ -300,7 +300,7 @@ func (p *plainState) line(now time.Time) string {
 		text += " eta " + plainLeft(v.ETAms)
 	}
 	if v.LimitedBy != "" && (v.TotalBytes == nil || v.DoneBytes < *v.TotalBytes) {
-		text += " limited-by " + p.style.name(v.LimitedBy)
+		text += " limited-by " + p.style.name(limitText(v))
 	}
 	return plainLine(word, strings.TrimRight(text, " "))
 }

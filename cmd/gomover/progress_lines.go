@@ -120,7 +120,7 @@ func (p *progressState) pace(now time.Time) (rate, left, short, limit string) {
 	}
 	rate = p.fan.rate(p.style, v.RateBps)
 	if v.LimitedBy != "" {
-		limit = p.style.name("limited by: " + v.LimitedBy)
+		limit = p.style.name("limited by: " + limitText(v))
 	}
 	if v.TotalBytes == nil || p.percent.highest == 100 {
 		return rate, "", "", limit
@@ -274,4 +274,12 @@ func progressFit(width int, forms ...string) string {
 		}
 	}
 	return viewHead(forms[len(forms)-1], width)
+}
+
+// limitText says what limits a rate.
+func limitText(v events.Progress) string {
+	if v.LimitedDetail != "" {
+		return v.LimitedBy + " (" + v.LimitedDetail + ")"
+	}
+	return v.LimitedBy
 }

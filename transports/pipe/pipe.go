@@ -7,8 +7,8 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
+	"github.com/gomover/gomover/internal/stopwatch"
 	"github.com/gomover/gomover/transports"
 )
 
@@ -81,7 +81,7 @@ type stream struct {
 	end     func()
 
 	sent, recv         atomic.Int64 // bytes
-	sendWait, recvWait atomic.Int64 // ns
+	sendWait, recvWait stopwatch.Sum
 }
 
 var _ transports.Stream = (*stream)(nil)
@@ -90,8 +90,7 @@ func (s *stream) ID() uint32 { return s.id }
 
 func (s *stream) Send(f *transports.Frame) error {
 	n := len(f.Body())
-	start := time.Now()
-	defer func() { s.sendWait.Add(int64(time.Since(start))) }()
+	defer s.sendWait.End(s.sendWait.Begin(), 0)
 	select {
 	case <-s.done: // before a receiver who has not seen it yet
 		return net.ErrClosed
@@ -114,8 +113,7 @@ func (s *stream) Send(f *transports.Frame) error {
 }
 
 func (s *stream) Recv(f *transports.Frame) error {
-	start := time.Now()
-	defer func() { s.recvWait.Add(int64(time.Since(start))) }()
+	defer s.recvWait.End(s.recvWait.Begin(), 0)
 	select {
 	case <-s.done:
 		return net.ErrClosed
@@ -138,7 +136,7 @@ func (s *stream) Recv(f *transports.Frame) error {
 func (s *stream) Stats() transports.Stats {
 	return transports.Stats{
 		SentBytes: s.sent.Load(), RecvBytes: s.recv.Load(),
-		SendBlocked: time.Duration(s.sendWait.Load()), RecvBlocked: time.Duration(s.recvWait.Load()),
+		SendBlocked: s.sendWait.Total(0), RecvBlocked: s.recvWait.Total(0),
 	}
 }
 

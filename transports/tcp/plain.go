@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync/atomic"
 	"time"
 
+	"github.com/gomover/gomover/internal/stopwatch"
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/transports/internal/sealed"
 )
@@ -15,8 +15,8 @@ import (
 // file of its own here.
 type plain struct {
 	conn net.Conn
-	send atomic.Int64 // nanoseconds
-	recv atomic.Int64 // nanoseconds
+	send stopwatch.Sum // of waiting
+	recv stopwatch.Sum
 }
 
 var _ sealed.Wire = (*plain)(nil)
@@ -24,22 +24,16 @@ var _ sealed.Wire = (*plain)(nil)
 // busy is how long a call may take without counting as waiting: copying is not.
 const busy = 200 * time.Microsecond
 
-func note(total *atomic.Int64, since time.Time) {
-	if d := time.Since(since); d > busy {
-		total.Add(int64(d))
-	}
-}
-
 // Write implements sealed.Wire.
 func (p *plain) Write(b []byte) error {
-	defer note(&p.send, time.Now())
+	defer p.send.End(p.send.Begin(), busy)
 	_, err := p.conn.Write(b)
 	return err
 }
 
 // Read implements sealed.Wire.
 func (p *plain) Read(b []byte, need int) (int, error) {
-	defer note(&p.recv, time.Now())
+	defer p.recv.End(p.recv.Begin(), busy)
 	n, err := io.ReadAtLeast(p.conn, b, need)
 	if err == io.ErrUnexpectedEOF {
 		err = io.EOF
@@ -49,7 +43,7 @@ func (p *plain) Read(b []byte, need int) (int, error) {
 
 // Blocked implements sealed.Wire.
 func (p *plain) Blocked() (send, recv time.Duration) {
-	return time.Duration(p.send.Load()), time.Duration(p.recv.Load())
+	return p.send.Total(busy), p.recv.Total(busy)
 }
 
 // Info implements sealed.Wire: nothing is known.

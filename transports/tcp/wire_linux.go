@@ -6,12 +6,12 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gomover/gomover/internal/stopwatch"
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/transports/internal/sealed"
 )
@@ -20,8 +20,8 @@ import (
 // copying and wake up only for as much as it needs.
 type raw struct {
 	rc         syscall.RawConn
-	sendWaited atomic.Int64 // nanoseconds
-	recvWaited atomic.Int64 // nanoseconds
+	sendWaited stopwatch.Sum
+	recvWaited stopwatch.Sum
 	w          writing
 	r          reading
 	onWrite    func(fd uintptr) bool // made once: no allocation per frame
@@ -100,6 +100,7 @@ func (w *raw) Write(b []byte) error {
 	if err == nil {
 		err = w.w.err
 	}
+	waited(&w.sendWaited, &w.w.since) // an end while it waited
 	w.w = writing{}
 	return err
 }
@@ -112,7 +113,7 @@ func (w *raw) writeSome(fd uintptr) bool {
 		switch {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
-			w.w.since = time.Now()
+			w.w.since = w.sendWaited.Begin()
 			return false
 		case err != nil:
 			w.w.err = os.NewSyscallError("write", err)
@@ -124,10 +125,10 @@ func (w *raw) writeSome(fd uintptr) bool {
 	return true
 }
 
-// waited adds the time since the start of waiting, if there was one.
-func waited(total *atomic.Int64, since *time.Time) {
+// waited ends the time of waiting, if there was one.
+func waited(total *stopwatch.Sum, since *time.Time) {
 	if !since.IsZero() {
-		total.Add(int64(time.Since(*since)))
+		total.End(*since, 0)
 		*since = time.Time{}
 	}
 }
@@ -140,6 +141,7 @@ func (w *raw) Read(b []byte, need int) (int, error) {
 		err = w.r.err
 	}
 	n := w.r.n
+	waited(&w.recvWaited, &w.r.since)
 	w.r = reading{lowat: w.r.lowat}
 	return n, err
 }
@@ -153,7 +155,7 @@ func (w *raw) readSome(fd uintptr) bool {
 		switch {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
-			r.since = time.Now()
+			r.since = w.recvWaited.Begin()
 			w.wakeFor(int(fd), r.need-r.n)
 			return false
 		case err != nil:
@@ -200,7 +202,7 @@ func (w *raw) wakeFor(fd, rest int) {
 
 // Blocked implements sealed.Wire.
 func (w *raw) Blocked() (send, recv time.Duration) {
-	return time.Duration(w.sendWaited.Load()), time.Duration(w.recvWaited.Load())
+	return w.sendWaited.Total(0), w.recvWaited.Total(0)
 }
 
 // tcpInfo asks for TCP_INFO; nil when the connection is closed. An old kernel

@@ -5,7 +5,7 @@ import "time"
 // Constants of the test on round trip times.
 const (
 	// stepShare and stepLeast: a step is at least this share of the time before,
-	// and this long. Below, it is a queue's doing or nobody's concern.
+	// and this long. Below, it is nobody's concern.
 	stepShare = 0.20
 	stepLeast = time.Millisecond
 	// longStep is a step whatever the share.
@@ -14,51 +14,68 @@ const (
 	stepBlocks = 3
 )
 
-// roundTrip tests the least round trip time of longer blocks for steps: a path
-// that got longer or shorter has changed. The zero value is ready; its first
-// blocks are the normal ones.
+// roundTrip tests the round trip times of longer blocks for steps: a path that got
+// longer or shorter has changed. Transfers fill queues, and the wait in these goes
+// up and down as they and others come and go. So a step leads out of all that was
+// seen before: the least of a block is longer than the greatest until then, which
+// has met a full queue, or the greatest is shorter than the least. The zero value is
+// ready; its first blocks are normal.
 type roundTrip struct {
-	base   time.Duration
-	first  int // blocks learned from
-	high   int // blocks in a row above, or below if negative
-	lately time.Duration
+	low, high time.Duration // of all normal blocks but the latest
+	blocks    int           // normal ones
+	lastLow   time.Duration // of the latest, which may have seen both sides of a step
+	lastHigh  time.Duration
+	away      int           // blocks in a row above, or below if negative
+	newLow    time.Duration // of these
+	newHigh   time.Duration
 }
 
-// add takes the least round trip time of a block; 0: none was measured.
-func (r *roundTrip) add(least time.Duration) (stepped bool, was time.Duration) {
+// add takes the least and the greatest round trip time of a block; 0: none was
+// measured.
+func (r *roundTrip) add(least, most time.Duration) (stepped bool, was time.Duration) {
 	if least <= 0 {
 		return false, 0
 	}
-	if r.first < stepBlocks {
-		// The greatest of them: a transfer fills queues, and the wait in them
-		// is not a change of the path.
-		r.base = max(r.base, least)
-		r.first++
+	way := 0
+	if r.blocks >= stepBlocks {
+		way = r.beyond(least, most)
+	}
+	if way == 0 {
+		r.away = 0
+		if r.blocks == 1 || r.blocks > 1 && r.lastLow < r.low {
+			r.low = r.lastLow
+		}
+		r.high = max(r.high, r.lastHigh)
+		r.lastLow, r.lastHigh = least, most
+		r.blocks++
 		return false, 0
 	}
-	diff := least - r.base
-	switch {
-	case !step(diff, r.base):
-		r.high = 0
-		return false, 0
-	case diff > 0 && r.high >= 0:
-		r.high++
-		r.lately = least
-	case diff < 0 && r.high <= 0:
-		r.high--
-		r.lately = least
-	default:
-		r.high = 0
+	if r.away*way <= 0 { // the first of them
+		r.away, r.newLow, r.newHigh = 0, least, most
 	}
-	if r.high < stepBlocks && -r.high < stepBlocks {
+	r.away += way
+	r.newLow, r.newHigh = min(r.newLow, least), max(r.newHigh, most)
+	if max(r.away, -r.away) < stepBlocks {
 		return false, 0
 	}
-	was = r.base
-	r.base, r.high = r.lately, 0
+	was = r.low
+	*r = roundTrip{low: r.newLow, high: r.newHigh, lastLow: r.newLow, lastHigh: r.newHigh, blocks: stepBlocks}
 	return true, was
 }
 
+// beyond tells on which side of all that was seen a block is: 1 above, -1 below, 0
+// neither.
+func (r *roundTrip) beyond(least, most time.Duration) int {
+	switch {
+	case step(least-r.high, r.high):
+		return 1
+	case step(r.low-most, r.low):
+		return -1
+	}
+	return 0
+}
+
+// step tells whether a difference from a base is one.
 func step(diff, base time.Duration) bool {
-	diff = max(diff, -diff)
 	return diff >= longStep || diff >= stepLeast && float64(diff) > stepShare*float64(base)
 }

@@ -61,7 +61,7 @@ const (
 type Sample struct {
 	At        time.Duration // since the job's start; rises
 	Bytes     int64         // that arrived
-	RTT       time.Duration // least since the sample before; 0: not measured
+	RTT       time.Duration // now; 0: not measured
 	Segments  int64         // sent
 	Lost      int64         // of them lost
 	Losses    int64         // loss events: losses within one round trip are one
@@ -74,8 +74,8 @@ const (
 	// blockLen is over what rates are averaged: shorter ones show the batches in
 	// which confirmations come.
 	blockLen = time.Second
-	// rttBlock is over what the least round trip time is taken, so that a queue
-	// that empties now and then shows the path.
+	// rttBlock is over what round trip times are taken together: a queue fills and
+	// empties meanwhile.
 	rttBlock = 10 * time.Second
 	// absence is between two samples where the one who takes them did not run.
 	absence = 5 * time.Second
@@ -104,6 +104,7 @@ type Watch struct {
 	loss    losses
 	rtt     roundTrip
 	least   time.Duration // of the round trip times of this RTT block
+	most    time.Duration
 	rttFrom time.Duration
 	stepped time.Duration      // when the round trip time stepped last; 0: never
 	rose    time.Duration      // when losses rose last
@@ -161,7 +162,7 @@ func (w *Watch) Add(s Sample) []Finding {
 // start begins a block at s.
 func (w *Watch) start(s Sample) {
 	w.begin, w.bytes = s, float64(s.Bytes)
-	w.least, w.rttFrom = 0, s.At
+	w.least, w.most, w.rttFrom = 0, 0, s.At
 }
 
 // block tests a block that ended at end.
@@ -211,20 +212,21 @@ func (w *Watch) addRTT(s Sample) []Finding {
 	if s.RTT > 0 && (w.least == 0 || s.RTT < w.least) {
 		w.least = s.RTT
 	}
+	w.most = max(w.most, s.RTT)
 	if s.At-w.rttFrom < rttBlock {
 		return nil
 	}
-	least := w.least
-	w.least, w.rttFrom = 0, s.At
+	least, most := w.least, w.most
+	w.least, w.most, w.rttFrom = 0, 0, s.At
 	if s.At <= w.resume {
 		return nil
 	}
-	ok, was := w.rtt.add(least)
+	ok, was := w.rtt.add(least, most)
 	if !ok {
 		return nil
 	}
 	w.stepped = s.At
-	return w.tell(nil, Finding{Metric: RTT, Stage: Confirmed, At: s.At, Since: s.At - stepBlocks*rttBlock, Was: was.Seconds(), Now: w.rtt.base.Seconds(), Likely: PathChange})
+	return w.tell(nil, Finding{Metric: RTT, Stage: Confirmed, At: s.At, Since: s.At - stepBlocks*rttBlock, Was: was.Seconds(), Now: w.rtt.low.Seconds(), Likely: PathChange})
 }
 
 // tell adds a finding, unless as much was told of its metric lately.

@@ -2,8 +2,9 @@ package sealed
 
 import (
 	"io"
-	"sync/atomic"
 	"time"
+
+	"github.com/gomover/gomover/internal/stopwatch"
 )
 
 // Metered moves bytes over a connection and counts how long it waits for that: the
@@ -12,28 +13,22 @@ import (
 type Metered struct {
 	// Conn is the connection.
 	Conn       io.ReadWriter
-	send, recv atomic.Int64 // nanoseconds of waiting
+	send, recv stopwatch.Sum
 }
 
 // busy is how long a call may take without counting as waiting: copying is not.
 const busy = 200 * time.Microsecond
 
-func note(total *atomic.Int64, since time.Time) {
-	if d := time.Since(since); d > busy {
-		total.Add(int64(d))
-	}
-}
-
 // Write implements [Wire].
 func (m *Metered) Write(b []byte) error {
-	defer note(&m.send, time.Now())
+	defer m.send.End(m.send.Begin(), busy)
 	_, err := m.Conn.Write(b)
 	return err
 }
 
 // Read implements [Wire].
 func (m *Metered) Read(b []byte, need int) (int, error) {
-	defer note(&m.recv, time.Now())
+	defer m.recv.End(m.recv.Begin(), busy)
 	n, err := io.ReadAtLeast(m.Conn, b, need)
 	if err == io.ErrUnexpectedEOF {
 		err = io.EOF // a stream knows by itself whether it was cut
@@ -43,5 +38,5 @@ func (m *Metered) Read(b []byte, need int) (int, error) {
 
 // Blocked implements [Wire].
 func (m *Metered) Blocked() (send, recv time.Duration) {
-	return time.Duration(m.send.Load()), time.Duration(m.recv.Load())
+	return m.send.Total(busy), m.recv.Total(busy)
 }

@@ -1,0 +1,98 @@
+package engine
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/gomover/gomover/internal/stopwatch"
+	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/wire"
+)
+
+// busy sums what the streams of an end spend their time on.
+type busy struct {
+	disk, idle, limited stopwatch.Sum
+	sync                stopwatch.Sum // at the sink, beside its streams
+	sent, packed        atomic.Int64  // payload bytes; those of small files among them
+	delay               delays
+}
+
+// flow adds up what the kernel tells of a source's streams, those that have gone
+// included. It belongs to the ticker.
+type flow struct {
+	net, rwnd, buf time.Duration
+	losses, segs   int64         // episodes of loss; segments sent
+	again          int64         // segments sent again
+	retrans        int64         // the same of the streams that are there
+	rtt, least     time.Duration // of the stream with the least; 0: not known
+	acked          int64
+	unacked        bool // something, now
+	streams        int
+	at             time.Time // of the latest look
+}
+
+// bufferFull is how many times as much of a send buffer is under way as waits in it
+// when the buffer is what bounds a stream. The kernel makes its own twice as long as
+// the congestion window.
+const bufferFull = 8
+
+// look takes the streams' counters.
+func (f *flow) look(now time.Time, list []*sendStream) {
+	passed := now.Sub(f.at)
+	f.at = now
+	f.rtt, f.least, f.unacked, f.retrans, f.streams = 0, 0, false, 0, len(list)
+	for _, ss := range list {
+		st, old := ss.st.Stats(), &ss.seen
+		blocked := max(0, st.SendBlocked-old.SendBlocked)
+		f.net += blocked
+		f.rwnd += max(0, st.RwndLimited-old.RwndLimited)
+		// The kernel counts only a part of it: with a window that has just room for
+		// the buffer it takes the window for the limit.
+		if own := st.BufLimited - old.BufLimited; blocked > passed/2 && st.Unacked > bufferFull*st.NotSent {
+			f.buf += max(own, passed)
+		} else {
+			f.buf += max(0, own)
+		}
+		f.acked += max(0, acknowledged(&st)-acknowledged(old))
+		f.segs += max(0, st.SentBytes-old.SentBytes) / segment
+		if again := st.Retrans - old.Retrans; again > 0 {
+			f.losses++
+			f.again += again
+		}
+		f.retrans += st.Retrans
+		if st.RTT > 0 && (f.rtt == 0 || st.RTT < f.rtt) {
+			f.rtt = st.RTT
+		}
+		if st.MinRTT > 0 && (f.least == 0 || st.MinRTT < f.least) {
+			f.least = st.MinRTT
+		}
+		f.unacked = f.unacked || st.Unacked > 0
+		ss.seen = st
+	}
+}
+
+// acknowledged is how much of what a stream has sent the other end's kernel has.
+func acknowledged(st *transports.Stats) int64 { return st.SentBytes - st.Unacked - st.NotSent }
+
+// report is what a source tells of itself.
+func (s *Source) report(now time.Time) wire.Report {
+	f := &s.flow
+	r := wire.Report{Span: int64(now.Sub(s.start)), Streams: f.streams,
+		Disk: int64(s.work.disk.Total(0)), Idle: int64(s.work.idle.Total(0)), Limited: int64(s.work.limited.Total(0)),
+		Network: int64(f.net), RwndWait: int64(f.rwnd), BufWait: int64(f.buf), CPU: processCPU(), Delay: s.work.delay.total(), Cores: cores(),
+		Sent: s.work.sent.Load(), Packed: s.work.packed.Load(), Retrans: f.retrans, Again: f.again, Losses: f.losses, Segs: f.segs, RTT: int64(f.rtt), MinRTT: int64(f.least)}
+	r.Periods, r.UsedUp = s.work.delay.quota()
+	return r
+}
+
+// queueLeast and queueShare: a round trip that is longer than the least by both is
+// one through a queue.
+const (
+	queueLeast = 1500 * time.Microsecond
+	queueShare = 0.03
+)
+
+// saturated tells from the round trip that packets wait in a queue.
+func saturated(rtt, least time.Duration) bool {
+	return rtt > least+max(queueLeast, time.Duration(queueShare*float64(least)))
+}
