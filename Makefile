@@ -138,7 +138,7 @@ bench-pull: lab ## measure pulls from several replicas against the bars, and bes
 bench-tuner: ## try forecasts and alarms on made paths against their bars, some minutes
 	$(GO) run ./bench/tuner $(if $(QUICK),-quick) $(BENCHFLAGS)
 
-bench-bottlenecks: lab ## arrange 19 bottlenecks and compare what gomover says with each, four minutes
+bench-bottlenecks: lab ## arrange 20 bottlenecks and compare what gomover says with each, four minutes
 	$(GO) run ./bench/bottleneck -lab "$(LAB)" $(BENCHFLAGS)
 
 bench-deps: ## install what bench, bench-copy, bench-udt and bench-pull compare with (as root, with apt)

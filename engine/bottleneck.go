@@ -8,6 +8,7 @@ import (
 
 // What a transfer can be limited by, for people and programs.
 const (
+	bySlowest    = "slowest host"
 	byRate       = "bwlimit"
 	bySourceDisk = "source disk"
 	bySourceCPU  = "source cpu"
@@ -21,7 +22,7 @@ const (
 )
 
 // limits are the words that may come from the far end.
-var limits = []string{byRate, bySourceDisk, bySourceCPU, bySmallFiles, byTargetDisk, byTargetCPU, byWindow, byNetwork, byUnknown}
+var limits = []string{bySlowest, byRate, bySourceDisk, bySourceCPU, bySmallFiles, byTargetDisk, byTargetCPU, byWindow, byNetwork, byUnknown}
 
 // end is what the streams of one end did between two of its reports. Shares are of
 // their time, means over the streams.
@@ -31,6 +32,7 @@ type end struct {
 	net     float64 // waiting for the network
 	idle    float64 // waiting for work, or for confirmations
 	limited float64 // waiting for the limit of the rate
+	held    float64 // waiting for other destinations, which have less
 	rwnd    float64 // the kernel waited for the receiver's window
 	buf     float64 // the kernel waited for room in the send buffer
 	sync    float64 // at the sink: files were synced
@@ -51,6 +53,7 @@ func between(old, now *wire.Report) (e end, ok bool) {
 	share := func(now, old int64) float64 { return min(max(0, (float64(now)-float64(old))/all), 1) }
 	e.disk, e.net = share(now.Disk, old.Disk), share(now.Network, old.Network)
 	e.idle, e.limited = share(now.Idle, old.Idle), share(now.Limited, old.Limited)
+	e.held = share(now.Held, old.Held)
 	e.rwnd, e.buf = share(now.RwndWait, old.RwndWait), share(now.BufWait, old.BufWait)
 	e.sync = min(max(0, (float64(now.Sync)-float64(old.Sync))/span), 1)
 	e.cpu = max(0, (float64(now.CPU)-float64(old.CPU))/span)
@@ -71,7 +74,7 @@ const (
 )
 
 // busy is the share of time in which streams waited for nobody else.
-func (e *end) busy() float64 { return max(0, 1-e.net-e.idle-e.limited) }
+func (e *end) busy() float64 { return max(0, 1-e.net-e.idle-e.limited-e.held) }
 
 // starved tells that the process has used up its quota of the processors. Whatever
 // else its threads seem to wait for, that comes late because of it.
@@ -103,6 +106,8 @@ type moment struct {
 // nothing to hold back.
 func limitedBy(source, sink *end, m *moment) (by, detail string) {
 	switch {
+	case source.held > limitShare:
+		return bySlowest, ""
 	case source.limited > limitShare:
 		return byRate, ""
 	case source.idle > mostly && !m.wanted && !m.underway:

@@ -29,6 +29,7 @@ func TestLimitedBy(t *testing.T) {
 		{"network", &waits, &fed, more, byNetwork, ""},
 		{"network, nothing heard of the sink yet", &waits, nil, more, byNetwork, ""},
 		{"rate", with(waits, func(e *end) { e.net, e.limited = 0.1, 0.85 }), &fed, more, byRate, ""},
+		{"slower destinations", with(waits, func(e *end) { e.net, e.held = 0.4, 0.55 }), &fed, more, bySlowest, ""},
 		{"source disk", with(waits, func(e *end) { e.net, e.disk = 0.03, 0.95 }), &fed, more, bySourceDisk, ""},
 		{"files in memory are no disk", with(waits, func(e *end) { e.net, e.disk, e.cpu = 0.1, 0.6, 1.9 }), &fed, more, bySourceCPU, ""},
 		{"nor are they on a crowded machine", &end{streams: 2, disk: 0.6, net: 0.1, cpu: 0.3, delay: 1.2, cores: 8}, &fed, more, bySourceCPU, ""},

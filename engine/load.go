@@ -12,6 +12,7 @@ import (
 // busy sums what the streams of an end spend their time on.
 type busy struct {
 	disk, idle, limited stopwatch.Sum
+	held                stopwatch.Sum // by Common.Hold
 	sync                stopwatch.Sum // at the sink, beside its streams
 	sent, packed        atomic.Int64  // payload bytes; those of small files among them
 	delay               delays
@@ -78,7 +79,7 @@ func acknowledged(st *transports.Stats) int64 { return st.SentBytes - st.Unacked
 func (s *Source) report(now time.Time) wire.Report {
 	f := &s.flow
 	r := wire.Report{Span: int64(now.Sub(s.start)), Streams: f.streams,
-		Disk: int64(s.work.disk.Total(0)), Idle: int64(s.work.idle.Total(0)), Limited: int64(s.work.limited.Total(0)),
+		Disk: int64(s.work.disk.Total(0)), Idle: int64(s.work.idle.Total(0)), Limited: int64(s.work.limited.Total(0)), Held: int64(s.work.held.Total(0)),
 		Network: int64(f.net), RwndWait: int64(f.rwnd), BufWait: int64(f.buf), CPU: processCPU(), Delay: s.work.delay.total(), Cores: cores(),
 		Sent: s.work.sent.Load(), Packed: s.work.packed.Load(), Retrans: f.retrans, Again: f.again, Losses: f.losses, Segs: f.segs, RTT: int64(f.rtt), MinRTT: int64(f.least)}
 	r.Periods, r.UsedUp = s.work.delay.quota()

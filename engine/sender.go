@@ -36,11 +36,15 @@ const ahead = 4 << 20
 func (s *Source) send(ctx context.Context, ss *sendStream) {
 	f := transports.NewFrame(s.opts.FrameMax())
 	for {
-		start := s.work.idle.Begin()
-		if s.common.Hold != nil && s.common.Hold(ctx) != nil {
-			s.work.idle.End(start, 0)
-			break // the run ends
+		if s.common.Hold != nil {
+			start := s.work.held.Begin()
+			err := s.common.Hold(ctx)
+			s.work.held.End(start, 0)
+			if err != nil {
+				break // the run ends
+			}
 		}
+		start := s.work.idle.Begin()
 		sl, ok := s.sched.next(ss.id)
 		s.work.idle.End(start, 0)
 		if !ok {

@@ -73,6 +73,7 @@ type Report struct {
 	RwndWait int64          `json:"rwnd_wait"` // limited by the receiver's window
 	BufWait  int64          `json:"buf_wait"`  // limited by the send buffer
 	Limited  int64          `json:"limited"`   // waiting for the limit of the rate
+	Held     int64          `json:"held"`      // waiting for other destinations of the job
 	Sync     int64          `json:"sync"`      // at a sink: syncing files, beside its streams
 	Delay    int64          `json:"delay"`     // threads were ready and waited for a processor
 	Periods  int64          `json:"periods"`   // of a quota of processor time

@@ -150,7 +150,7 @@ func (b *bench) begin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("looking for the agents kept in the user's cache: %w", err)
 	}
-	t := ground.Topology{Control: "cubic", Sites: []ground.Site{{Name: "near"}, {Name: "far"}}}
+	t := ground.Topology{Control: "cubic", Sites: []ground.Site{{Name: "near"}, {Name: "far"}, {Name: "second"}, {Name: "third"}}}
 	b.g, err = ground.Emulated(ctx, ground.Setup{Groups: b.groups, Program: b.Lab, Dir: b.dir, Cache: cache}, t)
 	if err != nil {
 		return err

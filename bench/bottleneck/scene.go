@@ -48,7 +48,9 @@ func (b *bench) scene(ctx context.Context, s *scene) (r result, err error) {
 		return r, err
 	}
 	undo = append(undo, func() {
-		os.RemoveAll(target)
+		for _, end := range []string{"", ".second", ".third"} {
+			os.RemoveAll(target + end)
+		}
 		os.Remove(filepath.Join(b.disk.dir, "file"))
 	})
 	if s.source+s.target > 0 {
@@ -58,7 +60,14 @@ func (b *bench) scene(ctx context.Context, s *scene) (r result, err error) {
 		undo = append(undo, func() { b.disk.hold(0, 0) })
 	}
 	args := append([]string{b.binary, "-r", "--json", "--progress=none"}, s.args...)
-	return b.watch(ctx, s, append(args, source, "far:"+target)...)
+	args = append(args, source, "far:"+target)
+	if s.third != nil {
+		if err := b.g.Emulator.Set(ctx, append([]string{"third"}, s.third...)...); err != nil {
+			return r, err
+		}
+		args = append(args, "second:"+target+".second", "third:"+target+".third")
+	}
+	return b.watch(ctx, s, args...)
 }
 
 // places gives what is copied, and where to.
@@ -188,8 +197,10 @@ func (b *bench) during(s *scene, pid int) (undo func(), err error) {
 
 // end interrupts gomover and waits until nothing of it is left on both hosts.
 func (b *bench) end(cmd *exec.Cmd, out io.Reader) {
-	for _, p := range b.far().Group.Running("gomover") {
-		syscall.Kill(p, syscall.SIGKILL) // a slow disk would keep it for long
+	for _, h := range b.g.Hosts {
+		for _, p := range h.Group.Running("gomover") {
+			syscall.Kill(p, syscall.SIGKILL) // a slow disk would keep it for long
+		}
 	}
 	cmd.Process.Kill()
 	io.Copy(io.Discard, out)

@@ -16,6 +16,7 @@ type scene struct {
 	target int64    // bytes per second that the target's disk writes; 0: memory
 	sysctl string   // set at both hosts for the time
 	quota  [2]int   // per mille of one processor that gomover has at source and target; 0: all
+	third  []string // settings of the third host's links; the job goes to all three
 	stop   bool     // the far end is stopped while data flows
 }
 
@@ -50,6 +51,7 @@ var scenes = []scene{
 	{name: "rate50", what: "a link of 50 Mbit/s", want: "network", link: []string{"rate=50mbit", "delay=5ms", "queue=200KB"}},
 	{name: "rate500", what: "a link of 500 Mbit/s", want: "network", link: mid500},
 	{name: "cross", what: "other traffic of 400 on a link of 500 Mbit/s", want: "network", link: mid500, path: []string{"cross=400mbit"}},
+	{name: "slowest", what: "three hosts, one of them behind 20 Mbit/s", want: "slowest host", link: mid500, args: []string{"--slow-dest=wait"}, third: []string{"rate=20mbit"}},
 	{name: "ssh", what: "nothing but ssh", want: "network", link: mid500, args: []string{"--transport=ssh"}},
 }
 
