@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"io"
 	"time"
 
 	"github.com/gomover/gomover/integrity"
@@ -18,7 +19,7 @@ func (s *Sink) receive(r *recvStream) {
 			if errors.Is(err, wire.ErrMalformed) {
 				s.fail(lost(err)) // inside the link, which is no stream that can be replaced
 			}
-			s.streamEnded(r)
+			s.streamEnded(r, err)
 			return
 		}
 		n := len(f.Body())
@@ -32,10 +33,12 @@ func (s *Sink) receive(r *recvStream) {
 	}
 }
 
-// streamEnded forgets a stream that was closed or broke; the source sends again
-// what was on it.
-func (s *Sink) streamEnded(r *recvStream) {
-	if r.id != inbandID && r.count.Load() == 0 && time.Since(r.began) >= min(barren, s.opts.stall()) {
+// streamEnded forgets a stream that was closed or broke, which err tells; the source
+// sends again what was on it. One that brought nothing for long is doubted, unless it
+// was closed in good order: to hear of that, something must have got through.
+func (s *Sink) streamEnded(r *recvStream, err error) {
+	vain := r.id != inbandID && r.count.Load() == 0 && !errors.Is(err, io.EOF)
+	if vain && time.Since(r.began) >= min(barren, s.opts.stall()) {
 		distrust(s.paths.Endpoint, r.st.Stats().Transport, orElse(s.paths.Prefer, "tcp"))
 	}
 	r.st.Close()

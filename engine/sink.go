@@ -387,7 +387,7 @@ func (s *Sink) dialUpTo(ctx context.Context, n int) {
 
 // dial makes streams until there are n.
 func (s *Sink) dial(ctx context.Context, n int) {
-	ctx, cancel := context.WithTimeout(ctx, wayTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.paths.wayTime())
 	defer cancel()
 	s.mu.Lock()
 	missing := n - (len(s.streams) - 1) // not counting the one inside the link

@@ -23,7 +23,7 @@ const (
 	// inbandAfter is how long data waits for its own connections before it
 	// starts inside the link.
 	inbandAfter = 2 * time.Second
-	// wayTimeout is when a direction is given up.
+	// wayTimeout is when a direction is given up, unless the path is very long.
 	wayTimeout = 8 * time.Second
 )
 
@@ -396,7 +396,7 @@ func (s *Source) warnOfStreams() {
 
 // dial makes n streams from this end; they live as long as ctx.
 func (s *Source) dial(ctx context.Context, n int) (err error) {
-	dctx, cancel := context.WithTimeout(ctx, wayTimeout)
+	dctx, cancel := context.WithTimeout(ctx, s.paths.wayTime())
 	defer cancel()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -473,7 +473,7 @@ func (s *Source) firstStream(ctx context.Context) bool {
 	first := s.paths.DialFirst
 	s.tryWay(ctx, first)
 	second, inband := time.NewTimer(secondWay), time.NewTimer(inbandAfter)
-	giveUp := time.NewTimer(secondWay + wayTimeout + time.Second)
+	giveUp := time.NewTimer(secondWay + s.paths.wayTime() + time.Second)
 	defer second.Stop()
 	defer inband.Stop()
 	defer giveUp.Stop()
@@ -503,9 +503,7 @@ func (s *Source) firstStream(ctx context.Context) bool {
 		case <-second.C:
 			other()
 		case <-inband.C:
-			if !s.opts.NoInband {
-				s.startInband(ctx)
-			}
+			s.startMeanwhile(ctx)
 		case <-giveUp.C:
 			late = true
 		case <-ctx.Done():

@@ -104,6 +104,30 @@ func (s *Source) tellRefused(has string, err error) {
 	})
 }
 
+// startMeanwhile lets data travel inside the link, if that is permitted, while no
+// stream is made yet. It is told at once: a short job is over before it is known
+// why.
+func (s *Source) startMeanwhile(ctx context.Context) {
+	if s.opts.NoInband {
+		return
+	}
+	s.startInband(ctx)
+	s.emit(events.Plan{Transport: "ssh", Streams: 1, BlockBytes: s.opts.BlockSizeFor(0), Encrypt: "ssh", RTTms: msOf(s.paths.RTT),
+		Reason: fmt.Sprintf("no data connection over %s within %v; it is tried further", protocol(s.prefer()), inbandAfter)})
+}
+
+// protocol is what a transport's packets are.
+func protocol(transport string) string {
+	if transport == "udt" {
+		return "UDP"
+	}
+	return "TCP"
+}
+
+// wayTime is when a direction of dialling is given up: UDT needs four round trips for
+// a stream whose ends have proved themselves.
+func (p *Paths) wayTime() time.Duration { return max(wayTimeout, 5*p.RTT) }
+
 // openPort is the advice to who sees no connection get through.
 func (s *Source) openPort() string {
 	return "open one " + orElse(s.paths.Ports, "TCP") + " port: --ports 50000-50000"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -150,6 +151,36 @@ func TestDistrust(t *testing.T) {
 		ss.moved.Store(time.Now().Add(-tt.ago).UnixNano())
 		s.streams.m[2] = ss
 		if s.streamDead(ss, tt.err); e.told != tt.want {
+			t.Errorf("%s: told %d times, want %d", tt.name, e.told, tt.want)
+		}
+		a.Close()
+	}
+}
+
+// TestSinkDistrust: the sink doubts the way of streams that broke without having
+// brought anything, though they had time; not of those that merely had nothing to
+// bring.
+func TestSinkDistrust(t *testing.T) {
+	broke := errors.New("nothing was heard of the other end")
+	for _, tt := range []struct {
+		name   string
+		err    error
+		frames uint64
+		ago    time.Duration
+		want   int
+	}{
+		{"broke early", broke, 0, time.Second, 0},
+		{"broke", broke, 0, barren, 1},
+		{"broke within a frame", io.ErrUnexpectedEOF, 0, barren, 1},
+		{"broke later", broke, 1, time.Minute, 0},
+		{"closed", fmt.Errorf("receiving: %w", io.EOF), 0, time.Minute, 0},
+	} {
+		a, _ := MemoryLink()
+		e := new(switcher)
+		s := NewSink(Options{}, Paths{Name: "far", Prefer: "tcp", Endpoint: e}, a, Target{}, nil)
+		r := &recvStream{id: 2, st: closing{}, began: time.Now().Add(-tt.ago)}
+		r.count.Store(tt.frames)
+		if s.streamEnded(r, tt.err); e.told != tt.want {
 			t.Errorf("%s: told %d times, want %d", tt.name, e.told, tt.want)
 		}
 		a.Close()

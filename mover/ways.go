@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/engine"
+	"github.com/gomover/gomover/internal/units"
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/transports/fallback"
 	"github.com/gomover/gomover/transports/tcp"
@@ -222,7 +223,8 @@ func (j *Job) CheckMemory() error {
 	}
 	o := udtOptions(&j.Engine)
 	if room := o.Room(j.Window); room < j.Window {
-		return fmt.Errorf("--window %d: of --memory %d each of %d streams over UDT has %d", j.Window, j.Engine.Memory, o.Streams, room)
+		return fmt.Errorf("--window %s: of --memory %s each of %d streams over UDT has %s",
+			units.ExactSize(int64(j.Window)), units.ExactSize(j.Engine.Memory), o.Streams, units.ExactSize(int64(room)))
 	}
 	return nil
 }

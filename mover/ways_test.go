@@ -232,7 +232,7 @@ func TestUDTOptions(t *testing.T) {
 // TestCheckMemory: a window that there is no memory for is refused.
 func TestCheckMemory(t *testing.T) {
 	j := Job{UDT: true, Window: 64 << 20, Engine: engine.Options{Memory: 128 << 20}}
-	want := "--window 67108864: of --memory 134217728 each of 2 streams over UDT has 66846720"
+	want := "--window 64M: of --memory 128M each of 2 streams over UDT has 65280K"
 	if err := j.CheckMemory(); err == nil || err.Error() != want {
 		t.Errorf("error %v, want %q", err, want)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/gomover/gomover/engine"
 	"github.com/gomover/gomover/integrity"
 	"github.com/gomover/gomover/internal/location"
+	"github.com/gomover/gomover/internal/units"
 	"github.com/gomover/gomover/mover"
 	"github.com/gomover/gomover/sshboot"
 	"github.com/gomover/gomover/store"
@@ -91,7 +92,7 @@ func newJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 	bs := max(j.Engine.BlockSize, engine.DefaultBlock)
 	fit := int(max(1, o.Storage.Memory/bs))
 	if o.Storage.Memory > 0 && j.Engine.StreamsMin > fit {
-		return nil, usageError(fmt.Sprintf("--streams %d with blocks of %d bytes need more than --memory %d", j.Engine.StreamsMin, bs, o.Storage.Memory))
+		return nil, usageError(fmt.Sprintf("--streams %d with blocks of %s need more than --memory %s", j.Engine.StreamsMin, units.ExactSize(bs), units.ExactSize(o.Storage.Memory)))
 	}
 	if o.Storage.Memory > 0 && (j.Engine.StreamsMax == 0 || j.Engine.StreamsMax > fit) {
 		j.Engine.StreamsMax = min(fit, 256)
@@ -113,7 +114,11 @@ func checkCongestion(name string, udt bool) error {
 	case name == "":
 	case udt:
 		if err := mover.CheckUDTControl(name); err != nil {
-			return usageError(fmt.Sprintf("--cc %s: for --transport=udt it is one of %s", name, mover.UDTControls()))
+			text := fmt.Sprintf("--cc %s: for --transport=udt it is one of %s", name, mover.UDTControls())
+			if small := strings.ToLower(name); mover.CheckUDTControl(small) == nil {
+				return usageError(text, "did you mean --cc "+small+"?")
+			}
+			return usageError(text)
 		}
 	case strings.Contains(name, "="):
 		return usageError(fmt.Sprintf("--cc %s: only --transport=udt has that", name))

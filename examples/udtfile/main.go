@@ -62,6 +62,10 @@ func run(ctx context.Context, args []string) error {
 		flags.StringVar(&listen, "listen", listen, "address and port to listen at")
 		flags.StringVar(&control, "control", control, "congestion control: "+udt.ControlNames())
 	}
+	flags.Usage = func() {
+		fmt.Fprintln(flags.Output(), "usage:", usage)
+		flags.PrintDefaults()
+	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
@@ -83,6 +87,9 @@ func serve(ctx context.Context, listen, dir string, cfg udt.Config) error {
 	defer root.Close()
 	cfg.FirstBuffer = asked
 	l, err := udt.Listen(ctx, new(netx.System), "udp", listen, cfg)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("the UDP port of %s is in use", listen)
+	}
 	if err != nil {
 		return err
 	}
@@ -125,6 +132,9 @@ func get(ctx context.Context, addr, name, file string) (err error) {
 		return errors.Join(err, c.Close())
 	}
 	size, err := fetch(c, name, f)
+	if ctx.Err() != nil && err != nil {
+		err = fmt.Errorf("fetching %s: interrupted", name)
+	}
 	if cerr := c.Close(); err == nil && cerr != nil && !errors.Is(cerr, net.ErrClosed) {
 		err = cerr
 	}

@@ -28,6 +28,7 @@ type Cause uint8
 const (
 	Passed     Cause = iota // not dropped
 	DropCut                 // the link is cut
+	DropSize                // longer than the link takes; see SetMTU
 	DropQueue               // the queue was full
 	DropChosen              // named with DropPackets
 	DropLoss                // random loss
@@ -37,7 +38,7 @@ const (
 
 // String gives the cause as one word, as in traces and statistics.
 func (c Cause) String() string {
-	return [...]string{"passed", "cut", "queue", "chosen", "loss", "burst"}[min(c, nCauses-1)]
+	return [...]string{"passed", "cut", "size", "queue", "chosen", "loss", "burst"}[min(c, nCauses-1)]
 }
 
 // Damage says what a packet suffered on its way.
@@ -91,6 +92,7 @@ func (c Counters) Dropped() int64 { return c.Offered.Packets - c.Out.Packets }
 // not be copied; its owner is who offers packets.
 type Link struct {
 	params   Params
+	mtu      int // longest packet that passes, in bytes; 0: any
 	counters Counters
 
 	busy time.Duration // when the transmitter falls idle
@@ -158,6 +160,10 @@ func (l *Link) Set(p Params) error {
 	return nil
 }
 
+// SetMTU has packets of more bytes than that, headers included, vanish: nothing is
+// cut, and nobody is told. 0, as at first, is no limit.
+func (l *Link) SetMTU(bytes int) { l.mtu = bytes }
+
 // DropPackets adds packets to be dropped with cause DropChosen, for tests that need
 // an exact pattern. Numbers count what is offered to the link from 1, for as
 // long as it lives; those in the past are ignored. The slice is not kept.
@@ -193,6 +199,9 @@ func (l *Link) Offer(now time.Duration, size int) Verdict {
 	l.counters.Offered.add(size)
 	if p.Cut {
 		return l.drop(DropCut)
+	}
+	if l.mtu > 0 && size > l.mtu {
+		return l.drop(DropSize)
 	}
 	at := now
 	if p.Rate > 0 {

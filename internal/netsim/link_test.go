@@ -346,3 +346,23 @@ func BenchmarkOffer(b *testing.B) {
 		})
 	}
 }
+
+// Packets longer than the link takes vanish, and count as dropped for that.
+func TestLinkMTU(t *testing.T) {
+	l, err := NewLink(1, Params{Rate: 1e6})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		mtu, size int
+		want      Cause
+	}{{0, 9000, Passed}, {1500, 1500, Passed}, {1500, 1501, DropSize}, {9000, 1501, Passed}, {0, 9000, Passed}} {
+		l.SetMTU(tt.mtu)
+		if got := l.Offer(0, tt.size).Cause; got != tt.want {
+			t.Errorf("%d bytes where %d pass: %v, want %v", tt.size, tt.mtu, got, tt.want)
+		}
+	}
+	if c := l.Counters(); c.Drops[DropSize] != 1 || c.Dropped() != 1 {
+		t.Errorf("counted: %+v", c)
+	}
+}

@@ -340,7 +340,7 @@ func TestLongPath(t *testing.T) {
 	}
 }
 
-// TestSatellite: over a path of more than a second a stream takes three round
+// TestSatellite: over a path of nearly three seconds a stream takes three round
 // trips to be made by UDP, and is.
 func TestSatellite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -354,7 +354,7 @@ func TestSatellite(t *testing.T) {
 		}
 		var ends [2]transports.Endpoint
 		for i, host := range []string{"a", "b"} {
-			if err := n.Set(host+".up", "delay=600ms"); err != nil {
+			if err := n.Set(host+".up", "delay=1400ms"); err != nil {
 				t.Fatal(err)
 			}
 			at := n.Node(host)

@@ -1,6 +1,7 @@
 package udt
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -114,6 +115,11 @@ type Config struct {
 	// SetReadBuffer is called, so that nobody can fill memory who has proved nothing;
 	// 0 is RecvBuffer.
 	FirstBuffer int
+	// FindMTU finds out how long the packets of the path may be, and uses it, up to
+	// what the first link takes, whatever MSS is. Both ends must have it, and be of
+	// this package; no packet is cut on the way then. It is for streams, and needs a
+	// socket that can refuse to cut packets; elsewhere it does nothing.
+	FindMTU bool
 	// Messages: the connection keeps the bounds of what is sent; see
 	// Conn.SendMessage. Both ends must agree.
 	Messages bool
@@ -150,6 +156,8 @@ func (c Config) validate() (Config, error) {
 	switch {
 	case c.MSS < minMSS || c.MSS > maxMSS:
 		return c, fmt.Errorf("an MSS of %d bytes: it is %d to %d", c.MSS, minMSS, maxMSS)
+	case c.FindMTU && c.Messages:
+		return c, errors.New("messages are not sent in packets of the path's size")
 	case c.SendBuffer < 0 || c.RecvBuffer < 0 || c.FirstBuffer < 0 || c.Backlog < 0 || c.MaxRate < 0 || c.Idle < 0:
 		return c, fmt.Errorf("settings below zero: %+v", c)
 	}

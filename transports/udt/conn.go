@@ -401,7 +401,8 @@ type Stats struct {
 	NotSent      int64         // packets in the send buffer that were not sent yet
 	PeerSpeed    float64       // packets per second that arrive at the peer, as it says
 	PeerCapacity float64       // packets per second that the path could carry, as it says
-	Payload      int           // bytes in a full packet
+	Payload      int           // bytes in a full packet of the negotiated size, of which the others speak
+	Full         int           // bytes in a full packet that is sent now; see Config.FindMTU
 }
 
 // Stats tells how the connection stands.
@@ -411,6 +412,7 @@ func (c *Conn) Stats() Stats {
 	k, x := c.core, &c.core.send
 	return Stats{
 		Counters: k.count, RTT: x.rtt.rtt, MinRTT: x.minRTT, Window: int(k.ctl.Window), Rate: int64(k.ctl.Rate),
-		InFlight: x.inFlight, NotSent: x.end - x.next, PeerSpeed: x.speed, PeerCapacity: x.capacity, Payload: k.payload,
+		InFlight: x.inFlight, NotSent: x.load.end - x.load.next, PeerSpeed: x.speed, PeerCapacity: x.capacity, Payload: k.payload,
+		Full: k.full,
 	}
 }

@@ -25,6 +25,7 @@ type connector struct {
 	giveUp     time.Duration
 	sentAt     time.Duration // when req was first sent, to learn the RTT
 	rtt        time.Duration // of a request that was not repeated
+	answered   time.Duration // when a listener has last asked for its cookie; 0: never
 }
 
 // dial begins to connect.
@@ -131,6 +132,10 @@ func (c *core) clientHandshake(now time.Duration, hs *handshake) {
 			c.count.Bad++
 			return
 		}
+		if k.req == reqClient { // somebody is there, though perhaps far away
+			k.giveUp = max(k.giveUp, now+connectTimeout)
+		}
+		k.answered = now
 		k.cookie = hs.cookie
 		k.request(now, reqConclude)
 	case reqConclude:

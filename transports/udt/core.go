@@ -67,6 +67,7 @@ type Counters struct {
 	SentAcks, RecvAcks     int64
 	SentNaks, RecvNaks     int64
 	Timeouts, Probes       int64
+	Shrunk                 int64 // times that the path was found to take less than before
 	DroppedSent, DroppedIn int64 // messages given up, by this end and by the peer
 }
 
@@ -87,7 +88,9 @@ type core struct {
 	err    error // why it is broken or closed
 	cut    error // what has ended closing before its time
 
-	payload int // bytes of a full packet
+	payload int // bytes of a full packet as negotiated
+	full    int // bytes of a full packet that is new; see mtuSearch
+	mtu     mtuSearch
 	connect connector
 	send    sender
 	recv    receiver
@@ -121,7 +124,7 @@ var shutdownDelays = [...]time.Duration{0, 10 * time.Millisecond, 50 * time.Mill
 // newCore makes a connection that is not connected yet.
 func newCore(cfg Config, control cc.Controller, now time.Duration, peer netip.AddrPort, id uint32, isn seq) *core {
 	c := &core{
-		cfg: cfg, control: control, peer: peer, id: id, isn: isn, opened: now,
+		cfg: cfg, control: control, peer: peer, id: id, isn: isn, opened: now, mtu: mtuSearch{due: never},
 		rtt: newRTTFilter(), alive: liveness{shutdown: never, linger: never, said: now},
 	}
 	c.connect.local = cfg.MSS
@@ -137,11 +140,13 @@ func (c *core) establish(now time.Duration, hs *handshake, mss int) {
 	c.state = connected
 	c.peerID = hs.id
 	c.payload = mss - udpAllowance - headerLen
+	c.full = c.payload
 	c.alive.heard, c.alive.heardReal, c.alive.count = now, now, 1
 	c.alive.said = now
 	c.send = newSender(now, c.payload, int64(hs.window), packets(c.cfg.SendBuffer, c.payload))
 	c.recv = newReceiver(now, hs.isn, c.payload, packets(c.cfg.RecvBuffer, c.payload))
 	c.stats = cc.Stats{MSS: mss, Seed: uint64(c.id)<<32 | uint64(c.isn)}
+	c.beginMTU()
 	c.fill(now)
 	c.control.Init(&c.stats)
 	c.learn()
@@ -159,15 +164,15 @@ func (c *core) fill(now time.Duration) {
 		s.RTT, s.RTTVar = c.rtt.rtt, c.rtt.dev
 	}
 	s.ArrivalRate, s.Capacity, s.Reports = x.speed, x.capacity, x.reports
-	s.Sent, s.Acked, s.InFlight = x.next, x.acked, x.inFlight
-	s.Delivered, s.Lost, s.Resent = x.sampler.Delivered(), c.count.Lost, c.count.Resent
+	s.Sent, s.Acked, s.InFlight = x.load.next, x.load.acked, x.inFlight
+	s.Delivered, s.Lost, s.Resent = x.sampler.Delivered(), x.lostLoad, x.sentAgain
 	s.AppLimited = x.starved
 	s.LossList = s.LossList[:0]
 	for e := range x.lost.All() {
 		if len(s.LossList) == 8 {
 			break
 		}
-		s.LossList = append(s.LossList, cc.Range{First: e.Lo, Last: e.Hi - 1})
+		s.LossList = append(s.LossList, cc.Range{First: x.loadAt(e.Lo), Last: x.loadAt(e.Hi) - 1})
 	}
 }
 
@@ -251,6 +256,9 @@ func (c *core) receiveControl(now time.Duration, h header, body []byte) error {
 	case kindError:
 		c.send.peerError = true
 	case kindUser:
+		if c.cfg.FindMTU && h.extended() != 0 {
+			return c.receiveOurs(now, h, body)
+		}
 		c.fill(now)
 		c.control.OnCustom(&c.stats, body)
 		c.learn()
@@ -338,6 +346,7 @@ func (c *core) collect(now time.Duration, out *outbox) {
 		if c.state == connected || c.state == closing {
 			c.collectReceiver(now, out)
 			c.collectSender(now, out)
+			c.collectMTU(now, out)
 			c.tryFinish(now)
 		}
 	}
@@ -398,7 +407,7 @@ func (c *core) deadline() time.Duration {
 		if len(c.ends) > 0 {
 			return 0
 		}
-		return min(d, c.recv.deadline(&c.rtt), c.sendDeadline())
+		return min(d, c.recv.deadline(&c.rtt), c.sendDeadline(), c.mtu.due)
 	case closed:
 		return c.alive.shutdown
 	}

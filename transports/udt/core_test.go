@@ -43,7 +43,7 @@ func TestEstimators(t *testing.T) {
 		if i%50 == 7 {
 			now += 9 * ms // a pause, which is no property of the path
 		}
-		a.packet(now, i, seq(i))
+		a.packet(now, i, seq(i), 1)
 		a.end(now)
 	}
 	if speed, capacity := a.rates(); speed != 10000 || capacity != 10000 {
@@ -54,7 +54,7 @@ func TestEstimators(t *testing.T) {
 			now += 1600 * time.Microsecond
 			a.end(now)
 		}
-		a.packet(now, i, seq(i))
+		a.packet(now, i, seq(i), 1)
 	}
 	if speed, capacity := a.rates(); speed != 10000 || capacity != 100000 {
 		t.Errorf("in batches %d and %d, want 10000 and 100000", speed, capacity)
@@ -135,7 +135,7 @@ func TestConnectUnderLoss(t *testing.T) {
 		s := newSim(t, seed, p, p)
 		b := s.listen(s.b, Config{})
 		a := s.dial(s.a, Config{}, b.sock.LocalAddr(), seq(seed), false)
-		s.w.RunUntil(4*time.Second, func() bool { return a.c.state != connecting })
+		s.w.RunUntil(3*connectTimeout, func() bool { return a.c.state != connecting })
 		if a.c.state == connected {
 			made++
 		} else if !errors.Is(a.c.err, ErrTimeout) {
@@ -432,7 +432,7 @@ func TestOvertakenWindow(t *testing.T) {
 		}
 		a.c.receive(s.w.Now(), h, body)
 		a.pump()
-		if got := x.limit - x.acked; got != tt.want || x.closed != (tt.want == 2) {
+		if got := x.load.limit - x.load.acked; got != tt.want || x.closed != (tt.want == 2) {
 			t.Errorf("after ACK %d: room for %d packets, closed %v, want %d", tt.sub, got, x.closed, tt.want)
 		}
 	}

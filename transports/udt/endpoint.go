@@ -27,7 +27,9 @@ type Endpoint struct {
 	local  netip.AddrPort
 	start  time.Time
 	timer  pace.Timer
+	nw     netx.Network
 	short  error // socket buffers are smaller than asked for
+	whole  bool  // packets are not cut: the path MTU can be found
 	greet  *greeter
 	done   chan struct{} // closed by the loop at its end
 	quiet  chan struct{} // closed by the reader at its end
@@ -81,7 +83,7 @@ func Open(ctx context.Context, nw netx.Network, network, addr string, cfg Config
 	var secret [32]byte
 	_, _ = rand.Read(secret[:]) // never fails
 	e := &Endpoint{
-		cfg: cfg, socket: socket, local: local.AddrPort(), start: time.Now(), greet: newGreeter(cfg, secret),
+		cfg: cfg, nw: nw, socket: socket, local: local.AddrPort(), start: time.Now(), greet: newGreeter(cfg, secret),
 		done: make(chan struct{}), conns: make(map[uint32]*Conn), meeting: make(map[netip.AddrPort]*Conn),
 		children: make(map[childKey]*Conn), quiet: make(chan struct{}), turns: make(chan struct{}, 1),
 	}
@@ -113,12 +115,18 @@ func (e *Endpoint) prepare() *batch {
 	if s, ok := e.socket.(interface {
 		SetFragmentation(netx.Fragmentation) error
 	}); ok {
-		// Packets are as long as the usual link takes. Where one is narrower and its
-		// router does not say so, or is not heard, they arrive in pieces instead of
-		// never. Refused, it is as the system is configured.
-		_ = s.SetFragmentation(netx.Fragment)
+		e.whole = e.cfg.FindMTU && s.SetFragmentation(netx.Probe) == nil
+		if !e.whole {
+			// Packets are as long as the usual link takes. Where one is narrower and its
+			// router does not say so, or is not heard, they arrive in pieces instead of
+			// never. Refused, it is as the system is configured.
+			_ = s.SetFragmentation(netx.Fragment)
+		}
 	}
 	entries, size := 64, max(e.cfg.MSS, defaultMSS)
+	if e.cfg.FindMTU {
+		entries, size = 32, mostMTU
+	}
 	if s, ok := e.socket.(interface{ SetReceiveCoalescing(bool) error }); ok && s.SetReceiveCoalescing(true) == nil {
 		entries, size = 16, netx.CoalescedSize
 	}
@@ -179,6 +187,11 @@ func (e *Endpoint) connect(ctx context.Context, to netip.AddrPort, rendezvous bo
 	return c, nil
 }
 
+// pathMTU is what a network has that knows how long packets may be at first.
+type pathMTU interface {
+	PathMTU(ctx context.Context, to netip.AddrPort) (int, error)
+}
+
 func random32() uint32 {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -198,6 +211,10 @@ func (e *Endpoint) newConn(peer netip.AddrPort, isn seq) (*Conn, error) {
 		cfg.MSS = max(cfg.MSS-20, minMSS)
 	}
 	c := &Conn{e: e, heap: -1, core: newCore(cfg, control, e.now(), peer, 0, isn)}
+	if nw, ok := e.nw.(pathMTU); ok && e.whole {
+		// Not known, it is not searched.
+		c.core.mtu.top, _ = nw.PathMTU(context.Background(), peer)
+	}
 	c.changed.L = &c.mu
 	return c, nil
 }

@@ -103,15 +103,16 @@ func newArrivals(now time.Duration) arrivals {
 	}
 }
 
-// packet notes a data packet with its number.
-func (a *arrivals) packet(now time.Duration, pos int64, s seq) {
-	a.turn++
+// packet notes a data packet with its number and weight. Rates are of packets of
+// the weight 1.
+func (a *arrivals) packet(now time.Duration, pos int64, s seq, weight int) {
+	a.turn += weight
 	switch s % probeEvery {
 	case 0:
 		a.probe, a.probeAt = pos, now
 	case 1:
 		if a.probe == pos-1 {
-			a.pairs.add(max(now-a.probeAt, pairFloor))
+			a.pairs.add(max(now-a.probeAt, pairFloor) / time.Duration(weight))
 		}
 		a.probe = -1
 	}

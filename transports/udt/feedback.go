@@ -43,7 +43,7 @@ func (c *core) onAck(now time.Duration, a ack) error {
 // intervals, and what was refused goes out again when there is room.
 func (c *core) regard(now time.Duration, free int64) {
 	x := &c.send
-	x.limit, x.widest = x.acked+free, max(x.widest, free)
+	x.load.limit, x.widest = x.load.acked+free, max(x.widest, free)
 	switch {
 	case free <= 2 && !x.closed, free <= 2 && x.acked == x.next && now >= x.holdUntil:
 		x.closedFor = min(max(2*x.closedFor, 5*synInterval), aliveInterval/2)
@@ -63,7 +63,7 @@ func (x *sender) sendAgain(lo, hi int64) {
 	for pos := lo; pos < hi; pos++ {
 		if s := x.get(pos); s.out {
 			s.out = false
-			x.inFlight--
+			x.inFlight -= s.weight
 		}
 	}
 	x.lost.Add(lo, hi)
@@ -121,6 +121,7 @@ func (c *core) advance(now time.Duration, to int64) {
 		c.sampleRTT(sample)
 		told.RTT = max(sample, 0)
 		x.lost.Remove(x.acked, to)
+		x.load.acked = x.loadAt(to)
 		x.acked, x.known = to, max(x.known, to)
 		x.release(to)
 		x.progress, x.probes = now, 0
@@ -150,13 +151,13 @@ func (c *core) deliver(now time.Duration, s *sent, told *cc.Ack) {
 	}
 	if s.out {
 		s.out = false
-		x.inFlight--
+		x.inFlight -= s.weight
 	}
 	if s.counted || s.times == 0 {
 		return
 	}
 	s.counted = true
-	told.Packets++
+	told.Packets += s.weight
 	if s.times > 1 { // it may have come long ago
 		x.sampler.DeliverLate(s.n + headerLen + udpAllowance)
 		return
@@ -260,14 +261,19 @@ func (c *core) loseOne(pos int64, s *sent) {
 	x := &c.send
 	if s.out {
 		s.out = false
-		x.inFlight--
+		x.inFlight -= s.weight
 	}
 	x.lost.Add(pos, pos+1)
 	c.count.Lost++
-	if k := len(x.losses) - 1; k >= 0 && x.losses[k].Last == pos-1 {
-		x.losses[k].Last = pos
+	x.lostLoad += int64(s.weight)
+	last := s.load + int64(s.weight) - 1
+	if k := len(x.losses) - 1; k >= 0 && x.losses[k].Last == s.load-1 {
+		x.losses[k].Last = last
 	} else {
-		x.losses = append(x.losses, cc.Range{First: pos, Last: pos})
+		x.losses = append(x.losses, cc.Range{First: s.load, Last: last})
+	}
+	if s.times >= doubtTimes {
+		c.doubt(s.n)
 	}
 }
 
@@ -383,6 +389,9 @@ func (c *core) probe(now time.Duration, out *outbox) {
 	}
 	x.probes++
 	c.count.Probes++
+	if x.probes > 1 {
+		c.doubt(c.full)
+	}
 	if x.probes == 1 {
 		x.progress = now
 		out.push(appendEmpty(out.room(), kindKeepAlive, 0, c.peerID), c.peer)

@@ -1,14 +1,10 @@
 package udt
 
 import (
-	"context"
 	"encoding/binary"
-	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/gomover/gomover/internal/netx"
 )
 
 // audit looks at all that one of our ends says to libudt, as it is on the wire. It
@@ -147,45 +143,23 @@ func (a *audit) done() {
 // TestInteropAudit looks at our packets on their way to libudt, with and without
 // losses, as client and as server.
 func TestInteropAudit(t *testing.T) {
-	program := buildPeer(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
+	p := interop(t, time.Minute)
 	want := noise(6, 4<<20)
 	for _, loss := range []float64{0, 0.01} {
-		t.Run("client", func(t *testing.T) {
-			a := newAudit(t, 1472)
-			addr, cmd := serving(t, ctx, program, "serve", "0", "1500")
-			r := newRelay(t, addr, wire{loss: loss, see: func(toServer bool, b []byte) {
-				if toServer {
-					a.ours(b)
-				} else {
-					a.theirs(b)
-				}
-			}})
-			c, err := Dial(ctx, &netx.System{}, "udp4", r.addr(), Config{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			echoed(t, c, want)
-			if err := cmd.Wait(); err != nil {
-				t.Errorf("libudt: %v", err)
-			}
-			a.done()
-		})
-		t.Run("server", func(t *testing.T) {
-			a := newAudit(t, 1472)
-			l, done := echoing(t, ctx, Config{}, 1)
-			r := newRelay(t, l.Addr().String(), wire{loss: loss, see: func(toServer bool, b []byte) {
-				if toServer {
-					a.theirs(b)
-				} else {
-					a.ours(b)
-				}
-			}})
-			host, port, _ := strings.Cut(r.addr(), ":")
-			echoProgram(t, ctx, want, program, "echo", host, port, "1500")
-			done()
-			a.done()
-		})
+		for role, run := range map[string]func(library, []byte){"client": library.client, "server": library.server} {
+			t.Run(role, func(t *testing.T) {
+				t.Parallel()
+				a, p := newAudit(t, 1472), p.in(t)
+				p.path = wire{loss: loss, see: func(toServer bool, b []byte) {
+					if toServer == (role == "client") {
+						a.ours(b)
+					} else {
+						a.theirs(b)
+					}
+				}}
+				run(p, want)
+				a.done()
+			})
+		}
 	}
 }

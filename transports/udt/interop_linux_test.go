@@ -1,217 +1,114 @@
 package udt
 
 import (
-	"bufio"
-	"bytes"
-	"context"
+	"flag"
 	"fmt"
-	"io"
-	"net"
-	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/gomover/gomover/internal/netx"
 )
 
-// peerProgram compiles the other end against Debian's libudt, once.
-var peerProgram = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "udtpeer")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	program := filepath.Join(dir, "udtpeer")
-	if out, err := exec.Command("g++", "-O2", "-o", program, "../../testdata/udt/udtpeer.cc", "-ludt", "-lpthread").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, out)
-	}
-	return os.ReadFile(program)
-})
+// How much TestInteropSoak does; make soak-interop does more of it.
+var (
+	interopRuns  = flag.Int("udt.interop", 6, "`runs` of TestInteropSoak")
+	interopFirst = flag.Int("udt.interopfirst", 0, "`number` of the first one")
+	interopBytes = flag.Int("udt.interopbytes", 1<<20, "`bytes` each way in one of them")
+)
 
-// buildPeer gives the path of the other end.
-func buildPeer(t *testing.T) string {
-	t.Helper()
-	b, err := peerProgram()
-	if err != nil {
-		t.Fatalf("compiling against libudt (make test-deps installs it): %v", err)
-	}
-	program := filepath.Join(t.TempDir(), "udtpeer")
-	if err := os.WriteFile(program, b, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	return program
-}
-
-// serving starts the library's server and gives its address.
-func serving(t *testing.T, ctx context.Context, program string, args ...string) (string, *exec.Cmd) {
-	t.Helper()
-	cmd := exec.CommandContext(ctx, program, args...)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "127.0.0.1:" + strings.TrimSpace(line), cmd
-}
-
-// echoed sends bytes over a connection and compares what comes back.
-func echoed(t *testing.T, c *Conn, want []byte) {
-	t.Helper()
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if _, err := c.Write(want); err != nil {
-			t.Errorf("writing: %v", err)
-		}
-	})
-	got := make([]byte, len(want))
-	n, err := io.ReadFull(c, got)
-	if err != nil {
-		t.Errorf("reading: %v", err)
-	}
-	wg.Wait()
-	mustEqual(t, "echo", got[:n], want)
-	if err := c.Close(); err != nil {
-		t.Errorf("closing: %v", err)
+// TestInteropSoak echoes bytes with libudt, which is server, client and the other
+// end of a rendezvous by turns, every other time with 1% loss both ways. Every
+// byte has to come back.
+func TestInteropSoak(t *testing.T) {
+	p := interop(t, 3*time.Hour)
+	for i := *interopFirst; i < *interopFirst+*interopRuns; i++ {
+		p := p
+		p.path.loss = 0.01 * float64(i/3%2)
+		name := []string{"client", "server", "rendezvous"}[i%3]
+		t.Run(fmt.Sprintf("%d/%s/loss=%v", i, name, p.path.loss), func(t *testing.T) {
+			start, p, want := time.Now(), p.in(t), noise(uint64(i), *interopBytes)
+			[]func([]byte){p.client, p.server, p.rendezvous}[i%3](want)
+			t.Logf("%v", time.Since(start))
+		})
 	}
 }
 
-// TestInterop talks with libudt in all roles; every byte goes both ways.
+// bothRoles echoes bytes with libudt as server and as client.
+func bothRoles(t *testing.T, p library, name string, want []byte) {
+	t.Helper()
+	for role, run := range map[string]func(library, []byte){"client": library.client, "server": library.server} {
+		t.Run(role+"/"+name, func(t *testing.T) {
+			t.Parallel()
+			start := time.Now()
+			run(p.in(t), want)
+			t.Logf("%v", time.Since(start))
+		})
+	}
+}
+
+// TestInterop echoes bytes with libudt in both roles: lengths around a packet's,
+// different longest packets, over paths that lose, delay and reorder.
 func TestInterop(t *testing.T) {
-	program := buildPeer(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	tests := []struct {
-		name  string
-		bytes int
-		mss   int // of the library
-		ours  int
-		loss  float64
+	p := interop(t, 2*time.Minute)
+	for _, tt := range []struct {
+		name        string
+		bytes       int
+		theirs, mss int
+		path        wire
 	}{
-		{"one byte", 1, 1500, 0, 0},
-		{"almost a packet", 1455, 1500, 0, 0},
-		{"a packet", 1456, 1500, 0, 0},
-		{"more than a packet", 1457, 1500, 0, 0},
-		{"bulk", 16 << 20, 1500, 0, 0},
-		{"their MSS smaller", 1 << 20, 1052, 1400, 0},
-		{"our MSS smaller", 1 << 20, 9000, 1400, 0},
-		{"loss 1%", 4 << 20, 1500, 0, 0.01},
+		{"one byte", 1, 1500, 0, wire{}},
+		{"almost a packet", 1455, 1500, 0, wire{}},
+		{"a packet", 1456, 1500, 0, wire{}},
+		{"more than a packet", 1457, 1500, 0, wire{}},
+		{"bulk", 16 << 20, 1500, 0, wire{}},
+		{"their MSS smaller", 1 << 20, 1052, 1400, wire{}},
+		{"our MSS smaller", 1 << 20, 9000, 1400, wire{}},
+		{"loss 1%", 4 << 20, 1500, 0, wire{loss: 0.01}},
+		{"jitter", 512 << 10, 1500, 0, wire{loss: 0.01, delay: 15 * ms, jitter: 20 * ms}},
+	} {
+		p := p
+		p.mss, p.cfg, p.path = tt.theirs, Config{MSS: tt.mss}, tt.path
+		bothRoles(t, p, tt.name, noise(9, tt.bytes))
 	}
-	for _, tt := range tests {
-		want := noise(9, tt.bytes)
-		cfg := Config{MSS: tt.ours}
-		t.Run("client/"+tt.name, func(t *testing.T) {
-			addr, cmd := serving(t, ctx, program, "serve", "0", strconv.Itoa(tt.mss))
-			if tt.loss > 0 {
-				addr = newRelay(t, addr, wire{loss: tt.loss}).addr()
+}
+
+// TestInteropIPv6 does so over IPv6, with different longest packets.
+func TestInteropIPv6(t *testing.T) {
+	p := interop(t, time.Minute)
+	p.v6 = true
+	want := noise(3, 2<<20)
+	for _, tt := range []struct{ theirs, ours, payload int }{
+		{1500, 0, 1436}, {1052, 1400, 1008}, {9000, 1400, 1336}, {1400, 9000, 1356},
+	} {
+		p := p
+		p.mss, p.cfg.MSS = tt.theirs, tt.ours
+		name := fmt.Sprintf("%d and %d", tt.theirs, tt.ours)
+		bothRoles(t, p, name, want)
+		t.Run("payload/"+name, func(t *testing.T) {
+			t.Parallel()
+			p := p.in(t)
+			addr, _, ended := p.serve("serve6", "0", p.packet())
+			c := p.dial(addr)
+			if n := c.Stats().Payload; n != tt.payload {
+				t.Errorf("packets of %d bytes, want %d", n, tt.payload)
 			}
-			start := time.Now()
-			c, err := Dial(ctx, &netx.System{}, "udp4", addr, cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			echoed(t, c, want)
-			t.Logf("%v", time.Since(start))
-			if err := cmd.Wait(); err != nil {
-				t.Errorf("libudt: %v", err)
-			}
-		})
-		t.Run("server/"+tt.name, func(t *testing.T) {
-			l, err := Listen(ctx, &netx.System{}, "udp4", "127.0.0.1:0", cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
-			var wg sync.WaitGroup
-			wg.Go(func() {
-				c, err := l.AcceptContext(ctx)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if _, err := io.Copy(c, c); err != nil {
-					t.Errorf("echoing: %v", err)
-				}
-				_ = c.Close()
-			})
-			addr := l.Addr().String()
-			if tt.loss > 0 {
-				addr = newRelay(t, addr, wire{loss: tt.loss}).addr()
-			}
-			host, port, _ := strings.Cut(addr, ":")
-			start := time.Now()
-			echoProgram(t, ctx, want, program, "echo", host, port, strconv.Itoa(tt.mss))
-			t.Logf("%v", time.Since(start))
-			wg.Wait()
+			echoed(t, c, want[:1000])
+			ended()
 		})
 	}
 }
 
-func echoProgram(t *testing.T, ctx context.Context, want []byte, program string, args ...string) {
-	t.Helper()
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Stdin = bytes.NewReader(want)
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	got, err := cmd.Output()
-	if err != nil {
-		t.Errorf("libudt: %v: %s", err, said.String())
-	}
-	mustEqual(t, "libudt's echo", got, want)
-}
-
+// TestInteropRendezvous meets libudt.
 func TestInteropRendezvous(t *testing.T) {
-	program := buildPeer(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	e, err := Open(ctx, &netx.System{}, "udp4", "127.0.0.1:0", Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	free, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	theirs := netip.MustParseAddrPort(free.LocalAddr().String())
-	_ = free.Close()
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		c, err := e.Meet(ctx, theirs)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		if _, err := io.Copy(c, c); err != nil {
-			t.Errorf("echoing: %v", err)
-		}
-		_ = c.Close()
-	})
-	echoProgram(t, ctx, noise(8, 1<<20), program, "meet",
-		fmt.Sprint(theirs.Port()), "127.0.0.1", fmt.Sprint(e.local.Port()), "1500")
-	wg.Wait()
+	t.Parallel()
+	interop(t, time.Minute).in(t).rendezvous(noise(8, 1<<20))
 }
 
+// TestInteropMessages sends messages to libudt, which sends them back.
 func TestInteropMessages(t *testing.T) {
-	program := buildPeer(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	addr, cmd := serving(t, ctx, program, "messages", "0")
-	c, err := Dial(ctx, &netx.System{}, "udp4", addr, Config{Messages: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Parallel()
+	p := interop(t, time.Minute)
+	p.cfg.Messages = true
+	addr, _, ended := p.serve("messages", "0")
+	c := p.dial(addr)
 	buf := make([]byte, 2<<20)
 	for i, n := range []int{1, 1456, 1457, 100000, 1 << 20} {
 		want := noise(uint64(i), n)
@@ -227,7 +124,5 @@ func TestInteropMessages(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Errorf("closing: %v", err)
 	}
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("libudt: %v", err)
-	}
+	ended()
 }

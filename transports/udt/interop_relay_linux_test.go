@@ -18,6 +18,9 @@ type wire struct {
 	see    func(toServer bool, b []byte) // is shown each one as it comes; nil is nobody
 }
 
+// none tells that nothing is done with them.
+func (w *wire) none() bool { return w.loss == 0 && w.delay == 0 && w.jitter == 0 && w.see == nil }
+
 // relay passes datagrams between a client and a server.
 type relay struct {
 	front net.PacketConn

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"github.com/gomover/gomover/internal/netx"
@@ -362,9 +363,36 @@ func (t *turn) flush() {
 		if err == nil {
 			break
 		}
-		ds = ds[min(max(n, 0)+1, len(ds)):]
+		n = min(max(n, 0), len(ds)-1)
+		if errors.Is(err, syscall.EMSGSIZE) {
+			t.tooLong(&ds[n])
+		}
+		ds = ds[n+1:]
 	}
 	t.out.reset()
+}
+
+// tooLong tells the connections with a peer of a datagram that the first link does
+// not take.
+func (t *turn) tooLong(d *netx.Datagram) {
+	size := len(d.B)
+	if d.Segment > 0 {
+		size = min(size, d.Segment)
+	}
+	var all []*Conn
+	t.e.mu.Lock()
+	for _, c := range t.e.conns {
+		if c.core.peer == d.Peer {
+			all = append(all, c)
+		}
+	}
+	t.e.mu.Unlock()
+	for _, c := range all {
+		c.mu.Lock()
+		c.core.tooLong(t.now, size)
+		c.mu.Unlock()
+		t.e.note(c)
+	}
 }
 
 // schedule notes when a connection is to be collected again.

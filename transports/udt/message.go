@@ -18,7 +18,7 @@ func (c *core) writeMessage(now time.Duration, b []byte, ttl time.Duration, inOr
 	if n > x.room {
 		return false, fmt.Errorf("%w: %d bytes", ErrTooLong, len(b))
 	}
-	if x.end-x.acked+n > x.room {
+	if x.load.end-x.load.acked+n > x.room {
 		return false, nil
 	}
 	x.msg = x.msg.next()
@@ -31,10 +31,10 @@ func (c *core) writeMessage(now time.Duration, b []byte, ttl time.Duration, inOr
 		expires = now + ttl
 	}
 	for i := range n {
-		s, p := x.put(x.end)
+		s, p := x.put(x.end, x.stride)
 		k := copy(p[headerLen:], b)
 		b = b[k:]
-		*s = sent{n: k, msg: word, expires: expires}
+		*s = sent{n: k, weight: 1, load: x.load.end, msg: word, expires: expires}
 		if i == 0 {
 			s.msg |= partFirst
 		}
@@ -42,6 +42,7 @@ func (c *core) writeMessage(now time.Duration, b []byte, ttl time.Duration, inOr
 			s.msg |= partLast
 		}
 		x.end++
+		x.load.end++
 	}
 	return true, nil
 }
@@ -61,11 +62,12 @@ func (c *core) dropMessage(pos int64, out *outbox) {
 	for p := first; p <= last; p++ {
 		if s := x.get(p); s.out {
 			s.out = false
-			x.inFlight--
+			x.inFlight -= s.weight
 		}
 	}
 	x.lost.Remove(first, last+1)
 	x.next = max(x.next, last+1)
+	x.load.next = x.loadAt(x.next)
 	c.count.DroppedSent++
 	d := drop{x.get(pos).msg.number(), seqRange{c.isn.add(first), c.isn.add(last)}}
 	out.push(d.append(out.room(), c.peerID), c.peer)

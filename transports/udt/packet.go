@@ -71,6 +71,9 @@ func (h header) msg() msgWord { return msgWord(h.w1) }
 // kind is valid in a control packet.
 func (h header) kind() kind { return kind(h.w0 >> 16 & 0x7fff) }
 
+// extended is valid in a control packet: 0 but for kinds of our own.
+func (h header) extended() uint16 { return uint16(h.w0) }
+
 func dataHeader(s seq, m msgWord, time, id uint32) header {
 	return header{uint32(s & seqMask), uint32(m), time, id}
 }

@@ -8,11 +8,12 @@ import (
 
 // arrived is what a receiver knows of one packet.
 type arrived struct {
-	n     int // bytes of payload
-	msg   msgWord
-	have  bool
-	taken bool // of a message: it is in the list of those to be read, or was, or is given up
-	ready bool // it is in that list
+	n      int // bytes of payload
+	weight int
+	msg    msgWord
+	have   bool
+	taken  bool // of a message: it is in the list of those to be read, or was, or is given up
+	ready  bool // it is in that list
 }
 
 // ackRecord is an acknowledgement that was sent.
@@ -29,12 +30,13 @@ type ackRecord struct {
 //	  |               | packets    |
 type receiver struct {
 	ring[arrived]
-	size             int64 // packets in the buffer at most
+	size             int64 // weight of the packets in the buffer at most
 	base, next, high int64
-	offset           int // bytes of base that were read
-	first            seq // number of position 0
-	gaps             gapList
-	arrivals         arrivals
+	weights
+	offset   int // bytes of base that were read
+	first    seq // number of position 0
+	gaps     gapList
+	arrivals arrivals
 
 	sub       uint32                 // of the last acknowledgement
 	history   [ackHistory]*ackRecord // by sub
@@ -61,6 +63,24 @@ type receiver struct {
 	start   int64  // of the message that begins before cursor; -1 is none
 }
 
+// weights is what a receiver knows of packets that are longer than negotiated; see
+// core.weight. Where there are none it stays as it is.
+type weights struct {
+	count bool             // they are counted
+	there int64            // weight of all packets that are there, of pieces as of the whole
+	extra int64            // by how much those from base to next weigh more than 1 each
+	parts map[int64]*parts // packets of which some pieces have come
+	last  int              // bytes of the packet before
+}
+
+// pass notes that a packet from base to next is there no longer.
+func (w *weights) pass(m *arrived) {
+	if w.count && m.have {
+		w.there -= int64(m.weight)
+		w.extra -= int64(m.weight) - 1
+	}
+}
+
 func newReceiver(now time.Duration, first seq, payload int, size int64) receiver {
 	return receiver{
 		ring: newRing[arrived](payload), size: size, first: first, high: -1, arrivals: newArrivals(now),
@@ -68,22 +88,23 @@ func newReceiver(now time.Duration, first seq, payload int, size int64) receiver
 	}
 }
 
-// free is how many packets behind next still fit.
-func (r *receiver) free() int64 { return max(0, r.size-(r.next-r.base)-1) }
+// free is the weight of packets behind next that still fit.
+func (r *receiver) free() int64 { return max(0, r.size-(r.next-r.base)-r.extra-1) }
 
 // receiveData takes a data packet. Source: draft, section 6.2.
 func (c *core) receiveData(now time.Duration, h header, body []byte) {
 	r := &c.recv
 	pos := r.first.add(r.next).near(r.next, h.seq())
-	if len(body) > c.payload || pos < 0 {
+	if len(body) > c.longest() || pos < 0 {
 		c.count.Bad++
 		return
 	}
 	c.count.Received++
 	c.count.RecvBytes += int64(len(body))
 	c.fill(now)
-	c.control.OnReceived(&c.stats, cc.Packets{First: pos, Count: 1, Bytes: len(body) + headerLen + udpAllowance})
-	r.arrivals.packet(now, pos, h.seq())
+	weight := c.weight(len(body))
+	c.control.OnReceived(&c.stats, cc.Packets{First: pos, Count: weight, Bytes: len(body) + headerLen + udpAllowance})
+	r.arrivals.packet(now, pos, h.seq(), weight)
 	if pos < r.next {
 		// The peer may have missed the acknowledgement.
 		c.count.Duplicates++
@@ -91,7 +112,7 @@ func (c *core) receiveData(now time.Duration, h header, body []byte) {
 		r.schedule(now, c.ctl.AckPeriod)
 		return
 	}
-	if pos >= r.base+r.size+recvReserve {
+	if pos >= r.base+r.size+recvReserve || r.there >= c.most() {
 		c.count.Refused++
 		r.again = true // the peer asks whether there is room, and whether anybody is there
 		r.schedule(now, c.ctl.AckPeriod)
@@ -101,12 +122,16 @@ func (c *core) receiveData(now time.Duration, h header, body []byte) {
 		c.count.Duplicates++
 		return
 	}
-	m, b := r.put(pos)
-	*m = arrived{n: copy(b, body), msg: h.msg(), have: true}
-	r.since++
+	m, b := r.put(pos, len(body))
+	*m = arrived{n: copy(b, body), weight: weight, msg: h.msg(), have: true}
+	r.since += weight
+	if r.count {
+		c.dropParts(pos)
+		r.there += int64(weight)
+	}
 	c.place(now, pos)
 	r.schedule(now, c.ctl.AckPeriod)
-	if len(body) != c.payload {
+	if c.short(len(body)) {
 		r.ackDue = now
 	}
 	if c.cfg.Messages {
@@ -138,9 +163,13 @@ func (c *core) place(now time.Duration, pos int64) {
 }
 
 func (r *receiver) moveNext() {
+	was := r.next
 	r.next = r.high + 1
 	if len(r.gaps.l) > 0 {
 		r.next = r.gaps.l[0].first
+	}
+	for pos := was; r.count && pos < r.next; pos++ {
+		r.extra += int64(r.get(pos).weight) - 1
 	}
 }
 
@@ -171,6 +200,9 @@ func (r *receiver) schedule(now, period time.Duration) {
 
 // discard throws away what nobody will read, messages that have begun included.
 func (r *receiver) discard() {
+	for pos := r.base; r.count && pos < r.next; pos++ {
+		r.pass(r.get(pos))
+	}
 	r.base, r.offset = r.next, 0
 	r.release(r.base)
 	r.ready = nil
@@ -188,12 +220,15 @@ func (c *core) read(b []byte) (n int) {
 			k = slab.meta[i].n
 		}
 		if k > r.offset {
-			m := copy(b[n:], slab.b[i*r.stride+r.offset:i*r.stride+k])
+			m := copy(b[n:], slab.at(i)[r.offset:k])
 			n += m
 			r.offset += m
 		}
 		if r.offset >= k {
 			r.offset = 0
+			if slab != nil {
+				r.pass(&slab.meta[i])
+			}
 			r.base++
 		}
 	}

@@ -9,7 +9,9 @@ import (
 
 // sent is what a sender knows of one packet.
 type sent struct {
-	n       int // bytes of payload
+	n       int   // bytes of payload
+	weight  int   // see core.weight
+	load    int64 // weight of all packets before it
 	msg     msgWord
 	expires time.Duration // of its message; 0 is not at all
 	at      time.Duration // of its last sending
@@ -34,17 +36,19 @@ type resent struct {
 //	  | or lost      |                |               |            |
 //
 // The first packet is lost or under way; up to known the peer has told which
-// ones it misses; limit, not in the picture, is what it has room for.
+// ones it misses.
 type sender struct {
 	ring[sent]
 	acked, known, next, end int64
-	limit                   int64 // first position that the peer has no room for
-	widest                  int64 // most packets that the peer has ever had room for
-	room                    int64 // packets in the buffer at most
+	load                    load
+	widest                  int64 // most that the peer has ever had room for
+	room                    int64 // weight of the packets in the buffer at most
 
 	lost      rangeset.Set // to be sent again, between acked and next
 	resents   []resent     // in order of sending
-	inFlight  int          // packets neither arrived nor lost, as far as known
+	inFlight  int          // weight of packets neither arrived nor lost, as far as known
+	lostLoad  int64        // weight of all that was lost
+	sentAgain int64        // weight of all that was sent again
 	sampler   cc.Sampler
 	starved   bool
 	msg       msgNo         // of the newest message
@@ -75,9 +79,32 @@ type sender struct {
 	losses    []cc.Range
 }
 
+// load is the weights of all packets before some of a sender's positions, and of
+// those that the peer has room for. Where no packet is longer than what was
+// negotiated these are the positions.
+type load struct{ acked, next, end, limit int64 }
+
+// weight is how many packets of the negotiated size one of n bytes counts for in
+// windows, buffers and the congestion control, which so know one size only.
+func (c *core) weight(n int) int {
+	if n <= c.payload {
+		return 1
+	}
+	mss := c.payload + headerLen + udpAllowance
+	return (n + headerLen + udpAllowance + mss - 1) / mss
+}
+
+// loadAt is the weight of all packets before pos.
+func (x *sender) loadAt(pos int64) int64 {
+	if pos >= x.end {
+		return x.load.end
+	}
+	return x.get(pos).load
+}
+
 func newSender(now time.Duration, payload int, window, room int64) sender {
 	return sender{
-		ring: newRing[sent](headerLen + payload), limit: min(window, maxWindow), widest: min(window, maxWindow), room: room,
+		ring: newRing[sent](headerLen + payload), load: load{limit: min(window, maxWindow)}, widest: min(window, maxWindow), room: room,
 		paceAt: now, rtt: newRTTFilter(), lastAck2: -synInterval, speed: 16, capacity: 1, progress: now, lastSent: now,
 	}
 }
@@ -94,36 +121,48 @@ func (x *sender) tail() *sent {
 // writes share packets as long as these were not sent.
 func (c *core) write(b []byte) (n int) {
 	x := &c.send
-	if s := x.tail(); s != nil && s.n < c.payload {
-		n = copy(x.bytes(x.end - 1)[headerLen+s.n:], b)
-		s.n += n
+	full := headerLen + c.full
+	if s := x.tail(); s != nil {
+		if p := x.bytes(x.end - 1); headerLen+s.n < min(full, len(p)) {
+			n = copy(p[headerLen+s.n:min(full, len(p))], b)
+			s.n += n
+			s.weight = c.weight(s.n)
+			x.load.end = s.load + int64(s.weight)
+		}
 	}
-	most := min(x.acked+x.room, x.next+max(minWindow, notSentBytes/int64(c.payload)))
-	for n < len(b) && x.end < most {
-		s, p := x.put(x.end)
+	most := min(x.load.acked+x.room, x.load.next+max(minWindow, notSentBytes/int64(c.payload)))
+	for n < len(b) && x.load.end < most {
+		room := full
+		if len(b)-n <= c.payload { // not the memory of a long packet for a few bytes
+			room = min(full, headerLen+c.payload)
+		}
+		s, p := x.put(x.end, room)
 		x.msg = x.msg.next()
-		*s = sent{n: copy(p[headerLen:], b[n:]), msg: partOnly | msgInOrder | msgWord(x.msg)}
-		n += s.n
+		k := copy(p[headerLen:min(full, len(p))], b[n:])
+		*s = sent{n: k, weight: c.weight(k), load: x.load.end, msg: partOnly | msgInOrder | msgWord(x.msg)}
+		n += k
 		x.end++
+		x.load.end += int64(s.weight)
 	}
 	return n
 }
 
 // writable tells that there is room for enough to be worth waking a writer.
 func (c *core) writable() bool {
-	x := &c.send
-	return x.end-x.acked < x.room-x.room/8 && x.end-x.next < max(minWindow, notSentBytes/int64(c.payload))/2
+	l := &c.send.load
+	return l.end-l.acked < c.send.room-c.send.room/8 && l.end-l.next < max(minWindow, notSentBytes/int64(c.payload))/2
 }
 
-// window is how many new packets may be sent now.
+// window is the weight of new packets that may be sent now. The last of them may
+// exceed it.
 func (c *core) window(now time.Duration) int64 {
 	x := &c.send
-	n := min(x.end, x.limit) - x.next
+	n := min(x.load.end, x.load.limit) - x.load.next
 	if now < x.holdUntil {
 		return 0
 	}
 	if !c.alive.any {
-		n = min(n, heldPackets-x.next)
+		n = min(n, heldPackets-x.load.next)
 	}
 	return max(0, min(n, int64(c.ctl.Window)-int64(x.inFlight)))
 }
@@ -182,7 +221,7 @@ func (c *core) starve(now time.Duration) {
 	x.starved = room
 }
 
-// burst is how many packets are sent at once: as many as are due in a
+// burst is the weight of packets that are sent at once: as many as are due in a
 // millisecond, but a small part of the window only.
 func (c *core) burst() int {
 	n := c.send.per
@@ -192,32 +231,47 @@ func (c *core) burst() int {
 	return max(1, min(n, int(c.ctl.Window)/8))
 }
 
-// sendNew sends up to n packets for the first time. A pair of probes stays
-// together.
+// sendNew sends packets of a weight up to n for the first time, and gives how much
+// it was, and the bytes. A pair of probes stays together.
 func (c *core) sendNew(now time.Duration, n int, out *outbox) (int, int) {
 	x := &c.send
 	if x.next == 0 && !c.alive.any { // the client may lack the answer to its request
 		c.repeatAccept()
 		c.flushReplies(out)
 	}
-	room := c.window(now)
-	count := min(int64(n), room)
-	if last := c.isn.add(x.next + count - 1); last%probeEvery == 0 && count < room {
-		count++
+	from := x.load.next
+	most := from + c.window(now)
+	last := x.within(x.next, x.end, min(from+int64(n), most)) - 1
+	if c.isn.add(last)%probeEvery == 0 && x.loadAt(last+1) < most {
+		last++
 	}
-	bytes := c.emit(now, x.next, x.next+count-1, out)
-	return int(count), bytes
+	bytes := c.emit(now, x.next, last, out)
+	return int(x.load.next - from), bytes
 }
 
-// sendLost sends up to n lost packets again, the first ones of all, and gives
-// how many packets and bytes. A message whose time is over is given up instead.
+// within is the first packet, from lo to before hi, before which lies a weight of
+// at least most.
+func (x *sender) within(lo, hi, most int64) int64 {
+	if x.load.end == x.end { // all have the weight 1
+		return min(hi, most)
+	}
+	for lo < hi && x.loadAt(lo) < most {
+		lo++
+	}
+	return lo
+}
+
+// sendLost sends lost packets of a weight up to n again, the first ones of all, and
+// gives how much it was, and the bytes. A message whose time is over is given up
+// instead.
 func (c *core) sendLost(now time.Duration, n int, out *outbox) (count, bytes int) {
 	x := &c.send
 	var e rangeset.Extent
 	for e = range x.lost.All() {
 		break
 	}
-	e.Hi = min(e.Hi, e.Lo+int64(n))
+	from := x.loadAt(e.Lo)
+	e.Hi = x.within(e.Lo, e.Hi, from+int64(n))
 	if c.cfg.Messages {
 		for pos := e.Lo; pos < e.Hi; pos++ {
 			if s := x.get(pos); s.expires > 0 && now >= s.expires {
@@ -230,31 +284,45 @@ func (c *core) sendLost(now time.Duration, n int, out *outbox) (count, bytes int
 		}
 	}
 	x.lost.Remove(e.Lo, e.Hi)
-	return int(e.Hi - e.Lo), c.emit(now, e.Lo, e.Hi-1, out)
+	return int(x.loadAt(e.Hi) - from), c.emit(now, e.Lo, e.Hi-1, out)
 }
 
 // emit sends packets first to last, and gives their bytes on the wire. Those
-// that lie side by side and are full, except for the last one, go together.
+// that lie side by side and are full, except for the last one, go together. One
+// that has become too long for the path goes in pieces.
 func (c *core) emit(now time.Duration, first, last int64, out *outbox) (bytes int) {
 	x := &c.send
 	c.fill(now)
-	p := cc.Packets{First: first, Count: int(last - first + 1)}
+	p := cc.Packets{First: x.loadAt(first), Count: int(x.loadAt(last+1) - x.loadAt(first))}
 	time32 := uint32((now - c.opened) / time.Microsecond)
 	for pos := first; pos <= last; {
 		slab, i := x.place(pos)
-		from := i * x.stride
+		if s := &slab.meta[i]; s.n > c.full || slab.alone(i) {
+			bytes += c.emitAlone(pos, s, slab.at(i), time32, out)
+			c.noteSent(now, pos, s, &p)
+			pos++
+			continue
+		}
+		stride := slab.stride
+		from := i * stride
 		n, to := 0, from
-		for ; pos <= last && i < x.per && to == from+n*x.stride; i++ {
+		for ; pos <= last && i < x.per && to == from+n*stride; i++ {
 			s := &slab.meta[i]
-			b := slab.b[i*x.stride:]
+			if s.n > c.full || slab.alone(i) {
+				break
+			}
+			b := slab.b[i*stride:]
 			dataHeader(c.isn.add(pos), s.msg, time32, c.peerID).put(b)
-			to = i*x.stride + headerLen + s.n
+			to = i*stride + headerLen + s.n
 			c.noteSent(now, pos, s, &p)
 			n++
 			pos++
 		}
-		out.data(slab.b[from:to:to], x.stride, n, c.peer)
+		out.data(slab.b[from:to:to], stride, n, c.peer)
 		bytes += to - from + n*udpAllowance
+	}
+	if bytes >= c.full {
+		c.wantMTU(now)
 	}
 	x.lastSent = now
 	p.Bytes = bytes
@@ -272,16 +340,18 @@ func (c *core) noteSent(now time.Duration, pos int64, s *sent, p *cc.Packets) {
 	s.times++
 	if !s.out && !s.counted {
 		s.out = true
-		x.inFlight++
+		x.inFlight += s.weight
 	}
 	c.count.Sent++
 	c.count.SentBytes += int64(s.n)
 	if pos >= x.next {
 		x.next = pos + 1
+		x.load.next = s.load + int64(s.weight)
 		return
 	}
 	p.Again = true
 	c.count.Resent++
+	x.sentAgain += int64(s.weight)
 	if !x.probing && !x.repeats && s.times <= resendTimes {
 		x.resents = append(x.resents, resent{pos, now})
 	}

@@ -2,6 +2,9 @@ package udt
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/gomover/gomover/transports/internal/cc"
 )
@@ -24,6 +27,22 @@ const DefaultControl = defaultControl
 
 // DefaultBuffer is the bytes that an empty Config.SendBuffer or RecvBuffer means.
 const DefaultBuffer = defaultBuffer
+
+// Heard tells when an address that is being dialled last answered, though perhaps
+// only that somebody is there; the zero time if none did. Any goroutine may call it.
+func (e *Endpoint) Heard() (at time.Time) {
+	e.mu.Lock()
+	conns := slices.Collect(maps.Values(e.conns))
+	e.mu.Unlock()
+	for _, c := range conns {
+		c.mu.Lock()
+		if d := c.core.connect.answered; d > 0 && e.start.Add(d).After(at) {
+			at = e.start.Add(d)
+		}
+		c.mu.Unlock()
+	}
+	return at
+}
 
 // Retire closes the endpoint as soon as it has no listener and no connections.
 func (e *Endpoint) Retire() { e.retire() }

@@ -54,6 +54,9 @@ func newSoak(t *testing.T, seed uint64) *soak {
 	k := &soak{sim: newSim(t, seed, randomPath(r), randomPath(r)), r: r}
 	cfg := randomConfig(r)
 	k.b = k.listen(k.sim.b, cfg)
+	top := 576 << r.IntN(7)
+	k.b.top = top
+	k.w.SetMTU(65535)
 	isn := seq(r.Uint32()) & seqMask
 	if r.IntN(4) == 0 {
 		isn = seqMask - seq(r.IntN(100))
@@ -65,12 +68,17 @@ func newSoak(t *testing.T, seed uint64) *soak {
 			id, first := 0x1000+r.Uint32N(1000), isn.add(r.Int64N(2))
 			k.w.At(time.Duration(r.IntN(2000))*ms, func() {
 				e.c = newCore(e.cfg, control(t, e.cfg), k.w.Now(), other.sock.LocalAddr(), id, first)
+				e.c.mtu.top = top
 				e.c.dial(k.w.Now(), true)
 				e.pump()
 			})
 		}
 	} else {
 		k.a = k.dial(k.sim.a, cfg, k.b.sock.LocalAddr(), isn, false)
+		k.a.c.mtu.top = top
+	}
+	if cfg.FindMTU {
+		k.resize()
 	}
 	size := func() int { return r.IntN(1<<(6+r.IntN(15)) + 1) }
 	if cfg.Messages {
@@ -111,6 +119,7 @@ func randomConfig(r *rand.Rand) Config {
 	if r.IntN(4) == 0 {
 		cfg.MaxRate = units.Rate(100e3 << r.IntN(4))
 	}
+	cfg.FindMTU = !cfg.Messages && r.IntN(2) == 0
 	return cfg
 }
 
@@ -161,6 +170,17 @@ func (m *mail) carry(k *soak, from, to *end) {
 	}
 }
 
+// resize changes what the path takes, again and again, and nobody says so.
+func (k *soak) resize() {
+	for _, l := range []*netsim.Link{k.sim.a.Up().Link(), k.sim.b.Up().Link()} {
+		l.SetMTU(576 + k.r.IntN(9000))
+		for i := range k.r.IntN(4) {
+			size := 576 + k.r.IntN(9000)
+			k.w.At(time.Duration(i*1000+k.r.IntN(1000))*ms, func() { l.SetMTU(size) })
+		}
+	}
+}
+
 // over tells that all has arrived.
 func (k *soak) over() bool {
 	return len(k.a.got) == len(k.down) && len(k.b.got) == len(k.up) &&
@@ -193,6 +213,7 @@ func (k *soak) connect() {
 		k.b.c = nil
 		old := k.a.c
 		k.a.c = newCore(k.a.cfg, control(k.t, k.a.cfg), k.w.Now(), old.peer, old.id+1, old.isn)
+		k.a.c.mtu.top = old.mtu.top
 		k.a.c.dial(k.w.Now(), false)
 		k.a.pump()
 	}

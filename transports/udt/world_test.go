@@ -47,6 +47,7 @@ type end struct {
 	toSend []byte
 	got    []byte
 	mute   bool // does not read
+	top    int  // what the first link takes, for Config.FindMTU
 	filter func(h header, b []byte) bool
 	sent   func(now time.Duration, h header, b []byte)
 	accept func(*core)
@@ -104,6 +105,7 @@ func (e *end) handle(now time.Duration, d netsim.Datagram) {
 		hs, ok := e.greet.greet(now, d.Src, h, body, &e.out)
 		if ok && e.c == nil {
 			e.c = newCore(e.cfg, control(e.s.t, e.cfg), now, d.Src, 0x2000, hs.isn)
+			e.c.mtu.top = e.top
 			e.c.accept(now, &hs)
 			if e.accept != nil {
 				e.accept(e.c)
@@ -210,7 +212,7 @@ func (e *end) String() string {
 	}
 	x, r := &e.c.send, &e.c.recv
 	return fmt.Sprintf("%s: %v %v, acked %d next %d end %d limit %d lost %d out %d, got %d base %d next %d high %d gaps %d; ctl %+v; %+v",
-		e.name, e.c.state, e.c.err, x.acked, x.next, x.end, x.limit, x.lost.Total(), x.inFlight, len(e.got), r.base, r.next, r.high, r.gaps.packets, e.c.ctl, e.c.count)
+		e.name, e.c.state, e.c.err, x.acked, x.next, x.end, x.load.limit, x.lost.Total(), x.inFlight, len(e.got), r.base, r.next, r.high, r.gaps.packets, e.c.ctl, e.c.count)
 }
 
 func mustEqual(t testing.TB, name string, got, want []byte) {

@@ -35,6 +35,9 @@ const (
 	// linger is how long what was sent is still delivered after a stream was
 	// closed. What a job needs is confirmed before that.
 	linger = 2 * time.Second
+	// patience is for one attempt to connect, with proof of who it is: four round
+	// trips of 3 s. Who is silent is given up after that time already, by package udt.
+	patience = 12 * time.Second
 	// unproved is how much a connection may bring before it has proved that it
 	// belongs to the job, and a listener has room for a few hundred of them.
 	unproved = 64 << 10
@@ -114,6 +117,9 @@ var _ transports.Endpoint = (*endpoint)(nil)
 // when p.Ports has no free port; an unknown congestion control; what the system
 // said otherwise.
 func New(ctx context.Context, p transports.Params, o Options) (transports.Endpoint, error) {
+	if p.Timeout <= 0 {
+		p.Timeout = patience
+	}
 	p, err := sealed.Complete(p)
 	if err != nil {
 		return nil, err
@@ -122,7 +128,7 @@ func New(ctx context.Context, p transports.Params, o Options) (transports.Endpoi
 	room := o.Room(p.Window)
 	cfg := udt.Config{
 		Control: o.control(), SendBuffer: room, RecvBuffer: room, FirstBuffer: unproved,
-		Linger: linger, Idle: sealed.Silence,
+		Linger: linger, Idle: sealed.Silence, FindMTU: true,
 	}
 	nw, system := door(p)
 	open := func(network, addr string) (*udt.Endpoint, error) { return udt.Open(ctx, nw, network, addr, cfg) }
@@ -159,6 +165,16 @@ func New(ctx context.Context, p transports.Params, o Options) (transports.Endpoi
 		return nil, err
 	}
 	return e, nil
+}
+
+// Heard tells when an address that was dialled last answered, as that of
+// sealed.Endpoint, but already when the connection is not made yet.
+func (e *endpoint) Heard() time.Time {
+	made, asked := e.Endpoint.Heard(), e.port.Heard()
+	if asked.After(made) {
+		return asked
+	}
+	return made
 }
 
 // dial makes a connection, as Config.Dial.

@@ -19,7 +19,7 @@ const (
 	defaultTimeout = 5 * time.Second
 	// helloTimeout bounds a caller's handshake at the listener. A true dialler
 	// sends its hello together with the end of the connection's own handshake.
-	helloTimeout = 5 * time.Second
+	helloTimeout = 7 * time.Second
 	// maxMaxBody keeps every length of a record within 32 bits, signed, and far
 	// below what one call of a cipher may protect.
 	maxMaxBody = 1 << 30
