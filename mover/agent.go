@@ -85,8 +85,8 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, ear
 	switch {
 	case st.Version != wire.Version:
 		return wire.Failf(wire.ClassVersion, "agent speaks protocol %d, this program %d", wire.Version, st.Version)
-	case (st.Read == nil) == (st.Write == nil):
-		return wire.Failf(wire.ClassProtocol, "the job is neither reading nor writing")
+	case !st.one():
+		return wire.Failf(wire.ClassProtocol, "the job is neither reading, writing nor serving")
 	case st.JobID == "" || len(st.JobID) > 32 || strings.Trim(st.JobID, "abcdefghijklmnopqrstuvwxyz234567") != "":
 		return wire.Failf(wire.ClassProtocol, "the job's name %q is none", st.JobID)
 	case st.Engine.BlockSize < 0 || st.Engine.BlockSize > engine.MaxBlock:
@@ -102,6 +102,9 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, ear
 			return "", err
 		}
 		return u.HomeDir, nil
+	}
+	if st.Serve != nil {
+		return serveFiles(ctx, env, conn, st, home)
 	}
 	warned := &warnings{link: conn}
 	warn := warned.say

@@ -96,7 +96,7 @@ func openSources(r *readSpec, warn func(text, path string)) (roots []engine.Sour
 	if len(list) > wire.MaxRoots {
 		return nil, wire.Failf(wire.ClassUsage, "%d sources are more than %d", len(list), wire.MaxRoots)
 	}
-	links := map[string]osfs.Links{"follow": osfs.LinksFollow, "safe": osfs.LinksSafe, "skip": osfs.LinksSkip}[r.Links]
+	links := linksOf(r.Links)
 	for _, s := range list {
 		p := string(s.Path)
 		info, err := os.Stat(p)

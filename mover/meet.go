@@ -24,8 +24,9 @@ type start struct {
 	JobID   string `json:"job"`
 	Secret  []byte `json:"secret"` // 32 bytes, one time
 
-	Read  *readSpec  `json:"read,omitempty"` // exactly one of the two
+	Read  *readSpec  `json:"read,omitempty"` // exactly one of the three
 	Write *writeSpec `json:"write,omitempty"`
+	Serve *serveSpec `json:"serve,omitempty"`
 
 	Engine engine.Options `json:"engine"`
 	TCP    bool           `json:"tcp"`
@@ -44,6 +45,17 @@ type start struct {
 	DialOnly  bool  `json:"dial_only,omitempty"`
 	RTT       int64 `json:"rtt"` // ns
 	SameHost  bool  `json:"same_host,omitempty"`
+}
+
+// one tells whether exactly one thing is to be done.
+func (st *start) one() bool {
+	n := 0
+	for _, asked := range []bool{st.Read != nil, st.Write != nil, st.Serve != nil} {
+		if asked {
+			n++
+		}
+	}
+	return n == 1
 }
 
 // ready is the body of KindReady.

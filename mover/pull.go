@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,8 +31,11 @@ var ErrReplicas = errors.New("the replicas cannot be used")
 
 // Replica is one place that has a copy of a file.
 type Replica struct {
-	URL   string // http or https, perhaps with a password; "" for a local one
-	Path  string // of a local one
+	URL   string // http or https, perhaps with a password; "" for another one
+	Host  string // that is reached over ssh; "" for a local one
+	User  string // there; "" as ssh is set up
+	Port  int    // of ssh there; 0 as ssh is set up
+	Path  string // of a local one, or of one on a host
 	Base  string // the file's name there; "" if it has none
 	Shown string // for people, without a password
 }
@@ -74,7 +78,9 @@ type pullFile struct {
 
 // sessionPull fetches the files of a pull.
 func (d *director) sessionPull(ctx context.Context) error {
-	files, err := d.pullFiles(ctx)
+	hosts := newPullHosts(context.WithoutCancel(ctx), d)
+	defer hosts.close()
+	files, err := d.pullFiles(ctx, hosts)
 	if err != nil {
 		return err
 	}
@@ -87,7 +93,7 @@ func (d *director) sessionPull(ctx context.Context) error {
 		return wire.Failf(wire.ClassDest, "%s: %s", d.job.Dest.Shown, plainError(err))
 	}
 	defer dest.Close()
-	return d.runEnd(ctx, &pullEnd{d: d, dest: dest, files: files, names: names})
+	return d.runEnd(ctx, &pullEnd{d: d, dest: dest, hosts: hosts, files: files, names: names})
 }
 
 // pullDest finds the directory and the names below it.
@@ -154,6 +160,7 @@ func plainError(err error) string {
 type pullEnd struct {
 	d     *director
 	dest  store.Dest
+	hosts *pullHosts
 	files []pullFile
 	names []string
 
@@ -369,6 +376,9 @@ const explainAfter = 2 * time.Second
 func (e *pullEnd) explain(p *pull.Pull, stop <-chan struct{}) {
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
+	e.mu.Lock()
+	at := e.at
+	e.mu.Unlock()
 	began, told := time.Now(), 0
 	for told < 2 {
 		select {
@@ -387,6 +397,24 @@ func (e *pullEnd) explain(p *pull.Pull, stop <-chan struct{}) {
 				n++
 			}
 		}
-		record(e.d.rec, events.Plan{Transport: "http", Streams: n * max(1, e.d.job.Pull.Streams), Dial: "target", Encrypt: "off", Reason: strings.ReplaceAll(s.Plan.String(), "\n  ", "; "), Alternatives: []events.Alternative{}})
+		record(e.d.rec, events.Plan{Transport: e.transport(at), Streams: n * max(1, e.d.job.Pull.Streams), Dial: "target", Encrypt: "off", Reason: strings.ReplaceAll(s.Plan.String(), "\n  ", "; "), Alternatives: []events.Alternative{}})
 	}
+}
+
+// transport is how a file's bytes travel, in words.
+func (e *pullEnd) transport(at int) string {
+	ways := e.hosts.ways()
+	for _, p := range e.files[at].places {
+		way := ""
+		switch p.Source.(type) {
+		case webSource:
+			way = "http"
+		case *localSource:
+			way = "local"
+		}
+		if way != "" && !slices.Contains(ways, way) {
+			ways = append(ways, way)
+		}
+	}
+	return strings.Join(ways, "+")
 }

@@ -8,7 +8,10 @@ import (
 	"math"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gomover/gomover/events"
@@ -24,10 +27,10 @@ const listTimeout = 2 * time.Minute
 
 // pullFiles are the files to fetch: those of the lists, and the one of which the
 // replicas were named.
-func (d *director) pullFiles(ctx context.Context) (files []pullFile, err error) {
+func (d *director) pullFiles(ctx context.Context, hosts *pullHosts) (files []pullFile, err error) {
 	spec := d.job.Pull
 	for _, l := range spec.Lists {
-		more, err := d.readList(ctx, l)
+		more, err := d.readList(ctx, hosts, l)
 		if err != nil {
 			return nil, err
 		}
@@ -49,7 +52,7 @@ func (d *director) pullFiles(ctx context.Context) (files []pullFile, err error) 
 		f.prefer = spec.Prefer + len(f.places)
 	}
 	for _, r := range spec.Replicas {
-		place, err := d.place(r, 0)
+		place, err := d.place(hosts, r, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -65,7 +68,11 @@ func (d *director) pullFiles(ctx context.Context) (files []pullFile, err error) 
 }
 
 // place makes a source of a replica.
-func (d *director) place(r Replica, cost int) (pull.Place, error) {
+func (d *director) place(hosts *pullHosts, r Replica, cost int) (pull.Place, error) {
+	if r.Host != "" {
+		host, root := hosts.at(r)
+		return pull.Place{Name: r.Shown, Source: &sshSource{h: host, root: root}, Cost: cost}, nil
+	}
 	if r.URL == "" {
 		return pull.Place{Name: r.Shown, Source: &localSource{path: r.Path}}, nil
 	}
@@ -110,7 +117,7 @@ func (w webSource) Open(ctx context.Context) (pull.Facts, error) {
 }
 
 // readList reads a metalink from a file or a server.
-func (d *director) readList(ctx context.Context, l Replica) ([]pullFile, error) {
+func (d *director) readList(ctx context.Context, hosts *pullHosts, l Replica) ([]pullFile, error) {
 	text, err := d.listText(ctx, l)
 	if err != nil {
 		return nil, wire.Failf(wire.ClassSource, "%s: %s", l.Shown, plainError(err))
@@ -136,7 +143,7 @@ func (d *director) readList(ctx context.Context, l Replica) ([]pullFile, error) 
 			return nil, err
 		}
 		torrents += f.Metaurls
-		files = append(files, d.listed(l, f))
+		files = append(files, d.listed(hosts, l, f))
 	}
 	if torrents > 0 {
 		record(d.rec, events.Warn{Code: "metalink.metaurl", Message: l.Shown + ": torrents are not used"})
@@ -161,15 +168,24 @@ func (d *director) signature(l Replica, f *metalink.File) error {
 }
 
 // listed makes a pull's file of a list's.
-func (d *director) listed(l Replica, f *metalink.File) pullFile {
+func (d *director) listed(hosts *pullHosts, l Replica, f *metalink.File) pullFile {
 	f.Near(d.job.Pull.Location)
 	out := pullFile{base: f.Name, check: listCheck(f)}
 	for _, u := range f.URLs {
-		if u.Scheme != "http" && u.Scheme != "https" {
-			record(d.rec, events.Warn{Code: "metalink.scheme", Message: fmt.Sprintf("%s: %s: only http and https are used", l.Shown, shownURL(u.URL))})
+		r := Replica{URL: u.URL, Shown: shownURL(u.URL)}
+		switch u.Scheme {
+		case "http", "https":
+		case "ssh":
+			var ok bool
+			if r, ok = sshReplica(u.URL); !ok {
+				record(d.rec, events.Warn{Code: "metalink.url", Message: fmt.Sprintf("%s: %s: names no file on a host", l.Shown, shownURL(u.URL))})
+				continue
+			}
+		default:
+			record(d.rec, events.Warn{Code: "metalink.scheme", Message: fmt.Sprintf("%s: %s: only http, https and ssh are used", l.Shown, shownURL(u.URL))})
 			continue
 		}
-		place, err := d.place(Replica{URL: u.URL, Shown: shownURL(u.URL)}, u.Priority)
+		place, err := d.place(hosts, r, u.Priority)
 		if err != nil {
 			record(d.rec, events.Warn{Code: "metalink.url", Message: fmt.Sprintf("%s: %v", l.Shown, err)})
 			continue
@@ -177,6 +193,28 @@ func (d *director) listed(l Replica, f *metalink.File) pullFile {
 		out.places = append(out.places, place)
 	}
 	return out
+}
+
+// sshReplica reads a URL of scheme ssh. A path that begins with /~ is one below the
+// home directory of there.
+func sshReplica(text string) (Replica, bool) {
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" || strings.Trim(u.Path, "/") == "" {
+		return Replica{}, false
+	}
+	r := Replica{Host: u.Hostname(), Path: u.Path, Base: path.Base(u.Path), Shown: shownURL(text)}
+	if u.User != nil {
+		r.User = u.User.Username()
+	}
+	if u.Port() != "" {
+		if r.Port, err = strconv.Atoi(u.Port()); err != nil || r.Port < 1 || r.Port > 65535 {
+			return Replica{}, false
+		}
+	}
+	if strings.HasPrefix(r.Path, "/~") {
+		r.Path = r.Path[1:]
+	}
+	return r, true
 }
 
 // shownURL is a URL without name and password.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gomover/gomover/integrity"
 	"github.com/gomover/gomover/replica/pull"
 )
 
@@ -20,7 +21,7 @@ type localSource struct {
 	first fs.FileInfo // nil before Open
 }
 
-var _ pull.Source = (*localSource)(nil)
+var _ pull.Summer = (*localSource)(nil)
 
 // errFileChanged means that a local replica is not what it was.
 var errFileChanged = finalError{"it changed while it was read"}
@@ -54,6 +55,31 @@ func (l *localSource) Range(_ context.Context, offset, n int64) (io.ReadCloser, 
 		return nil, finalError{plainError(err)}
 	}
 	return &section{f, io.NewSectionReader(f, offset, n), first}, nil
+}
+
+// Sums hashes blocks of the file.
+func (l *localSource) Sums(ctx context.Context, block, first int64, count int) (sums []integrity.Sum, err error) {
+	l.mu.Lock()
+	size := l.first.Size()
+	l.mu.Unlock()
+	r, err := l.Range(ctx, first*block, int64(count)*block)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	data := make([]byte, min(block, size))
+	for b := first; b < first+int64(count); b++ {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		off := b * block
+		part := data[:max(0, min(block, size-off))]
+		if _, err := io.ReadFull(r, part); err != nil {
+			return nil, err
+		}
+		sums = append(sums, integrity.Block(part, off, size))
+	}
+	return sums, nil
 }
 
 func sameVersion(a, b fs.FileInfo) bool {

@@ -74,7 +74,7 @@ var commandTable = []command{
 	{name: "plot", help: "draw a picture of a run: plot RUN.jsonl [-o PICTURE.svg|.png]", own: true},
 	{name: "probe", help: "measure the path to hosts: probe HOST..."},
 	{name: "doctor", help: "check every step of the way to hosts: doctor HOST..."},
-	{name: "pull", help: "fetch a file from several mirrors at once: pull URL... FILE"},
+	{name: "pull", help: "fetch a file from several copies at once: pull HOST:FILE URL... FILE"},
 	{name: "resume", later: "give the same command again; it continues"},
 	{name: "jobs", later: "give the same command again to continue a run"},
 	{name: "forget", later: "remove the files whose names start with .gomover- at the destination"},

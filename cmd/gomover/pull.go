@@ -26,6 +26,7 @@ func runPull(ctx context.Context, env Env, o *Options, words []string) error {
 	if err != nil {
 		return err
 	}
+	j.Login.Prompt = v.prompter(env)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer v.watchSignals(cancel)()
@@ -61,8 +62,14 @@ func pullJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*mov
 		Trust: p.TrustMirrors, Proxy: http.ProxyFromEnvironment}
 	for i, s := range plan.Sources {
 		r := mover.Replica{Path: s.Path, Base: s.Base(), Shown: s.Shown()}
-		if s.Kind == location.URL {
+		switch s.Kind {
+		case location.URL:
 			r.URL, r.Path = s.Path, ""
+		case location.Remote:
+			r.Host, r.User, r.Port = s.Host, s.User, s.Port
+			if r.Port == 0 {
+				r.Port = o.SSH.Port
+			}
 		}
 		if i < len(p.Lists) || strings.HasSuffix(s.Path, ".meta4") {
 			j.Pull.Lists = append(j.Pull.Lists, r)
@@ -72,6 +79,9 @@ func pullJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*mov
 		if p.Prefer == s.Raw || p.Prefer == "first" && len(j.Pull.Replicas) == 1 {
 			j.Pull.Prefer = len(j.Pull.Replicas)
 		}
+	}
+	if j.Boot.Hash, err = selfHash(); err != nil {
+		return nil, &exitError{Code: exitInternal, Msg: err.Error()}
 	}
 	if p.Prefer != "" && j.Pull.Prefer == 0 {
 		return nil, usageError("--prefer " + p.Prefer + ": is none of the replicas")
@@ -107,14 +117,10 @@ func withoutSecrets(args []string) []string {
 	return shown
 }
 
-// refusePull refuses replicas that this version cannot read.
+// refusePull refuses destinations that this version cannot write.
 func refusePull(p location.Plan) error {
-	i := slices.IndexFunc(p.Sources, func(s location.Location) bool { return s.Kind == location.Remote })
-	if i < 0 {
-		if d := p.Dests[0]; len(p.Dests) > 1 || d.Kind == location.Remote {
-			return laterUsage("pull to "+d.Shown(), "pull to this machine first, then copy on")
-		}
-		return nil
+	if d := p.Dests[0]; len(p.Dests) > 1 || d.Kind == location.Remote {
+		return laterUsage("pull to "+d.Shown(), "pull to this machine first, then copy on")
 	}
-	return laterUsage("pull from "+p.Sources[i].Shown(), "copy from one host: gomover HOST:FILE .")
+	return nil
 }

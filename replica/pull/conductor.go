@@ -40,6 +40,7 @@ type conductor struct {
 	alone bool            // places without ranges can be used, since there is no other
 	quiet time.Duration   // without a block for so long it ends; 0: never
 	ctx   context.Context // of run: what the sessions' contexts are made of
+	stop  func()          // ends it
 
 	mu    sync.Mutex // guards what follows, and the object's notes
 	sched *replica.Sched
@@ -63,6 +64,7 @@ type session struct {
 	f        *feed
 	ctx      context.Context
 	cancel   context.CancelFunc
+	most     int  // connections at once; 0: as many as the job has
 	whole    bool // the place gives everything from the start, or nothing
 	latency  time.Duration
 	queue    []rangeset.Extent // blocks that were asked for, and no worker has
@@ -96,7 +98,17 @@ func (c *conductor) clock() time.Duration { return time.Since(c.began) }
 func (c *conductor) run(ctx context.Context) error {
 	defer c.p.tell()
 	defer c.wg.Wait()
-	c.ctx, c.moved = ctx, c.began
+	c.ctx, c.stop = context.WithCancel(ctx)
+	c.moved = c.began
+	if t := c.o.trial; t != nil {
+		for v, i := range t.place {
+			opened := c.p.place[i].facts != nil
+			c.mu.Lock()
+			c.attend(i, opened)
+			c.mu.Unlock()
+			c.wg.Go(func() { c.poll(c.ctx, v, opened) })
+		}
+	}
 	flush := time.NewTicker(flushEvery)
 	defer flush.Stop()
 	beat := time.NewTicker(tick)
@@ -122,6 +134,9 @@ func (c *conductor) run(ctx context.Context) error {
 			}
 		case <-beat.C:
 			c.mu.Lock()
+			if c.o.trial != nil {
+				c.settle()
+			}
 			c.step()
 			if c.quiet > 0 && time.Since(c.moved) > c.quiet {
 				c.end(fmt.Errorf("nothing came for %v: %w", c.quiet, ErrLost))
@@ -138,6 +153,7 @@ func (c *conductor) end(err error) {
 		return
 	}
 	c.over, c.err = true, err
+	c.stop()
 	for _, f := range c.feeds {
 		c.shut(f)
 	}
@@ -171,8 +187,10 @@ func (c *conductor) step() {
 	}
 	c.wake.Broadcast()
 	switch {
-	case c.sched.Done():
+	case c.sched.Done() && !c.pending():
 		c.end(nil)
+	case c.o.trial != nil && c.o.trial.jury.Left() == 0:
+		c.end(errNoVoter)
 	case c.sched.Hopeless():
 		c.end(replica.ErrNoReplica)
 	}
@@ -238,7 +256,7 @@ func (c *conductor) meet(s *session, facts *Facts) {
 	case !facts.Ranges && !c.alone && c.o.e.Size > 0:
 		c.gone(s, "it cannot be asked for parts")
 	default:
-		s.whole, s.latency = !facts.Ranges, facts.Latency
+		s.whole, s.latency, s.most = !facts.Ranges, facts.Latency, facts.Connections
 		c.sched.Up(c.clock(), s.id, facts.Latency)
 		for range c.connections(s) {
 			w := &worker{c: c, s: s}
@@ -255,7 +273,11 @@ func (c *conductor) connections(s *session) int {
 		return 1
 	}
 	sessions := min(len(c.feeds), c.p.job.MaxSources)
-	return max(1, min(c.p.job.Streams, int(bufferRoom/c.o.block)/sessions))
+	most := c.p.job.Streams
+	if s.most > 0 {
+		most = s.most
+	}
+	return max(1, min(most, int(bufferRoom/c.o.block)/sessions))
 }
 
 // gone takes a place out for good and tells why. The caller holds mu.
@@ -263,6 +285,7 @@ func (c *conductor) gone(s *session, why string) {
 	c.sched.Gone(c.clock(), s.id, why)
 	c.shut(s.f)
 	c.p.leave(s.f.place, why)
+	c.unseat(s.f.place)
 }
 
 // failed notes that a place, or a request to it, failed.
@@ -278,6 +301,7 @@ func (c *conductor) failed(s *session, err error) {
 	} else {
 		c.sched.Down(c.clock(), s.id, err.Error())
 		c.shut(s.f)
+		c.attend(s.f.place, false)
 	}
 	c.step()
 }

@@ -25,7 +25,9 @@ type object struct {
 	journal  *journal.Journal
 	header   journal.Header
 	done     rangeset.Set
-	tree     *integrity.Tree // nil when blocks are no parts of the hash tree
+	tree     *integrity.Tree // nil when blocks are no parts of the hash tree, or when they may be wrong
+	trial    *trial          // nil when it is known what blocks must be, or when one place gives all
+	writing  map[int64]bool  // blocks that a worker writes
 	had      int64
 	fetched  int64
 	finished bool // has its name
@@ -36,7 +38,7 @@ const partHash = "blake3-part"
 
 // openObject opens what an earlier run left, or begins.
 func openObject(p *Pull, e store.Entry, a replica.Agreement) (*object, error) {
-	o := &object{p: p, e: e, block: blockSize(&p.job.Check, e.Size)}
+	o := &object{p: p, e: e, block: blockSize(&p.job.Check, e.Size), writing: make(map[int64]bool)}
 	o.header = journal.Header{JobID: p.job.JobID, Size: e.Size, ModTime: e.ModTime, Ino: p.identity(a), BlockSize: o.block, Hash: integrity.Name, Name: p.job.Name}
 	if !integrity.ValidBlockSize(o.block) {
 		o.header.Hash = partHash
@@ -44,8 +46,11 @@ func openObject(p *Pull, e store.Entry, a replica.Agreement) (*object, error) {
 	if o.header.Blocks() > journal.MaxBlocks {
 		return nil, fmt.Errorf("has more than %d pieces", journal.MaxBlocks)
 	}
-	if p.job.Check.pieces() {
-		o.header.ModTime = 0 // pieces name the content better than the date of a mirror
+	if len(p.voters) > 0 {
+		o.trial = newTrial(o.header.Blocks(), p.voters)
+	}
+	if p.job.Check.pieces() || o.trial != nil {
+		o.header.ModTime = 0 // what verifies each block names the content better than the date of a mirror
 	}
 	w, found, err := p.job.Dest.OpenPartial(p.job.Name)
 	if err != nil {
@@ -82,7 +87,7 @@ func openObject(p *Pull, e store.Entry, a replica.Agreement) (*object, error) {
 
 func (o *object) newTree() {
 	o.tree = nil
-	if o.header.Hash == integrity.Name {
+	if o.header.Hash == integrity.Name && o.trial == nil {
 		o.tree = integrity.NewTree(o.e.Size, o.block)
 	}
 }
@@ -90,6 +95,9 @@ func (o *object) newTree() {
 // identity is what tells this content from another of the same size and date.
 func (p *Pull) identity(a replica.Agreement) uint64 {
 	id := p.job.Check.ID
+	if id == "" && len(p.voters) > 0 {
+		id = "any" // what an earlier run left is compared, block by block
+	}
 	if id == "" && len(a.Use) > 0 {
 		if f := p.place[a.Use[0]].facts; f != nil {
 			id = p.job.Places[a.Use[0]].Name + " " + f.Version
@@ -102,7 +110,7 @@ func (p *Pull) identity(a replica.Agreement) uint64 {
 // nameable tells whether what an earlier run left can be known to be of this
 // content: a place that gives neither tag nor date may have another one by now.
 func (p *Pull) nameable(a replica.Agreement) bool {
-	if p.job.Check.known() {
+	if p.job.Check.known() || len(p.voters) > 0 {
 		return true
 	}
 	f := p.place[a.Use[0]].facts
@@ -143,6 +151,10 @@ func (o *object) resume(st *journal.State) error {
 		o.done.Add(b, b+1)
 		if o.tree != nil {
 			o.tree.Add(b, sum)
+		}
+		if o.trial != nil {
+			o.trial.came[b] = arrival{sum, before}
+			o.trial.doubt.Add(b, b+1)
 		}
 		o.had += n
 	}
@@ -185,9 +197,21 @@ func (o *object) note(b int64, sum integrity.Sum) {
 	o.fetched += o.length(b)
 }
 
+// forget takes back that a block is here. The journal still speaks of it, which the
+// next run compares.
+func (o *object) forget(b int64) {
+	o.done.Remove(b, b+1)
+	if o.trial.came[b].place == before {
+		o.had -= o.length(b)
+	} else {
+		o.fetched -= o.length(b)
+	}
+}
+
 // empty begins anew.
 func (o *object) empty() error {
 	o.done.Clear()
+	o.trial = nil // from now on it is one place alone
 	o.newTree()
 	o.had, o.fetched = 0, 0
 	if err := o.journal.Close(); err != nil {
@@ -247,7 +271,10 @@ func (o *object) verify(ctx context.Context, r *Result) error {
 		again, right = c.Whole()
 	}
 	sum, ok := integrity.Sum{}, false
-	if o.tree != nil {
+	switch {
+	case o.trial != nil:
+		sum, ok = o.trial.root(o.e.Size, o.block)
+	case o.tree != nil:
 		sum, ok = o.tree.Root()
 	}
 	if again != nil || !ok {

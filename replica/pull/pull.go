@@ -25,11 +25,12 @@ var ErrLost = errors.New("no replica delivers")
 
 // Facts is what a place says of the object.
 type Facts struct {
-	Size    int64  // bytes
-	Ranges  bool   // it can be asked for parts
-	Version string // as long as it is the same here, so is the content; "": not known
-	ModTime int64  // nanoseconds since 1970; 0: not known
-	Latency time.Duration
+	Size        int64  // bytes
+	Ranges      bool   // it can be asked for parts
+	Version     string // as long as it is the same here, so is the content; "": not known
+	ModTime     int64  // nanoseconds since 1970; 0: not known
+	Latency     time.Duration
+	Connections int // to be used at once; 0: Job.Streams
 }
 
 // Source is a place that has the object.
@@ -130,7 +131,7 @@ type Result struct {
 	Size     int64
 	Had      int64         // bytes that were here before
 	Hash     integrity.Sum // BLAKE3 of all content; zero if skipped
-	Verified string        // pieces, hash, sampled, none
+	Verified string        // pieces, hash, blocks, wire, sampled, none
 	Places   []PlaceResult // as in Job.Places
 	Plan     replica.Plan  // the last one
 }
@@ -143,8 +144,9 @@ type PlaceResult struct {
 
 // Pull is a job at work.
 type Pull struct {
-	job   Job
-	place []placeState
+	job    Job
+	place  []placeState
+	voters []int // places that tell the sums of blocks, which must be compared; none if the content is verified otherwise
 
 	mu      sync.Mutex // guards what follows
 	now     *conductor // nil before and between
@@ -188,6 +190,7 @@ type placeState struct {
 // Bounds of what is waited for. Ours.
 const (
 	openTimeout    = 20 * time.Second // for a place to answer
+	loginTimeout   = 60 * time.Second // for one to which it must be logged in, and perhaps the program brought
 	surveyPatience = 3 * time.Second  // for the others once one has answered
 	surveyMost     = 64               // places that are asked at once
 	sparePatience  = 30 * time.Second // without a block, until a waiting place has its turn
@@ -238,38 +241,6 @@ func (p *Pull) Run(ctx context.Context) (Result, error) {
 	return r, err
 }
 
-// agree finds out what the object is and who has it.
-func (p *Pull) agree(ctx context.Context) (replica.Agreement, error) {
-	c := &p.job.Check
-	if c.Known && c.pieces() {
-		// Every block is verified, whoever sends it: nobody need be waited for.
-		a := replica.Agreement{Size: c.Size}
-		for i := range p.place {
-			a.Use = append(a.Use, i)
-		}
-		if len(a.Use) == 0 {
-			return a, replica.ErrNoReplica
-		}
-		return a, nil
-	}
-	facts := p.survey(ctx)
-	// When the whole can be verified, a mixture is tried; if it is wrong, one place
-	// after the other.
-	a, err := replica.Agree(facts, replica.Reference{Known: c.Known, Size: c.Size, Blocks: c.known(), Prefer: p.job.Prefer})
-	if err == nil && p.job.Trust && len(a.Spare) > 0 && !c.known() {
-		p.sample(ctx, facts, a.Size)
-		a, err = replica.Agree(facts, replica.Reference{Known: c.Known, Size: c.Size, Prefer: p.job.Prefer})
-	}
-	for _, l := range a.Out {
-		p.leave(l.Source, l.Why)
-	}
-	p.tell()
-	if err == nil && len(a.Spare) > 0 && !p.job.Trust && !c.known() {
-		p.job.Warn("replica.unverified", fmt.Sprintf("only %s is used: nothing can tell whether parts of several mirrors fit together", p.job.Places[a.Use[0]].Name))
-	}
-	return a, err
-}
-
 // leave notes that a place is not used, and why.
 func (p *Pull) leave(i int, why string) {
 	p.mu.Lock()
@@ -278,73 +249,6 @@ func (p *Pull) leave(i int, why string) {
 		p.place[i].out = why
 		p.notes = append(p.notes, note{"replica.left", p.job.Places[i].Name + " left out: " + why})
 	}
-}
-
-// survey asks all places at once. Those that are much later than the first one
-// count as silent.
-func (p *Pull) survey(ctx context.Context) []replica.Facts {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
-	facts := make([]replica.Facts, len(p.place))
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, surveyMost)
-	for i := range p.place {
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			f, err := p.job.Places[i].Source.Open(ctx)
-			mu.Lock()
-			defer mu.Unlock()
-			facts[i] = replica.Facts{Name: p.job.Places[i].Name, Err: err, Size: f.Size, Ranges: f.Ranges}
-			if err == nil {
-				p.place[i].facts = &f
-				time.AfterFunc(surveyPatience, cancel)
-			} else if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-				facts[i].Err = errors.New("no answer")
-			}
-		})
-	}
-	wg.Wait()
-	return facts
-}
-
-// sample reads the same few blocks of every place.
-func (p *Pull) sample(ctx context.Context, facts []replica.Facts, size int64) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
-	picked := replica.SampleBlocks((size+sampleBytes-1)/sampleBytes, sampleBlocks, p.job.Seed)
-	var wg sync.WaitGroup
-	for i := range facts {
-		if facts[i].Err != nil || facts[i].Size != size || !facts[i].Ranges {
-			continue
-		}
-		wg.Go(func() {
-			var all []byte
-			for _, b := range picked {
-				off := b * sampleBytes
-				part, err := readAll(ctx, p.job.Places[i].Source, off, min(sampleBytes, size-off))
-				if err != nil {
-					facts[i].Err = err
-					return
-				}
-				all = append(all, part...)
-			}
-			facts[i].Sample = integrity.Whole(all).String()
-		})
-	}
-	wg.Wait()
-}
-
-func readAll(ctx context.Context, s Source, off, n int64) ([]byte, error) {
-	r, err := s.Range(ctx, off, n)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	part := make([]byte, n)
-	_, err = io.ReadFull(r, part)
-	return part, err
 }
 
 // fetch brings the content and gives it its name.
@@ -358,7 +262,7 @@ func (p *Pull) fetch(ctx context.Context, a replica.Agreement, r *Result) error 
 			return errIsSpecial
 		case !p.job.Force && p.job.Check.known() && here.Kind == store.File && here.Size == e.Size:
 			if p.same(ctx, e.Size) {
-				r.Skipped, r.Had, r.Verified = true, e.Size, p.verified(a)
+				r.Skipped, r.Had, r.Verified = true, e.Size, p.verified(a, nil, nil)
 				return nil
 			}
 		case !p.job.Force && here.Kind == store.File && here.Size == e.Size && e.ModTime != 0 && here.ModTime == e.ModTime:
@@ -379,7 +283,7 @@ func (p *Pull) fetch(ctx context.Context, a replica.Agreement, r *Result) error 
 	p.mu.Lock()
 	p.size, p.had, p.ready, p.doing = a.Size, o.had, true, ""
 	p.mu.Unlock()
-	r.Had, r.Verified = o.had, p.verified(a)
+	r.Had = o.had
 	return p.rounds(ctx, a, o, r)
 }
 
@@ -394,7 +298,7 @@ var (
 func (p *Pull) rounds(ctx context.Context, a replica.Agreement, o *object, r *Result) error {
 	groups := [][]int{a.Use}
 	single := a.Spare
-	if len(a.Use) > 1 && p.job.Check.known() && !p.job.Check.pieces() {
+	if len(a.Use) > 1 && !p.job.Check.pieces() && (p.job.Check.known() || o.trial != nil) {
 		single = slices.Concat(a.Use, a.Spare)
 	}
 	for _, i := range single {
@@ -411,11 +315,14 @@ func (p *Pull) rounds(ctx context.Context, a replica.Agreement, o *object, r *Re
 				return err
 			}
 		}
-		quiet, last := p.job.GiveUp, n == len(groups)-1
+		// Sources that are away for a while are waited for, when what came from them
+		// is worth more than what another one could send alone.
+		quiet, last := p.job.GiveUp, n == len(groups)-1 || o.trial != nil
 		if !last && (quiet == 0 || quiet > p.job.Patience) {
 			quiet = p.job.Patience
 		}
 		err := p.round(ctx, group, o, r, quiet)
+		r.Verified = p.verified(a, group, o)
 		if err == nil {
 			if err = o.finish(ctx, r); err == nil {
 				return nil
@@ -481,15 +388,22 @@ func (p *Pull) entry(a replica.Agreement) store.Entry {
 	return e
 }
 
-// verified says by what the content is known to be right.
-func (p *Pull) verified(a replica.Agreement) string {
+// verified says by what the content is known to be right that came from a group of
+// places.
+func (p *Pull) verified(a replica.Agreement, group []int, o *object) string {
 	switch c := &p.job.Check; {
 	case c.pieces():
 		return "pieces"
 	case c.known():
 		return "hash"
-	case a.Sampled:
+	case o != nil && o.trial != nil:
+		return "blocks"
+	case a.Sampled && len(group) > 1:
 		return "sampled"
+	case len(group) == 1:
+		if _, ok := p.job.Places[group[0]].Source.(Attester); ok {
+			return "wire"
+		}
 	}
 	return "none"
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gomover/gomover/integrity"
 	"github.com/gomover/gomover/internal/rangeset"
 )
 
@@ -158,6 +159,9 @@ func (w *worker) tail() (e rangeset.Extent, reading bool) {
 // pipe makes a connection to a session's place.
 func (c *conductor) pipe(s *session) Pipe {
 	src := c.p.job.Places[s.f.place].Source
+	if a, ok := src.(Attester); ok && c.o.header.Hash == integrity.Name && c.o.block <= longestBlock {
+		return a.Attest(s.ctx, c.o.block)
+	}
 	if piper, ok := src.(Piper); ok {
 		if p := piper.Pipe(s.ctx); p != nil {
 			return p
@@ -220,7 +224,7 @@ func (w *worker) fetch() error {
 			return err
 		}
 		if whole {
-			if err := w.block(b, data); err != nil {
+			if err := w.block(body, b, data); err != nil {
 				return err
 			}
 		}
@@ -328,29 +332,40 @@ func (w *worker) read(body io.Reader, b int64, data []byte) (whole bool, err err
 
 // block verifies a block and keeps it. Errors: none of what the place did, since
 // the schedule hears of it.
-func (w *worker) block(b int64, data []byte) error {
-	c := w.c
+func (w *worker) block(body io.Reader, b int64, data []byte) error {
+	c, o := w.c, w.c.o
 	one := rangeset.Extent{Lo: b, Hi: b + 1}
 	if check := &c.p.job.Check; check.pieces() && !check.Piece(b, data) {
 		c.bad(w.s, one)
 		return nil
 	}
-	c.mu.Lock()
-	here := c.o.done.Contains(b, b+1)
-	c.mu.Unlock()
-	if !here {
-		sum := c.o.sum(b, data)
-		if err := c.o.write(b, data); err != nil {
-			c.mu.Lock()
+	sum := o.sum(b, data)
+	if a, ok := body.(Attested); ok {
+		own, ok := a.Sum(b * o.block)
+		if !ok || own != sum {
+			c.bad(w.s, one) // it was damaged on the way
+			return nil
+		}
+	}
+	keep, right := w.claim(body, b, sum)
+	if !right {
+		c.bad(w.s, one)
+		return nil
+	}
+	if keep {
+		err := o.write(b, data)
+		c.mu.Lock()
+		delete(o.writing, b)
+		if err != nil {
 			c.end(err)
 			c.mu.Unlock()
 			return context.Canceled
 		}
-		c.mu.Lock()
-		// Another place may have brought it meanwhile: the same bytes, since both
-		// were verified, or since there is one place only.
-		if !c.o.done.Contains(b, b+1) {
-			c.o.note(b, sum)
+		o.note(b, sum)
+		if o.trial != nil {
+			o.trial.came[b] = arrival{sum, w.s.f.place}
+			o.trial.doubt.Add(b, b+1)
+			c.consider(b)
 		}
 		c.mu.Unlock()
 	}
@@ -360,9 +375,33 @@ func (w *worker) block(b int64, data []byte) error {
 		return context.Canceled
 	}
 	w.s.fails, c.moved = 0, time.Now()
-	c.sched.Stored(c.clock(), w.s.id, one)
+	if o.done.Contains(b, b+1) {
+		c.sched.Stored(c.clock(), w.s.id, one)
+	}
 	c.step()
 	return nil
+}
+
+// claim tells whether a block that has come may be right, and whether this worker is
+// to keep it. Another place may have brought it meanwhile, or be about to: of two
+// copies one is written, since they may differ.
+func (w *worker) claim(body io.Reader, b int64, sum integrity.Sum) (keep, right bool) {
+	c, o := w.c, w.c.o
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o.trial != nil {
+		if _, ok := body.(Attested); ok && w.s.f.ses == w.s && !c.over {
+			c.say(w.s.f.place, b, sum)
+		}
+		if wrong, _ := o.trial.wrong(b, sum); wrong {
+			return false, false
+		}
+	}
+	if o.done.Contains(b, b+1) || o.writing[b] {
+		return false, true
+	}
+	o.writing[b] = true
+	return true, true
 }
 
 // bad tells the schedule that a place sent a wrong block.
@@ -377,6 +416,7 @@ func (c *conductor) bad(s *session, e rangeset.Extent) {
 	c.sched.Bad(c.clock(), s.id, e)
 	if sh := c.sched.Plan(c.clock()).Shares[s.id]; sh.Strikes >= 2 {
 		c.p.leave(s.f.place, sh.Why)
+		c.unseat(s.f.place)
 	}
 	c.step()
 }

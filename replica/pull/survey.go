@@ -1,0 +1,150 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gomover/gomover/integrity"
+	"github.com/gomover/gomover/replica"
+)
+
+// agree finds out what the object is and who has it.
+func (p *Pull) agree(ctx context.Context) (replica.Agreement, error) {
+	c := &p.job.Check
+	if c.Known && c.pieces() {
+		// Every block is verified, whoever sends it: nobody need be waited for.
+		a := replica.Agreement{Size: c.Size}
+		for i := range p.place {
+			a.Use = append(a.Use, i)
+		}
+		if len(a.Use) == 0 {
+			return a, replica.ErrNoReplica
+		}
+		return a, nil
+	}
+	facts, late := p.survey(ctx)
+	p.elect(facts, late)
+	// When the whole can be verified, a mixture is tried; if it is wrong, one place
+	// after the other. Voters tell what is wrong as it comes.
+	a, err := replica.Agree(facts, replica.Reference{Known: c.Known, Size: c.Size, Blocks: c.known() || len(p.voters) > 0, Prefer: p.job.Prefer})
+	a.Out = slices.DeleteFunc(a.Out, func(l replica.Left) bool { return err == nil && slices.Contains(late, l.Source) })
+	if err == nil {
+		a.Use = append(a.Use, late...)
+	}
+	p.voters = slices.DeleteFunc(p.voters, func(i int) bool { return !slices.Contains(a.Use, i) })
+	if len(a.Use) < 2 {
+		p.voters = nil // nothing to be compared
+	}
+	if err == nil && p.job.Trust && len(a.Spare) > 0 && !c.known() {
+		p.sample(ctx, facts, a.Size)
+		a, err = replica.Agree(facts, replica.Reference{Known: c.Known, Size: c.Size, Prefer: p.job.Prefer})
+	}
+	for _, l := range a.Out {
+		p.leave(l.Source, l.Why)
+	}
+	p.tell()
+	if err == nil && len(a.Spare) > 0 && !p.job.Trust && !c.known() && len(p.voters) == 0 {
+		p.job.Warn("replica.unverified", fmt.Sprintf("only %s is used: nothing can tell whether parts of several mirrors fit together", p.job.Places[a.Use[0]].Name))
+	}
+	return a, err
+}
+
+// elect finds out who can tell the sums of blocks, where they are needed.
+func (p *Pull) elect(facts []replica.Facts, late []int) {
+	if p.job.Trust || p.job.Check.pieces() || len(p.place) < 2 {
+		return
+	}
+	for i := range p.job.Places {
+		_, ok := p.job.Places[i].Source.(Summer)
+		if ok && len(p.voters) < replica.MaxVoters && (facts[i].Err == nil || slices.Contains(late, i)) {
+			p.voters = append(p.voters, i)
+		}
+	}
+}
+
+// survey asks all places at once. Those that are much later than the first one
+// count as silent; late are those of them that may well come, since it takes long to
+// log in.
+func (p *Pull) survey(ctx context.Context) (facts []replica.Facts, late []int) {
+	limit, logins := openTimeout, false
+	for i := range p.job.Places {
+		if _, ok := p.job.Places[i].Source.(Attester); ok {
+			limit, logins = loginTimeout, true
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	facts = make([]replica.Facts, len(p.place))
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, surveyMost)
+	for i := range p.place {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			f, err := p.job.Places[i].Source.Open(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			facts[i] = replica.Facts{Name: p.job.Places[i].Name, Err: err, Size: f.Size, Ranges: f.Ranges}
+			_, login := p.job.Places[i].Source.(Attester)
+			switch {
+			case err == nil:
+				p.place[i].facts = &f
+				if login || !logins {
+					time.AfterFunc(surveyPatience, cancel)
+				}
+			case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+				facts[i].Err = errors.New("no answer")
+				if login {
+					late = append(late, i)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(late)
+	return facts, late
+}
+
+// sample reads the same few blocks of every place.
+func (p *Pull) sample(ctx context.Context, facts []replica.Facts, size int64) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	picked := replica.SampleBlocks((size+sampleBytes-1)/sampleBytes, sampleBlocks, p.job.Seed)
+	var wg sync.WaitGroup
+	for i := range facts {
+		if facts[i].Err != nil || facts[i].Size != size || !facts[i].Ranges {
+			continue
+		}
+		wg.Go(func() {
+			var all []byte
+			for _, b := range picked {
+				off := b * sampleBytes
+				part, err := readAll(ctx, p.job.Places[i].Source, off, min(sampleBytes, size-off))
+				if err != nil {
+					facts[i].Err = err
+					return
+				}
+				all = append(all, part...)
+			}
+			facts[i].Sample = integrity.Whole(all).String()
+		})
+	}
+	wg.Wait()
+}
+
+func readAll(ctx context.Context, s Source, off, n int64) ([]byte, error) {
+	r, err := s.Range(ctx, off, n)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	part := make([]byte, n)
+	_, err = io.ReadFull(r, part)
+	return part, err
+}
