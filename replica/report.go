@@ -73,6 +73,15 @@ func (s *Sched) Received(now time.Duration, id SourceID, n int64) {
 	c.meter.add(now, n)
 }
 
+// Void says that of the bytes that Received has counted, n belong to blocks which the
+// source will not complete: they were begun and left, or are of no use to anybody.
+// Without that it would seem to have less to do than it has.
+func (s *Sched) Void(id SourceID, n int64) {
+	if c := s.known(id); c != nil && n > 0 {
+		c.partial -= min(c.partial, n)
+	}
+}
+
 // Stored says that blocks came from a source, were verified, and are kept. It
 // returns how many of their bytes were not there before. Blocks that the source
 // was never asked for are welcome; what lies outside of the object is ignored.

@@ -336,6 +336,26 @@ func TestWrongBlockGoesElsewhere(t *testing.T) {
 	}
 }
 
+func TestBytesOfNoUse(t *testing.T) {
+	// a has much to do still, though as many bytes came from it: of blocks that were
+	// taken away.
+	s := two(t, Source{Name: "a", Rate: 10 * mb}, Source{Name: "b", Rate: 10 * mb}, rangeset.Extent{Lo: 0, Hi: 8}, rangeset.Extent{Lo: 8, Hi: 9})
+	s.Received(0, 0, 8*mb)
+	if left := s.sources[0].remaining(); left != 0 {
+		t.Fatalf("%.0f bytes left", left)
+	}
+	s.Void(0, 7*mb)
+	if left := s.sources[0].remaining(); left != 7*mb {
+		t.Errorf("%.0f bytes left, want 7 MB", left)
+	}
+	s.Void(0, 1<<60)
+	s.Void(0, -5)
+	s.Void(7, 5)
+	if left := s.sources[0].remaining(); left > float64(s.sources[0].left) {
+		t.Errorf("%.0f bytes left of %d", left, s.sources[0].left)
+	}
+}
+
 func TestSilentSourceComesBack(t *testing.T) {
 	// It says nothing, and the other one takes all its blocks and then breaks for
 	// good: it is opened again, or speaks, and gets what is left.

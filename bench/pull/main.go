@@ -25,6 +25,8 @@ type row struct {
 // rows is the table, in the order in which it is run.
 var rows = []row{
 	{"rates", "2 GiB from 100, 200 and 400 Mbit/s", rowRates},
+	{"hosts", "the same from the hosts over ssh, without a list", rowHosts},
+	{"mixed", "the same, the fastest over ssh, without a list", rowMixed},
 	{"dies", "the link of the fastest source is cut at half time", rowDies},
 	{"killed", "the server of the fastest source is killed at half time", rowKilled},
 	{"tenth", "the fastest source falls to a tenth at half time", rowTenth},

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gomover/gomover/bench/ground"
@@ -29,6 +28,7 @@ const pullLimit = 3 * time.Minute
 // outcome is one pull.
 type outcome struct {
 	seconds float64
+	cpu     float64 // processor seconds at the receiving end
 	exit    int
 	ends    []float64 // when each mirror sent its last byte, in seconds from the start
 	given   []int64   // bytes that each mirror has sent, with headers
@@ -98,7 +98,7 @@ func (n *network) pull(ctx context.Context, l *later, args []string) (o outcome,
 	if l != nil && !w.did {
 		return o, fmt.Errorf("it was over after %v, before the network was to change", u.Wall)
 	}
-	o.seconds = u.Wall.Seconds()
+	o.seconds, o.cpu = u.Wall.Seconds(), u.CPU[0].Seconds()
 	o.ends, o.given = w.ends()
 	if o.exit == 0 {
 		if err := payload.SameFile(n.payload(), filepath.Join(n.out(), fileName)); err != nil {
@@ -122,7 +122,6 @@ type watcher struct {
 
 	did bool
 	err error
-	wg  sync.WaitGroup
 }
 
 // watch starts with the first look.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -36,7 +37,12 @@ func (n *network) words() []string { return []string{"--metalink", n.list()} }
 
 // once pulls by the list and judges neither time nor shares. Warnings are noted.
 func (n *network) once(ctx context.Context, l *later) (outcome, error) {
-	o, err := n.gomover(ctx, l, n.words()...)
+	return n.from(ctx, l, n.words()...)
+}
+
+// from is once for any operands.
+func (n *network) from(ctx context.Context, l *later, words ...string) (outcome, error) {
+	o, err := n.gomover(ctx, l, words...)
 	if err != nil {
 		return o, err
 	}
@@ -69,15 +75,51 @@ func megabytes(l []int64) (mb []float64) {
 }
 
 func rowRates(ctx context.Context, b *bench) error {
-	size := b.Size(ratesBytes)
-	n, err := b.up(ctx, size)
+	return steady(ctx, b, "rates", (*network).words)
+}
+
+// rowHosts reads the same over ssh, and without a list.
+func rowHosts(ctx context.Context, b *bench) error {
+	return steady(ctx, b, "hosts", func(n *network) []string { return n.hosts(n.mirrors) })
+}
+
+// rowMixed reads from a host and two web servers, without a list.
+func rowMixed(ctx context.Context, b *bench) error {
+	return steady(ctx, b, "mixed", func(n *network) []string {
+		words := n.hosts(n.mirrors[fastest:])
+		for _, m := range n.mirrors[:fastest] {
+			words = append(words, m.url())
+		}
+		return words
+	})
+}
+
+// hosts are gomover's operands for the files of mirrors as ssh sees them.
+func (n *network) hosts(mirrors []*mirror) (words []string) {
+	for _, m := range mirrors {
+		words = append(words, m.name+":"+filepath.Join(m.root, fileName))
+	}
+	return words
+}
+
+// steady measures pulls over a network that stays as it is.
+func steady(ctx context.Context, b *bench, name string, words func(*network) []string) error {
+	n, err := b.up(ctx, 1<<20)
 	if err != nil {
+		return err
+	}
+	// The first command brings the program to hosts that do not have it.
+	if _, err := n.gomover(ctx, nil, words(n)...); err != nil {
+		return err
+	}
+	size := b.Size(ratesBytes)
+	if n, err = b.up(ctx, size); err != nil {
 		return err
 	}
 	optimum := float64(size) / carried(rates(), sinkRate)
 	var times, apart ground.Samples
 	for range b.Rounds {
-		o, err := n.once(ctx, nil)
+		o, err := n.from(ctx, nil, words(n)...)
 		if err != nil {
 			return err
 		}
@@ -87,8 +129,8 @@ func rowRates(ctx context.Context, b *bench) error {
 	}
 	limit := ratesFactor*optimum + ratesExtra
 	b.note("the optimum is %.2f s; the command took %.3f x that", optimum, times.Median()/optimum)
-	b.atMost("rates", "%.2f", " s", fmt.Sprintf("<= %.2f x %.2f s + %.0f s", ratesFactor, optimum, ratesExtra), limit, times)
-	b.atMost("rates, last bytes apart", "%.2f", "% of the makespan", "<= 2%", 100*togetherBar, apart)
+	b.atMost(name, "%.2f", " s", fmt.Sprintf("<= %.2f x %.2f s + %.0f s", ratesFactor, optimum, ratesExtra), limit, times)
+	b.atMost(name+", last bytes apart", "%.2f", "% of the makespan", "<= 2%", 100*togetherBar, apart)
 	return nil
 }
 
@@ -217,7 +259,8 @@ func rowPeerCut(ctx context.Context, b *bench) error {
 func beside(ctx context.Context, b *bench, name string, after []float64, do func(context.Context, *network) error) error {
 	size := b.Size(peerBytes)
 	half, optimum := fluid(size, after)
-	var ours, theirs ground.Samples
+	var ours, theirs, cpu, theirCPU ground.Samples
+	gb := float64(size) / 1e9
 	failed := 0 // exit code of aria2
 	for round := range b.Rounds {
 		for k := range 2 {
@@ -234,7 +277,7 @@ func beside(ctx context.Context, b *bench, name string, after []float64, do func
 				if err != nil {
 					return err
 				}
-				ours = append(ours, o.seconds)
+				ours, cpu = append(ours, o.seconds), append(cpu, o.cpu/gb)
 				continue
 			}
 			o, err := n.aria2(ctx, change)
@@ -243,7 +286,7 @@ func beside(ctx context.Context, b *bench, name string, after []float64, do func
 			}
 			b.note("aria2: %.2f s; last bytes at %s s; %s MB sent", o.seconds, list("%.2f", o.ends), list("%.1f", megabytes(o.given)))
 			if failed = o.exit; failed == 0 {
-				theirs = append(theirs, o.seconds)
+				theirs, theirCPU = append(theirs, o.seconds), append(theirCPU, o.cpu/gb)
 			}
 		}
 	}
@@ -253,6 +296,8 @@ func beside(ctx context.Context, b *bench, name string, after []float64, do func
 		return nil
 	}
 	b.note("the optimum is %.2f s; gomover took %.3f x that, aria2 %.3f x", optimum, ours.Median()/optimum, theirs.Median()/optimum)
+	b.show(name+": processor time at the receiving end, ours", "%.2f", " s/GB", cpu)
+	b.show(name+": its", "%.2f", " s/GB", theirCPU)
 	b.show(name+": its time", "%.2f", " s", theirs)
 	if do == nil {
 		b.atMost(name+": ours", "%.2f", " s", fmt.Sprintf("<= %.2f x %.2f s + %.0f s", peerFactor, optimum, peerExtra), peerFactor*optimum+peerExtra, ours)

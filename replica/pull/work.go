@@ -309,25 +309,38 @@ func (w *worker) read(body io.Reader, b int64, data []byte) (whole bool, err err
 	if this, other := w.count(b, 0); !this && !other {
 		return false, errUnwanted
 	}
-	whole = true
-	for done := 0; done < len(data); {
+	done := 0
+	defer func() {
+		if !whole {
+			w.void(int64(done))
+		}
+	}()
+	for done < len(data) {
 		n, err := body.Read(data[done:min(len(data), done+readSize)])
 		done += n
 		w.at += int64(n)
 		this, other := w.count(b, n)
-		if !this && !other {
-			return false, errUnwanted
-		}
-		whole = this
 		switch {
+		case !this && !other:
+			return false, errUnwanted
 		case done == len(data):
+			return this, nil
 		case err == io.EOF:
 			return false, io.ErrUnexpectedEOF
 		case err != nil:
 			return false, err
 		}
 	}
-	return whole, nil
+	return true, nil // an empty block has come
+}
+
+// void tells the schedule that n bytes which were counted make no block.
+func (w *worker) void(n int64) {
+	w.c.mu.Lock()
+	defer w.c.mu.Unlock()
+	if w.s.f.ses == w.s {
+		w.c.sched.Void(w.s.id, n)
+	}
 }
 
 // block verifies a block and keeps it. Errors: none of what the place did, since
