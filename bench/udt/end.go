@@ -38,6 +38,7 @@ type end struct {
 	listen  string
 	control string // congestion control of UDT
 	buffer  int    // bytes that may be under way; 0 is the default
+	findMTU bool   // packets of UDT are as long as the path takes
 	trace   bool   // a sender of UDT prints how it stands, once a second
 }
 
@@ -50,6 +51,7 @@ func runEnd(ctx context.Context, args []string) error {
 	flags.StringVar(&e.listen, "listen", "", "receive at this address")
 	flags.StringVar(&e.control, "control", "", "congestion control of UDT")
 	flags.IntVar(&e.buffer, "buffer", 0, "buffers of UDT, in bytes")
+	flags.BoolVar(&e.findMTU, "find-mtu", false, "let packets of UDT be as long as the path takes")
 	flags.BoolVar(&e.trace, "trace", false, "print how a sender of UDT stands, once a second")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -64,7 +66,7 @@ func runEnd(ctx context.Context, args []string) error {
 }
 
 func (e *end) config() udt.Config {
-	return udt.Config{MSS: 1500, Control: e.control, SendBuffer: e.buffer, RecvBuffer: e.buffer}
+	return udt.Config{MSS: 1500, Control: e.control, SendBuffer: e.buffer, RecvBuffer: e.buffer, FindMTU: e.findMTU}
 }
 
 func (e *end) dial(ctx context.Context) (net.Conn, error) {

@@ -34,6 +34,7 @@ type kind struct {
 	tcp     bool   // the kernel's, cubic
 	control string // of our UDT
 	buffer  int    // bytes that may be under way; 0 is what the path says
+	findMTU bool   // packets of our UDT are as long as the path takes
 }
 
 // The kinds of flows.
@@ -41,6 +42,7 @@ var (
 	native  = kind{name: "native", control: "native"}
 	model   = kind{name: "bbr", control: "bbr"}
 	scaveng = kind{name: "ledbat", control: "ledbat"}
+	jumbo   = kind{name: "bbr, long packets", control: "bbr", findMTU: true}
 	library = kind{name: "libudt", library: true}
 	cubic   = kind{name: "TCP cubic", tcp: true}
 )
@@ -69,7 +71,7 @@ func (f *flow) commands(b *bench) (receive, send []string) {
 	if f.kind.library {
 		return []string{b.driver, "receive", port, buffer}, []string{b.driver, "send", f.to.Address, port, buffer}
 	}
-	common := []string{b.self, endWord, "-buffer", buffer, "-control", f.kind.control, "-tcp=" + strconv.FormatBool(f.kind.tcp)}
+	common := []string{b.self, endWord, "-buffer", buffer, "-control", f.kind.control, "-tcp=" + strconv.FormatBool(f.kind.tcp), "-find-mtu=" + strconv.FormatBool(f.kind.findMTU)}
 	address := f.to.Address + ":" + port
 	receive = append(append(receive, common...), "-listen", address)
 	send = append(append(send, common...), "-to", address)

@@ -137,7 +137,8 @@ func decided(s ground.Samples, rounds int, limit float64) bool {
 	return len(s) >= rounds || 2*reached > rounds || 2*(len(s)-reached) > rounds
 }
 
-// rowLoop compares goodput and processor time with libudt's over loopback.
+// rowLoop compares goodput and processor time with libudt's over loopback. What
+// packets as long as the path takes bring is a reference.
 func rowLoop(ctx context.Context, b *bench) error {
 	g, err := b.loopback(ctx)
 	if err != nil {
@@ -146,7 +147,7 @@ func rowLoop(ctx context.Context, b *bench) error {
 	defer g.Close()
 	speed, cpu := map[string]ground.Samples{}, map[string]ground.Samples{}
 	for range b.Rounds {
-		for _, k := range []kind{library, model} {
+		for _, k := range []kind{library, model, jumbo} {
 			o, err := b.measured(ctx, g, path{}, b.span(2*time.Second), b.span(8*time.Second), k)
 			if err != nil {
 				return err
@@ -165,6 +166,8 @@ func rowLoop(ctx context.Context, b *bench) error {
 		">= 2 x", loopSpeed, false, ratio(speed))
 	b.judge("loop, CPU of both ends", fmt.Sprintf(" x libudt's (%s; libudt %s)", cpu[model.name].Text("%.3f", " s/GB"), cpu[library.name].Text("%.3f", "")),
 		"<= 0.4 x", loopCPU, true, ratio(cpu))
+	b.show("loop, goodput, long packets", " Gbit/s", speed[jumbo.name])
+	b.show("loop, CPU of both ends, long packets", " s/GB", cpu[jumbo.name])
 	return nil
 }
 

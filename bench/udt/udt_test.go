@@ -149,7 +149,7 @@ func TestLoopRow(t *testing.T) {
 	if err := rowLoop(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
-	if len(b.results) != 2 || b.results[0].Value <= 0 || b.results[1].Value <= 0 || len(b.results[0].Notes) != 2 {
+	if len(b.results) != 4 || b.results[0].Value <= 0 || b.results[1].Value <= 0 || len(b.results[0].Notes) != 3 {
 		t.Errorf("results %+v", b.results)
 	}
 	if l := spaces(t, b); l != "" {

@@ -109,7 +109,7 @@ func (p *hostile) say(b []byte) {
 func (p *hostile) packet(op []byte) []byte {
 	at := p.isn.add(int64(int8(op[1]))*int64(1+op[2]%4) + int64(op[2]>>4))
 	last := at.add(int64(op[3] % 64))
-	switch op[0] % 13 {
+	switch op[0] % 15 {
 	case 0, 1, 2:
 		body := make([]byte, []int{0, 1, 7, 1455, 1456, 1456, 1456, 1456}[op[4]%8])
 		return append(dataHeader(at, msgWord(op[3])<<24&^msgNoMask|msgWord(op[4]>>3%4), 0, p.id).append(nil), body...)
@@ -134,6 +134,16 @@ func (p *hostile) packet(op []byte) []byte {
 			return appendEmpty(nil, kindShutdown, 0, p.id)
 		}
 	}
+	h := controlHeader(kindUser, uint32(op[3]), p.id)
+	switch op[0] % 15 {
+	case 13: // pieces that fit and that do not
+		h.w0, h.w1 = h.w0|extPiece, uint32(at)
+		piece := []byte{op[3] & 0x3f, op[4], op[3] >> 5, op[4]}
+		return append(append(h.append(nil), piece...), make([]byte, 1+int(op[4])*5)...)
+	case 14:
+		h.w0 |= extProbe + uint32(op[4]%2)
+		return append(h.append(nil), make([]byte, 4+int(op[4]/2)*8)...)
+	}
 	return append(controlHeader(kind(op[3]), uint32(op[4]), p.id).append(nil), op...)
 }
 
@@ -144,6 +154,7 @@ func FuzzEndpoint(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0xe0, 4, 0, 0, 1, 0, 0xe0, 4, 0, 3, 20, 0, 99, 9, 20}, false)
 	f.Add([]byte{0, 1, 0, 0xc0, 13, 0, 7, 0, 0, 0, 1, 0, 7, 255, 0, 9, 2, 0, 5, 3, 0, 9, 4, 100}, true)
 	f.Add([]byte{0, 4, 0, 0x40, 28, 1, 7, 3, 0, 1, 3, 1, 11, 0, 0, 0, 0, 200}, true)
+	f.Add([]byte{13, 0, 0, 0, 200, 1, 13, 0, 0, 0x20, 200, 1, 14, 0, 0, 0, 7, 1, 14, 0, 0, 0, 6, 1}, false)
 	f.Fuzz(attack)
 }
 
@@ -152,7 +163,7 @@ func attack(t *testing.T, ops []byte, messages bool) {
 	ops = ops[:min(len(ops), 6*200)]
 	synctest.Test(t, func(t *testing.T) {
 		_, a, b := pair(t)
-		cfg := Config{Messages: messages, Linger: 2 * time.Second, RecvBuffer: 100000, SendBuffer: 200000}
+		cfg := Config{Messages: messages, FindMTU: !messages, Linger: 2 * time.Second, RecvBuffer: 100000, SendBuffer: 200000}
 		l, err := Listen(t.Context(), b, "udp4", b.Addr(false).String()+":9000", cfg)
 		if err != nil {
 			t.Fatal(err)

@@ -42,9 +42,11 @@ const (
 	// mtuSteps is how many sizes between two are tried at once. Ours: each round
 	// that finds nothing costs mtuTries timeouts.
 	mtuSteps = 4
-	// doubtPause is the shortest time between two doubts of the size in use, and
-	// doubtTimes how often a packet must be lost for one. Ours.
+	// doubtPause and doubtRest are the shortest time between two doubts of the size in
+	// use, which doubles with each one that turns out to be unfounded, and doubtTimes
+	// how often a packet must be lost for one. Ours.
 	doubtPause = time.Second
+	doubtRest  = 8 * time.Second
 	doubtTimes = 3
 
 	pieceHead   = 4
@@ -76,6 +78,7 @@ type mtuSearch struct {
 	due     time.Duration // when the probes are judged; never
 	again   time.Duration // when the next search may begin
 	calm    time.Duration // when the next doubt may begin
+	pause   time.Duration // since the last one
 	wait    time.Duration // for the answers to probes
 }
 
@@ -174,7 +177,7 @@ func (c *core) startMTU(now time.Duration, most int, doubted bool) {
 func (c *core) collectMTU(now time.Duration, out *outbox) {
 	m := &c.mtu
 	if m.suspect && now >= m.calm {
-		m.calm = now + doubtPause
+		m.pause = min(max(2*m.pause, doubtPause), doubtRest)
 		c.startMTU(now, m.size, true)
 	}
 	if !m.active || now < m.due {
@@ -213,8 +216,7 @@ func (c *core) judgeMTU(now time.Duration) bool {
 // congestion control should hear of.
 func (c *core) shrinkMTU(now time.Duration) {
 	m, x := &c.mtu, &c.send
-	m.doubted = false
-	m.suspect = false
+	m.doubted, m.suspect, m.pause = false, false, 0
 	c.useMTU(max(m.good, leastMTU))
 	c.count.Shrunk++
 	for pos := x.acked; pos < x.next; pos++ {
@@ -319,7 +321,7 @@ func (c *core) passedMTU(now time.Duration) {
 	switch {
 	case m.doubted && m.good >= m.size: // it was something else
 		m.active, m.doubted, m.due = false, false, never
-		m.calm = now + doubtPause
+		m.calm = now + m.pause
 		return
 	case m.good > m.size:
 		c.useMTU(m.good)
