@@ -241,3 +241,98 @@ func TestFanoutInterrupt(t *testing.T) {
 	holds(t, f.at(2, "a/b/f"), data)
 	f.clean()
 }
+
+// TestFanoutChain sends a tree along three hosts, of which only the first gets it
+// from here.
+func TestFanoutChain(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, 3)
+	for i := range 40 {
+		put(t, filepath.Join(f.near, "d", fmt.Sprint(i%4), fmt.Sprint("f", i)), content(byte(i), i*3000))
+	}
+	data := content(124, 8<<20)
+	put(t, filepath.Join(f.near, "d", "big"), data)
+	put(t, filepath.Join(f.near, "d", "bigger"), content(125, 9<<20))
+	// The second one has a file already, which the third one has not.
+	put(t, f.at(2, "x/big"), data)
+	l := checkEvents(t, f.ok("--json", "--progress=none", "-r", "--fanout=chain", "--hosts=h1,h2,h3", "--dest=x", "d/").out, 0)
+	want := list(t, filepath.Join(f.near, "d"))
+	for i := 1; i <= 3; i++ {
+		if got := list(t, f.at(i, "x")); !maps.Equal(got, want) {
+			t.Errorf("h%d has %d entries, not the %d of the source", i, len(got), len(want))
+		}
+	}
+	var all int64
+	for _, e := range l {
+		if e["ev"] == "scan" {
+			all = number(e, "bytes")
+		}
+	}
+	end := l[len(l)-1]
+	if n := number(end, "sent_bytes"); n > all {
+		t.Errorf("%d bytes were sent from here, of %d", n, all)
+	}
+	if n := number(end, "done_bytes"); n != 3*all {
+		t.Errorf("%d bytes are done, of 3 times %d", n, all)
+	}
+	f.clean()
+}
+
+// TestFanoutChainBreaks kills the agent that passes on while it does: those behind
+// it go on elsewhere, and the killed one comes back.
+func TestFanoutChainBreaks(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, 3)
+	data := content(126, 24<<20)
+	put(t, filepath.Join(f.near, "f"), data)
+	p := f.start("--json", "--progress=none", "--fanout=chain", "--bwlimit-each=12MB", "--streams=2", "--retry-wait=100ms", "f", "h1:", "h2:", "h3:")
+	via := make(map[string]string)
+	await(t, 20*time.Second, "a part has arrived everywhere", func() bool {
+		if !p.running() {
+			t.Fatalf("ended too early:\n%v", p.wait())
+		}
+		arrived := 0
+		for _, h := range f.hosts {
+			for _, name := range leftovers(t, h.far) {
+				if info, err := os.Stat(name); err == nil && info.Size() > 2<<20 {
+					arrived++
+				}
+			}
+		}
+		for _, line := range strings.Split(p.out.String(), "\n") {
+			if e, ok := lastEvent(line, "progress.dest"); ok && e["via"] != nil {
+				via[e["via"].(string)] = e["dest"].(string)
+			}
+		}
+		return arrived == 3 && len(via) == 2
+	})
+	first := "" // passes on and gets it from here
+	for name := range via {
+		if _, ok := via[via[name]]; ok {
+			first = name
+		}
+	}
+	began := time.Now()
+	for i, h := range f.hosts {
+		if fmt.Sprintf("h%d:", i+1) != first {
+			continue
+		}
+		for _, pid := range h.agents() {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Errorf("killing the agent: %v", err)
+			}
+		}
+	}
+	r := p.wait()
+	r.want(t, 0)
+	for i := 1; i <= 3; i++ {
+		holds(t, f.at(i, "f"), data)
+	}
+	l := checkEvents(t, r.out, 0)
+	neverBack(t, l)
+	// 2 s of data were left at the most.
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %v after a host was lost", took)
+	}
+	f.clean()
+}

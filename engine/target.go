@@ -161,3 +161,10 @@ func portHint(shown, missing string) string {
 	}
 	return "a port is given as -P " + digits + " or ssh://" + host + ":" + digits + rest
 }
+
+// NameOf is the name that a root gets below the directory that is opened for it;
+// "" is that directory itself. Errors are those that a sink would end with.
+func (t *Target) NameOf(kind store.Kind, base string, inside bool) (string, error) {
+	p, err := t.resolve(kind, base, inside)
+	return p.name, err
+}

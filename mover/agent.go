@@ -81,7 +81,8 @@ type reportedError struct{ error }
 
 func (e *reportedError) Unwrap() error { return e.error }
 
-func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, early net.Listener) error {
+func serve(ctx context.Context, env AgentEnv, link engine.Link, st *start, early net.Listener) (err error) {
+	var pass *passer
 	switch {
 	case st.Version != wire.Version:
 		return wire.Failf(wire.ClassVersion, "agent speaks protocol %d, this program %d", wire.Version, st.Version)
@@ -92,6 +93,30 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, ear
 	case st.Engine.BlockSize < 0 || st.Engine.BlockSize > engine.MaxBlock:
 		return wire.Failf(wire.ClassProtocol, "block size %d is out of range", st.Engine.BlockSize)
 	}
+	if st.Pass {
+		if st.Write == nil {
+			return wire.Failf(wire.ClassProtocol, "only what is written can be passed on")
+		}
+		m := newMux(link)
+		own := m.open(chanOwn)
+		pass = &passer{m: m, control: m.open(chanControl), env: env, runs: make(map[byte]*passRun)}
+		link = own
+		go m.run()
+		defer func() {
+			var reported *reportedError
+			if err != nil && !errors.As(err, &reported) {
+				f := new(wire.Fail)
+				if !errors.As(err, &f) {
+					f = wire.Failf(wire.ClassInternal, "%v", err)
+				}
+				_ = sendJSON(own, wire.KindFail, f) // the director may be gone
+				err = &reportedError{err}
+			}
+			m.conn.Close()
+			<-m.over
+		}()
+	}
+	conn := link
 	st.Engine.JobID = st.JobID
 	home := func(name string) (string, error) {
 		if name == "" {
@@ -151,7 +176,12 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, ear
 		}
 		defer lock.Release()
 		denied := onceDenied(func(text string) { warn("dest.owner", text, "") })
-		e = engine.NewSink(st.Engine, paths, conn, target(w, st.JobID, st.Engine.Attrs, denied), events.Discard{})
+		t := target(w, st.JobID, st.Engine.Attrs, denied)
+		if pass != nil {
+			pass.tap = newTap(st.Engine, t)
+			conn, t = tapLink{conn, pass.tap}, pass.tap.aim()
+		}
+		e = engine.NewSink(st.Engine, paths, conn, t, events.Discard{})
 	} else {
 		for i := range st.Read.Sources {
 			s := &st.Read.Sources[i]
@@ -178,6 +208,9 @@ func serve(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, ear
 		return wire.Failf(wire.ClassLost, "%v", err)
 	}
 	warned.release()
+	if pass != nil {
+		return pass.beside(ctx, e)
+	}
 	if err := e.Run(ctx); err != nil {
 		return &reportedError{err} // the engine tells its other end
 	}

@@ -35,6 +35,8 @@ type director struct {
 	id  string
 
 	common engine.Common // with the directors of the job's other destinations
+	chain  *chain        // of the destinations that pass on to each other; nil: none do
+	direct bool          // this one is served from here in a chain, too; the session's
 
 	mu      sync.Mutex // guards what follows
 	current end        // of the session that runs
@@ -42,6 +44,7 @@ type director struct {
 	totals  engine.Totals
 	started bool
 	sources []events.SourceEnd // of a pull
+	via     string             // destination that passes on to this one; "": none
 
 	outlook outlook // progress's, and Run's after that
 }
@@ -132,6 +135,9 @@ func (d *director) run(ctx context.Context) error {
 			return d.gaveUp(err)
 		}
 		host := d.job.FarHost()
+		if errors.Is(err, errAgain) {
+			continue
+		}
 		if full(err) {
 			record(d.rec, events.Warn{Code: "dest.space", Message: err.Error()})
 		} else {
@@ -154,12 +160,14 @@ const spaceWait = 30 * time.Second
 // tells that there was progress in a session of this run, began that a byte or a
 // file of it was stored.
 func again(err error, started, moved, began bool, wait time.Duration) (time.Duration, bool) {
-	if !started {
+	if !started && !errors.Is(err, errBefore) {
 		return 0, false // a first login that fails is told at once
 	}
 	var f *wire.Fail
 	var s *sshboot.Error
 	switch {
+	case errors.Is(err, errBefore), errors.Is(err, errAgain):
+		return beforeWait, true // nothing is wrong with this one
 	case errors.As(err, &f) && f.Class == wire.ClassLost:
 		return wait, true
 	case full(err):
@@ -364,6 +372,9 @@ func (d *director) session(ctx context.Context) error {
 	record(d.rec, events.Host{Host: far.Host, Role: d.farRole(), State: "ready", Detail: detail})
 	conn := framing.New(b)
 	defer conn.Close()
+	if d.chain != nil {
+		return d.named(d.sessionChained(ctx, sh, conn, &r, &w, roots, earlyPort(b.Greeting.Extra)))
+	}
 	// A cancelled context must end waiting for the far end as well.
 	unhook := context.AfterFunc(ctx, func() {
 		if !d.running() {
@@ -442,11 +453,11 @@ func (d *director) named(err error) error {
 }
 
 // meet tells both ends of each other and returns this process's end.
-func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn *framing.Conn, r *readSpec, w *writeSpec, roots []engine.SourceRoot, early uint16) (e end, done func(), err error) {
+func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn engine.Link, r *readSpec, w *writeSpec, roots []engine.SourceRoot, early uint16) (e end, done func(), err error) {
 	j := d.job
 	o := d.options()
 	st := start{Version: wire.Version, JobID: d.id, Secret: make([]byte, 32), Engine: o, TCP: j.TCP, UDT: j.UDT, Client: true, Seal: uint8(j.Seal),
-		Ports: j.Ports, Window: j.Window, DSCP: j.DSCP, IPv4: j.IPv4, IPv6: j.IPv6, Listen: true}
+		Ports: j.Ports, Window: j.Window, DSCP: j.DSCP, IPv4: j.IPv4, IPv6: j.IPv6, Listen: true, Pass: d.chain != nil}
 	if _, err := rand.Read(st.Secret); err != nil {
 		return nil, nil, err
 	}
@@ -547,7 +558,7 @@ const readyWait = 2 * time.Minute
 
 // awaitReady receives what the far end says when it knows its job. It closes
 // conn when nothing comes in time.
-func (d *director) awaitReady(conn *framing.Conn, rd *ready) error {
+func (d *director) awaitReady(conn engine.Link, rd *ready) error {
 	limit := readyWait
 	if d.job.GiveUp > 0 {
 		limit = min(limit, d.job.GiveUp)

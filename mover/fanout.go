@@ -31,6 +31,9 @@ type Fan struct {
 	Jobs []*Job // one for each destination; their sources are the same and local
 	Rate int64  // bytes per second of payload to all destinations together; 0: no limit
 	Slow string // SlowDetach (also ""), SlowWait or SlowDrop
+	// Chain makes destinations pass on to each other what they get, so that this
+	// machine sends about one copy.
+	Chain bool
 }
 
 // Outcome is what came of one destination. Err is as Run returns it, or
@@ -132,6 +135,10 @@ func newFanRun(f *Fan, rec events.Recorder) *fanRun {
 	if f.Rate > 0 {
 		common.Limit = engine.NewLimit(f.Rate)
 	}
+	var line *chain
+	if f.Chain {
+		line = newChain()
+	}
 	for i, j := range f.Jobs {
 		l := &leg{run: r, i: i, name: j.Dest.Shown, host: j.FarHost()}
 		if hosts[l.host] > 1 {
@@ -139,6 +146,9 @@ func newFanRun(f *Fan, rec events.Recorder) *fanRun {
 		}
 		l.dir = newDirector(j, l)
 		l.dir.common = common
+		if j.Dest.Remote {
+			l.dir.chain = line
+		}
 		if f.Slow == SlowWait {
 			l.dir.common.Hold = func(ctx context.Context) error { return r.pace.hold(ctx, i) }
 		}
@@ -159,7 +169,11 @@ func (l *leg) end(err error) {
 	l.ended, l.err, l.took = true, err, time.Since(l.run.began)
 	l.mu.Unlock()
 	if h := l.dir.job.FarHost(); h != "" {
-		record(l.run.rec, events.Host{Host: l.host, Role: "dest", State: "gone"})
+		e := events.Host{Host: l.host, Role: "dest", State: "gone"}
+		if err == nil {
+			e.Detail = "complete"
+		}
+		record(l.run.rec, e)
 	}
 }
 
@@ -347,12 +361,15 @@ func (l *leg) files() int64 {
 // state is what is known of the destination; ok tells whether it has been heard
 // of.
 func (l *leg) state() (p events.Progress, d events.ProgressDest, ok bool) {
+	l.dir.mu.Lock()
+	via := l.dir.via
+	l.dir.mu.Unlock()
 	held := l.run.fan.Slow == SlowWait && l.run.pace.holds(l.i)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p = l.last
 	d = events.ProgressDest{Dest: l.name, Transport: l.transport, Streams: p.Streams, DoneBytes: p.DoneBytes, SentBytes: p.SentBytes, TotalBytes: p.TotalBytes,
-		RateBps: p.RateBps, ETAms: p.ETAms, LimitedBy: p.LimitedBy, StalledMs: p.StalledMs, RepairedBlocks: p.Repaired, State: "running", Detail: p.State}
+		RateBps: p.RateBps, ETAms: p.ETAms, LimitedBy: p.LimitedBy, StalledMs: p.StalledMs, RepairedBlocks: p.Repaired, State: "running", Detail: p.State, Via: via}
 	switch {
 	case l.ended && l.err == nil:
 		d.State, d.Detail = "done", ""

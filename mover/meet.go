@@ -45,6 +45,9 @@ type start struct {
 	DialOnly  bool  `json:"dial_only,omitempty"`
 	RTT       int64 `json:"rtt"` // ns
 	SameHost  bool  `json:"same_host,omitempty"`
+	// Pass makes an agent that writes pass on what it gets, as it is told later:
+	// all that follows in both directions has the number of a channel in front.
+	Pass bool `json:"pass,omitempty"`
 }
 
 // one tells whether exactly one thing is to be done.

@@ -63,7 +63,7 @@ func newFan(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 	if o.Fan.MinDests > n {
 		return nil, usageError(fmt.Sprintf("--min-dests %d: there are %d destinations", o.Fan.MinDests, n))
 	}
-	fan := &mover.Fan{Rate: int64(o.Net.Limit), Slow: o.Fan.Slow}
+	fan := &mover.Fan{Rate: int64(o.Net.Limit), Slow: o.Fan.Slow, Chain: o.Fan.How == "chain"}
 	for _, d := range plan.Dests {
 		one := plan
 		one.Dests = []location.Location{d}

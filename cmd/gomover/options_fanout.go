@@ -15,7 +15,7 @@ type FanOptions struct {
 	To        []string   // --to: location words
 	Hosts     string     // --hosts: a list, or @FILE
 	Dest      string     // --dest: path on hosts that are given without one
-	How       string     // auto or unicast
+	How       string     // auto, unicast or chain
 	Slow      string     // detach, wait or drop
 	MinDests  int        // how many must be complete; 0: all
 	LimitEach units.Rate // of each destination; 0: none
@@ -38,7 +38,7 @@ var fanTable = []option{
 	{name: "bwlimit-each", kind: kindValue, arg: "RATE", def: "off", group: groupNet,
 		help: "limit of each destination", store: storeLimitEach},
 	{name: "fanout", kind: kindValue, arg: "HOW", def: "auto", group: groupNet, values: fanModes,
-		help: "how several destinations are served: auto or unicast", store: storeFanout},
+		help: "how destinations are served: auto, unicast or chain", store: storeFanout},
 	{name: "slow-dest", kind: kindValue, arg: "HOW", def: mover.SlowDetach, group: groupNet, values: slowModes,
 		help:  "a slow destination: detach, wait for it, or drop it",
 		store: choiceAt(func(o *Options) *string { return &o.Fan.Slow }, slowModes...)},
@@ -47,14 +47,14 @@ var fanTable = []option{
 }
 
 var (
-	fanModes  = []string{"auto", "unicast"}
+	fanModes  = []string{"auto", "unicast", "chain"}
 	slowModes = []string{mover.SlowDetach, mover.SlowWait, mover.SlowDrop}
 )
 
 // storeFanout reads how destinations are served.
 func storeFanout(o *Options, value string) error {
 	switch value {
-	case "multicast", "chain":
+	case "multicast":
 		return &laterError{"use --fanout=unicast: each destination gets its own connections"}
 	case "star":
 		value = "unicast" // what the shape of it is called

@@ -107,6 +107,10 @@ func (r *Run) host(t float64, e *events.Host) {
 	case "lost":
 		r.mark(t, e.Host+" lost: "+e.Detail, chart.Bad)
 	case "gone":
+		if e.Detail == "complete" {
+			r.mark(t, e.Host+" complete", chart.Info)
+			return
+		}
 		r.mark(t, e.Host+" given up", chart.Bad)
 	case "back":
 		r.mark(t, e.Host+" back", chart.Info)

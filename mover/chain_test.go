@@ -1,0 +1,285 @@
+package mover
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gomover/gomover/engine"
+	"github.com/gomover/gomover/store"
+	"github.com/gomover/gomover/transports/pipe"
+)
+
+// TestMux sends over several channels of one connection.
+func TestMux(t *testing.T) {
+	a, b := engine.MemoryLink()
+	x, y := newMux(a), newMux(b)
+	x0, x1, y0, y1 := x.open(0), x.open(1), y.open(0), y.open(1)
+	go x.run()
+	go y.run()
+	for _, m := range []struct {
+		to   *muxLink
+		text string
+	}{{x0, "one"}, {x1, "two"}, {x0, "three"}, {x.open(9), "nobody"}, {x1, "four"}} {
+		if err := m.to.Send([]byte(m.text[:1]), []byte(m.text[1:])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := func(l *muxLink) string {
+		t.Helper()
+		m, err := l.Recv()
+		if err != nil {
+			return err.Error()
+		}
+		return string(m)
+	}
+	if err := x1.Close(); err != nil {
+		t.Error(err)
+	}
+	for i, want := range []string{"two", "four", "EOF", "EOF"} {
+		if s := got(y1); s != want {
+			t.Errorf("message %d of the second channel is %q, want %q", i, s, want)
+		}
+	}
+	if s := got(y0) + got(y0); s != "onethree" {
+		t.Errorf("on the first channel came %q", s)
+	}
+	if err := x1.Send([]byte("x")); err != io.ErrClosedPipe {
+		t.Errorf("sending after the end: %v", err)
+	}
+	if err := y0.Send([]byte("back")); err != nil || got(x0) != "back" {
+		t.Errorf("the way back: %v", err)
+	}
+	a.Close()
+	<-x.over
+	<-y.over
+	if s := got(y0); s != "EOF" {
+		t.Errorf("after the connection: %q", s)
+	}
+	if _, err := y.open(3).Recv(); err == nil {
+		t.Error("a channel opened after the connection works")
+	}
+}
+
+// TestMuxHostile ends a connection whose other end floods it or breaks the form.
+func TestMuxHostile(t *testing.T) {
+	for name, send := range map[string]func(l engine.Link) error{
+		"empty": func(l engine.Link) error { return l.Send() },
+		"flood": func(l engine.Link) (err error) {
+			for b := append([]byte{0}, make([]byte, 1<<20)...); err == nil; err = l.Send(b) {
+			}
+			return nil
+		},
+	} {
+		a, b := engine.MemoryLink()
+		m := newMux(a)
+		m.open(0)
+		go m.run()
+		if err := send(b); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		<-m.over
+	}
+}
+
+// TestChainOrder looks at who goes behind whom.
+func TestChainOrder(t *testing.T) {
+	c := newChain()
+	ctx := context.Background()
+	join := func(name string) *node {
+		a, _ := engine.MemoryLink()
+		m := newMux(a)
+		go m.run()
+		t.Cleanup(func() { a.Close(); <-m.over })
+		return c.join(name, m)
+	}
+	behind := func(n, want *node, id uint8) {
+		t.Helper()
+		got, at := n.before(ctx)
+		if got != want || want != nil && at != id {
+			t.Errorf("%s is behind %+v at %d", n.name, got, at)
+		}
+	}
+	n1, n2, n3 := join("n1"), join("n2"), join("n3")
+	behind(n1, nil, 0)
+	waited := make(chan struct{})
+	go func() { defer close(waited); behind(n2, n1, 2) }()
+	n1.begin()
+	<-waited
+	n2.begin()
+	behind(n3, n2, 2)
+	n3.begin()
+	// n2 is lost, and n3 with it; both come back.
+	n1.release()
+	n2.leave()
+	n3.leave()
+	m3, m2 := join("n3 again"), join("n2 again")
+	behind(m3, n1, 3)
+	m3.begin()
+	behind(m2, m3, 2)
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if n, _ := join("late").before(ended); n != nil {
+		t.Errorf("behind %s, though the run has ended", n.name)
+	}
+	gone := make(chan struct{})
+	go func() { defer close(gone); n1.drain(ctx) }()
+	n1.release()
+	<-gone
+	if len(c.nodes) != 3 {
+		t.Errorf("%d nodes are left, want 3", len(c.nodes))
+	}
+}
+
+// line runs a source and n sinks of which each passes on to the next, within this
+// process, and returns how long it took. rate is in bytes per second.
+func line(t *testing.T, from string, to []string, rate int64, change func(i int, d store.Dest) store.Dest) (time.Duration, []error) {
+	t.Helper()
+	o := engine.Options{JobID: "abc", Rate: rate, NoInband: true, StreamsMin: 2, StreamsMax: 2}
+	r := readSpec{Sources: []sourceSpec{{Path: []byte(from), Inside: true, Shown: from}}, Recursive: true}
+	roots, err := openSources(&r, func(text, path string) { t.Errorf("%s: %s", path, text) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeSources(roots)
+	errs := make([]error, len(to))
+	var wg sync.WaitGroup
+	began := time.Now()
+	la, lb := engine.MemoryLink()
+	ea, eb := pipe.Pair()
+	first := engine.NewSource(o, engine.Paths{Endpoint: ea, DialFirst: true}, la, roots, nil)
+	wg.Go(func() {
+		if err := first.Run(context.Background()); err != nil {
+			la.Close()
+		}
+	})
+	for i, dir := range to {
+		tg := target(&writeSpec{Path: []byte(dir), Shown: dir, Slash: true}, o.JobID, o.Attrs, nil)
+		if change != nil {
+			open := tg.Open
+			tg.Open = func(root string, create bool) (store.Dest, error) {
+				d, err := open(root, create)
+				return change(i, d), err
+			}
+		}
+		p := newTap(o, tg)
+		defer p.close()
+		sink := engine.NewSink(o, engine.Paths{Endpoint: eb}, tapLink{lb, p}, p.aim(), nil)
+		link := lb
+		wg.Go(func() {
+			if errs[i] = sink.Run(context.Background()); errs[i] != nil {
+				p.end(errs[i])
+			}
+			link.Close()
+		})
+		if i == len(to)-1 {
+			break
+		}
+		pass := &passing{p: p}
+		next, far := engine.MemoryLink()
+		ea, eb = pipe.Pair()
+		src := engine.NewSource(o, engine.Paths{Endpoint: ea, DialFirst: true}, passLink{next, pass}, []engine.SourceRoot{{Store: &passingRoot{r: pass}, Inside: true}}, nil)
+		wg.Go(func() {
+			if err := src.Run(context.Background()); err != nil {
+				next.Close()
+			}
+			pass.end()
+		})
+		lb = far
+	}
+	wg.Wait()
+	return time.Since(began), errs
+}
+
+// places makes n destinations.
+func places(t *testing.T, n int) (l []string) {
+	t.Helper()
+	dir := t.TempDir()
+	for i := range n {
+		l = append(l, filepath.Join(dir, fmt.Sprint(i)))
+	}
+	return l
+}
+
+// TestPassOn sends a tree along a line of sinks: all are as the source, and a line
+// takes hardly longer than one hop.
+func TestPassOn(t *testing.T) {
+	from := t.TempDir()
+	files := map[string][]byte{"empty": nil, "sub/small": []byte("small"), "sub/middle": bytes.Repeat([]byte("middle"), 50000)}
+	files["big"] = bytes.Repeat([]byte("0123456789abcde"), 400000)
+	all := 0
+	for name, data := range files {
+		p := filepath.Join(from, name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		all += len(data)
+	}
+	const rate = 16 << 20
+	to := places(t, 8)
+	took, errs := line(t, from, to, rate, nil)
+	for i, dir := range to {
+		if errs[i] != nil {
+			t.Errorf("sink %d: %v", i, errs[i])
+		}
+		for name, data := range files {
+			if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !bytes.Equal(b, data) {
+				t.Errorf("sink %d: %s has %d bytes, want %d (%v)", i, name, len(b), len(data), err)
+			}
+		}
+	}
+	ideal := time.Duration(float64(all) / rate * float64(time.Second))
+	t.Logf("%d sinks: %v, %.2f of size/rate", len(to), took, took.Seconds()/ideal.Seconds())
+	if took > 4*ideal {
+		t.Errorf("it took %v; one hop takes %v", took, ideal)
+	}
+}
+
+// refusing is a destination that takes no large files.
+type refusing struct{ store.Dest }
+
+func (refusing) OpenPartial(name string) (store.WriteFile, bool, error) {
+	return nil, false, fmt.Errorf("opening: %w", os.ErrPermission)
+}
+
+// TestPassOnFails has a file that the first sink can't write: the others do not get
+// it either, and nobody waits for ever.
+func TestPassOnFails(t *testing.T) {
+	from := t.TempDir()
+	for name, n := range map[string]int{"small": 10, "big": 3 << 20} {
+		if err := os.WriteFile(filepath.Join(from, name), make([]byte, n), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	to := places(t, 3)
+	_, errs := line(t, from, to, 0, func(i int, d store.Dest) store.Dest {
+		if i == 0 {
+			return refusing{d}
+		}
+		return d
+	})
+	for i, dir := range to {
+		if errs[i] != nil {
+			t.Errorf("sink %d: %v", i, errs[i])
+		}
+		if b, err := os.ReadFile(filepath.Join(dir, "small")); err != nil || len(b) != 10 {
+			t.Errorf("sink %d has %d bytes of the small file (%v)", i, len(b), err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "big")); err == nil {
+			t.Errorf("sink %d has what the first could not write", i)
+		}
+		if l, err := filepath.Glob(filepath.Join(dir, ".gomover-*")); err != nil || len(l) > 0 && i == 0 {
+			t.Errorf("sink %d: %s is left (%v)", i, strings.Join(l, " "), err)
+		}
+	}
+}
