@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/engine"
-	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/sshboot"
 	"github.com/gomover/gomover/wire"
 )

@@ -37,7 +37,7 @@ func fanView() *progressState {
 	p.fold(at, events.JobStart{Mode: "fanout", Sources: []string{"image.raw"}, Dests: []string{"n01:", "n02:/scratch", "n03:", "n04:"}})
 	for _, d := range []events.ProgressDest{
 		{Dest: "n01:", Transport: "tcp", Streams: 4, DoneBytes: 11.6e9, TotalBytes: &total, RateBps: 98e6, State: "running"},
-		{Dest: "n02:/scratch", Transport: "tcp", Streams: 4, DoneBytes: 11.6e9, TotalBytes: &total, RateBps: 98e6, RepairedBlocks: 412, State: "running"},
+		{Dest: "n02:/scratch", Transport: "tcp", Streams: 4, DoneBytes: 11.6e9, TotalBytes: &total, RateBps: 98e6, RepairedBlocks: 412, State: "running", Via: "n01:"},
 		{Dest: "n03:", Transport: "ssh", DoneBytes: 20e9, TotalBytes: &total, State: "done"},
 		{Dest: "n04:", State: "failed", Detail: "n04: ssh could not log in"},
 	} {
@@ -58,14 +58,14 @@ func TestFanLines(t *testing.T) {
 image.raw -> 4 destinations    tcp to 2, ssh to 1
  54%  10.8 of 20.0 GB   98.0 MB/s to each   about 1 min left
  n01:           58%  98.0 MB/s   tcp x4
- n02:/scratch   58%  98.0 MB/s   tcp x4  412 blocks repaired
+ n02:/scratch   58%  98.0 MB/s   tcp x4 via n01:  412 blocks repaired
  n03:          100%  done
  n04:          ssh could not log in
 `}, {39, 12, `
 image.raw -> 4 destinations
  54%  98.0 MB/s to each   1 min left
  n01:           58%  98.0 MB/s   tcp x4
- n02:/scratch   58%  98.0 MB/s   tcp x4
+ n02:/scratch   58%  98.0 MB/s
  n03:          100%  done
  n04:          ssh could not log in
 `}, {79, 4, `

@@ -1,7 +1,7 @@
 // Command demofanout shows how one command brings a file to several hosts: it
 // starts small ssh servers on loopback as hosts, has the real program copy a file to
-// one, two and three of them at once, compares what arrived, and draws how many bytes
-// the sender had to send for how many receivers.
+// one, two and three of them at once, to each by itself and along a chain, compares
+// what arrived, and draws how many bytes the sender had to send for how many receivers.
 //
 //	demofanout PROGRAM PICTURE
 //
@@ -63,6 +63,7 @@ type demo struct {
 // result is what came of a copy to so many hosts.
 type result struct {
 	hosts int
+	how   string
 	sent  int64 // payload bytes
 	took  time.Duration
 }
@@ -94,9 +95,11 @@ func run(ctx context.Context) (err error) {
 	if err := payload.MakeFile(ctx, filepath.Join(d.near, fileName), fileBytes, 9); err != nil {
 		return err
 	}
-	for n := 1; n <= hosts; n++ {
-		if err := d.copyTo(ctx, n); err != nil {
-			return err
+	for _, how := range []string{"unicast", "chain"} {
+		for n := 1; n <= hosts; n++ {
+			if err := d.copyTo(ctx, n, how); err != nil {
+				return err
+			}
 		}
 	}
 	return d.report()
@@ -143,10 +146,10 @@ func (d *demo) start(dir string) (stop func(), err error) {
 }
 
 // copyTo copies the file to the first n hosts and compares what they have.
-func (d *demo) copyTo(ctx context.Context, n int) error {
-	words := []string{fileName}
+func (d *demo) copyTo(ctx context.Context, n int, how string) error {
+	words := []string{"--fanout=" + how, fileName}
 	for i := 1; i <= n; i++ {
-		words = append(words, fmt.Sprintf("h%d:copy%d", i, n))
+		words = append(words, fmt.Sprintf("h%d:%s%d", i, how, n))
 	}
 	say("\n$ gomover %s", strings.Join(words, " "))
 	events := filepath.Join(d.near, "events.jsonl")
@@ -154,13 +157,13 @@ func (d *demo) copyTo(ctx context.Context, n int) error {
 	if err := d.gomover(ctx, append([]string{"--json=" + events}, words...)...); err != nil {
 		return fmt.Errorf("gomover %s: %w", strings.Join(words, " "), err)
 	}
-	r := result{hosts: n, took: time.Since(began)}
+	r := result{hosts: n, how: how, took: time.Since(began)}
 	var err error
 	if r.sent, err = sentBytes(events); err != nil {
 		return err
 	}
 	for i := range n {
-		if err := payload.SameFile(filepath.Join(d.near, fileName), filepath.Join(d.far[i], fmt.Sprintf("copy%d", n))); err != nil {
+		if err := payload.SameFile(filepath.Join(d.near, fileName), filepath.Join(d.far[i], fmt.Sprintf("%s%d", how, n))); err != nil {
 			return fmt.Errorf("what arrived at h%d is not what was sent: %w", i+1, err)
 		}
 	}
@@ -211,20 +214,19 @@ func (d *demo) gomover(ctx context.Context, words ...string) error {
 // report says what happened and draws it.
 func (d *demo) report() error {
 	say("\nWhat happened")
-	measured := chart.Series{Name: "sent"}
-	one := chart.Series{Name: "one copy", Faint: true, Style: 2}
+	series := map[string]*chart.Series{"unicast": {Name: "to each by itself"}, "chain": {Name: "along a chain", Style: 1}}
 	for _, r := range d.runs {
-		say("  to %d: %6.1f MB sent, %4.2f times the file, in %.2f s from start to exit", r.hosts, float64(r.sent)/1e6, float64(r.sent)/fileBytes, r.took.Seconds())
-		measured.X, measured.Y = append(measured.X, float64(r.hosts)), append(measured.Y, float64(r.sent))
-		one.X, one.Y = append(one.X, float64(r.hosts)), append(one.Y, fileBytes)
+		say("  %-7s to %d: %6.1f MB sent, %4.2f times the file, in %.2f s from start to exit", r.how, r.hosts, float64(r.sent)/1e6, float64(r.sent)/fileBytes, r.took.Seconds())
+		s := series[r.how]
+		s.X, s.Y = append(s.X, float64(r.hosts)), append(s.Y, float64(r.sent))
 	}
 	say("  Each host was logged into once, all at the same time, and confirmed every block.")
 	say("  The demo has compared every byte by itself: all files are the same.")
 	picture := chart.Chart{
 		Title:    "One file to several hosts",
-		Subtitle: "payload that the sender sent, by connections of their own to each",
+		Subtitle: "payload that the sender sent",
 		Panels: []chart.Panel{{X: "receivers", Y: "sent", XUnit: chart.Count, YUnit: chart.Bytes,
-			Series: []chart.Series{measured, one}}},
+			Series: []chart.Series{*series["unicast"], *series["chain"]}}},
 	}
 	for _, ending := range []string{".svg", ".png"} {
 		if err := picture.WriteFile(d.picture + ending); err != nil {
@@ -236,6 +238,7 @@ func (d *demo) report() error {
 What to type next
   bin/gomover FILE h1 h2 h3                    into the home directories of three hosts
   bin/gomover FILE h1:dir/ h2:/scratch/x       to a different place on each
+  bin/gomover --fanout=chain FILE h1 h2 h3     each passes on to the next, one copy leaves here
   bin/gomover -r DIR --hosts @FILE --dest PATH a tree to all hosts of a list
   docs/fanout.md                               what happens when one of them fails`)
 	return nil
