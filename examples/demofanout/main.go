@@ -214,7 +214,7 @@ func (d *demo) gomover(ctx context.Context, words ...string) error {
 // report says what happened and draws it.
 func (d *demo) report() error {
 	say("\nWhat happened")
-	series := map[string]*chart.Series{"unicast": {Name: "to each by itself"}, "chain": {Name: "along a chain", Style: 1}}
+	series := map[string]*chart.Series{"unicast": {Name: "to each by itself", Style: 1}, "chain": {Name: "along a chain", Style: 2}}
 	for _, r := range d.runs {
 		say("  %-7s to %d: %6.1f MB sent, %4.2f times the file, in %.2f s from start to exit", r.how, r.hosts, float64(r.sent)/1e6, float64(r.sent)/fileBytes, r.took.Seconds())
 		s := series[r.how]
