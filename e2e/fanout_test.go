@@ -269,7 +269,8 @@ func TestFanoutChain(t *testing.T) {
 		}
 	}
 	end := l[len(l)-1]
-	if n := number(end, "sent_bytes"); n > all {
+	// What was there before is not passed on without a look into it.
+	if n := number(end, "sent_bytes"); n > all+8<<20 {
 		t.Errorf("%d bytes were sent from here, of %d", n, all)
 	}
 	if n := number(end, "done_bytes"); n != 3*all {

@@ -166,8 +166,8 @@ func (s *Sink) resume(f *sinkFile) (found bool, err error) {
 		if b >= f.blocks || off+n > size {
 			continue
 		}
-		if !st.Synced(b) || s.opts.Checksum {
-			// Noted after the last sync: the disk may not have it.
+		if !st.Synced(b) || s.opts.Checksum || s.opts.Rehash {
+			// Noted after the last sync, the disk may not have it; or it is passed on.
 			if k, _ := f.w.ReadAt(buf[:n], off); int64(k) < n || integrity.Block(buf[:n], off, f.e.Size) != integrity.Sum(sum) {
 				continue
 			}

@@ -171,7 +171,10 @@ func (p *tap) sent(k wire.Kind, body []byte) {
 		f := p.byID[v.ID]
 		switch {
 		case f == nil:
-		case v.Verdict == wire.Same || v.Verdict == wire.Made:
+		case v.Verdict == wire.Same:
+			// Without a comparison of contents nobody knows what it holds.
+			p.endLocked(v.ID, p.opts.Checksum)
+		case v.Verdict == wire.Made:
 			p.endLocked(v.ID, true)
 		case v.Verdict == wire.Failed || v.Verdict == wire.Ignored:
 			p.endLocked(v.ID, false)

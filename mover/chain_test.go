@@ -283,3 +283,31 @@ func TestPassOnFails(t *testing.T) {
 		}
 	}
 }
+
+// TestPassOnOld has a file at the first sink that looks like the source's and is
+// not: it is not passed on.
+func TestPassOnOld(t *testing.T) {
+	from, to := t.TempDir(), places(t, 2)
+	when := time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
+	if err := os.Mkdir(to[0], 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []struct{ path, text string }{{filepath.Join(from, "f"), "right"}, {filepath.Join(to[0], "f"), "wrong"}, {filepath.Join(from, "g"), "new"}} {
+		if err := os.WriteFile(f.path, []byte(f.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(f.path, when, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, errs := line(t, from, to, 0, nil)
+	if errs[0] != nil || errs[1] != nil {
+		t.Error(errs)
+	}
+	if b, err := os.ReadFile(filepath.Join(to[1], "f")); err == nil {
+		t.Errorf("%q was passed on", b)
+	}
+	if b, err := os.ReadFile(filepath.Join(to[1], "g")); err != nil || string(b) != "new" {
+		t.Errorf("of the other file came %q (%v)", b, err)
+	}
+}

@@ -292,6 +292,7 @@ func (d *director) specs() (r readSpec, w writeSpec) {
 func (d *director) options() engine.Options {
 	o := d.job.Engine
 	o.JobID = d.id
+	o.Rehash = d.chain != nil
 	o.NoStreams, o.NoInband = !d.job.TCP && !d.job.UDT && !d.job.local(), !d.job.SSH
 	return o
 }
