@@ -81,7 +81,7 @@ type reportedError struct{ error }
 
 func (e *reportedError) Unwrap() error { return e.error }
 
-func serve(ctx context.Context, env AgentEnv, link engine.Link, st *start, early net.Listener) (err error) {
+func serve(ctx context.Context, env AgentEnv, raw *framing.Conn, st *start, early net.Listener) (err error) {
 	var pass *passer
 	switch {
 	case st.Version != wire.Version:
@@ -93,14 +93,15 @@ func serve(ctx context.Context, env AgentEnv, link engine.Link, st *start, early
 	case st.Engine.BlockSize < 0 || st.Engine.BlockSize > engine.MaxBlock:
 		return wire.Failf(wire.ClassProtocol, "block size %d is out of range", st.Engine.BlockSize)
 	}
+	conn := engine.Link(raw)
 	if st.Pass {
 		if st.Write == nil {
 			return wire.Failf(wire.ClassProtocol, "only what is written can be passed on")
 		}
-		m := newMux(link)
+		m := newMux(raw)
 		own := m.open(chanOwn)
 		pass = &passer{m: m, control: m.open(chanControl), env: env, runs: make(map[byte]*passRun)}
-		link = own
+		conn = own
 		go m.run()
 		defer func() {
 			var reported *reportedError
@@ -116,7 +117,6 @@ func serve(ctx context.Context, env AgentEnv, link engine.Link, st *start, early
 			<-m.over
 		}()
 	}
-	conn := link
 	st.Engine.JobID = st.JobID
 	home := func(name string) (string, error) {
 		if name == "" {
@@ -129,7 +129,7 @@ func serve(ctx context.Context, env AgentEnv, link engine.Link, st *start, early
 		return u.HomeDir, nil
 	}
 	if st.Serve != nil {
-		return serveFiles(ctx, env, conn, st, home)
+		return serveFiles(ctx, env, raw, st, home)
 	}
 	warned := &warnings{link: conn}
 	warn := warned.say

@@ -168,7 +168,7 @@ func TestMessages(t *testing.T) {
 		{"f h1 h2:/d", 1, "some destinations have a colon and some do not (h1; h2:/d) / hint: write every host with a colon: gomover f h1: h2:/d"},
 		{"f g h2", 1, "cannot tell files from hosts: f, g exist here; h2 does not / hint: hosts: gomover f g: h2: / hint: files into directory h2: gomover f g h2/"},
 		{"h1:/a h2:/b h3:/c", 1, "three remote places: several sources into h3:/c, or h1:/a to several hosts? / hint: copy to this machine first, then on to the other"},
-		{"h1:/f h2:/f .", 1, "h1:/f and h2:/f would both be written to ./f / hint: if they are copies of one file: copy from one host: gomover HOST:FILE ."},
+		{"h1:/f h2:/f .", 1, "h1:/f and h2:/f would both be written to ./f / hint: if they are copies of one file: gomover pull h1:/f h2:/f ./f"},
 		{"f 2001:db8::7:/d", 1, "2001:db8::7:/d: an IPv6 address needs brackets / hint: [2001:db8::7]:/d"},
 		{"f sftp://h/x", 1, "sftp://h/x: this kind of address is not supported / hint: ssh://h/x is the absolute path /x on h; ssh://h/~/x starts in the home directory"},
 		{`C:\data h:`, 1, `C:\data: looks like a Windows path / hint: for a file of that name write './C:\data'`},
