@@ -115,6 +115,7 @@ func TestDoctor(t *testing.T) {
 			near.filter("tcp dport 50000-50019 ct state new drop", "ct state new meta l4proto udp drop")
 		}, []string{"far"}, 9, "TCP there, TCP back, UDP there, UDP back", ""},
 		{"MTU", func(w *world, _, far *space) { far.run("ip link set v1 mtu 1400") }, []string{"far"}, 0, "MTU", "ip link set dev v0 mtu 1400"},
+		{"MTU, and no word of it", func(w *world, _, far *space) { far.filter("meta l4proto udp ip length > 1300 drop") }, []string{"far"}, 0, "MTU", "ip link set dev v0 mtu 1300"},
 		{"buffers", func(w *world, _, far *space) { far.run("sysctl -w net.ipv4.tcp_moderate_rcvbuf=0") }, []string{"far"}, 0, "buffers there", "sysctl -w net.ipv4.tcp_moderate_rcvbuf"},
 	}
 	for _, tt := range tests {

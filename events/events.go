@@ -85,6 +85,35 @@ type Check struct {
 	Mend   string `json:"mend,omitempty"`
 }
 
+// HistoryJob is a job that is remembered of a path.
+type HistoryJob struct {
+	From    string             `json:"from"` // this machine is local
+	To      string             `json:"to"`
+	Start   string             `json:"start"` // RFC 3339, UTC
+	Ms      int64              `json:"ms"`
+	Bytes   int64              `json:"bytes"`
+	Files   int64              `json:"files"`
+	Streams int                `json:"streams"`
+	RateBps int64              `json:"rate_bps"` // median of its seconds
+	LowBps  int64              `json:"low_bps"`  // outer tenths
+	HighBps int64              `json:"high_bps"`
+	RTTms   float64            `json:"rtt_ms"` // least; 0: not known
+	Loss    float64            `json:"loss"`   // share of segments sent again
+	Limits  map[string]float64 `json:"limits,omitempty"`
+	Alerts  int                `json:"alerts"`
+}
+
+// History is what the next job on a path may reach, by those that are remembered.
+type History struct {
+	From    string  `json:"from"`
+	To      string  `json:"to"`
+	Jobs    int     `json:"jobs"`
+	RateBps int64   `json:"rate_bps"` // 0: not known
+	LowBps  int64   `json:"low_bps"`
+	HighBps int64   `json:"high_bps"`
+	Holds   float64 `json:"holds"` // share of jobs between the last two; 0: too few to tell
+}
+
 // JobStart is the first event of a job.
 type JobStart struct {
 	Version string   `json:"version"`
@@ -311,6 +340,12 @@ func (Facts) Name() string { return "facts" }
 
 // Name implements Event.
 func (Check) Name() string { return "check" }
+
+// Name implements Event.
+func (History) Name() string { return "history" }
+
+// Name implements Event.
+func (HistoryJob) Name() string { return "history.job" }
 
 // Name implements Event.
 func (JobStart) Name() string { return "job.start" }

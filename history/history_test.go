@@ -306,3 +306,27 @@ func TestProcesses(t *testing.T) {
 		t.Errorf("%d jobs, want %d; %v", len(r.Jobs), processes*goroutines*changes, err)
 	}
 }
+
+// TestNext: the share that is promised is that of order statistics.
+func TestNext(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		rates                  []float64
+		rate, low, high, holds float64
+	}{
+		{nil, 0, 0, 0, 0},
+		{[]float64{5}, 5, 0, 0, 0},
+		{[]float64{5, 3}, 5, 3, 5, 1.0 / 3},
+		{[]float64{9, 1, 2, 3, 4, 5, 6, 7, 8}, 6, 1, 9, 0.8},
+		{[]float64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19}, 17, 2, 18, 0.8},
+	} {
+		var r Record
+		for i, rate := range c.rates {
+			// Hours apart, so that none of them knows three.
+			r.Add(Job{Start: now.Add(time.Duration(i-30) * time.Hour), Bytes: 1 << 30, Rate: Rates{Median: rate}})
+		}
+		if rate, low, high, holds := r.Next(now); rate != c.rate || low != c.low || high != c.high || holds != c.holds {
+			t.Errorf("%v: about %v, %v to %v in %v; want %+v", c.rates, rate, low, high, holds, c)
+		}
+	}
+}

@@ -33,6 +33,8 @@ type Job struct {
 	Transport string             `json:"transport"`
 	Streams   int                `json:"streams"` // at the end
 	Rate      Rates              `json:"rate"`
+	RTT       float64            `json:"rtt,omitempty"`    // least seen, in seconds; 0: not known
+	Loss      float64            `json:"loss,omitempty"`   // share of segments that were sent again
 	Limits    map[string]float64 `json:"limits,omitempty"` // share of time each factor held it back
 	Alerts    int                `json:"alerts"`           // changes of the path that were told
 	Outcomes  []forecast.Outcome `json:"outcomes,omitempty"`
@@ -176,4 +178,32 @@ func (r *Record) SetFact(name string, f Fact) {
 		}
 		delete(r.Facts, oldest)
 	}
+}
+
+// Next is what the next job may reach in bytes per second, by the medians of those
+// before, and between which rates it will be with the probability holds: as near to
+// 80 % as the number of jobs allows. By order statistics the next of n alike lies
+// between the k-th of both ends in (n+1-2k)/(n+1) of all cases. holds is 0, and low
+// and high say nothing, for fewer than two jobs; rate is 0 where nothing is known.
+func (r *Record) Next(now time.Time) (rate, low, high, holds float64) {
+	const want = 0.8
+	var rates []float64
+	bytes := int64(0)
+	for _, j := range r.Jobs {
+		if j.Rate.Median > 0 && !math.IsInf(j.Rate.Median, 0) {
+			rates, bytes = append(rates, j.Rate.Median), j.Bytes
+		}
+	}
+	n := len(rates)
+	if n == 0 {
+		return 0, 0, 0, 0
+	}
+	rate = r.Expect(now, bytes)
+	if n < 2 {
+		return rate, 0, 0, 0
+	}
+	slices.Sort(rates)
+	k := max(1, int(float64(n+1)*(1-want)/2))
+	low, high = rates[k-1], rates[n-k]
+	return min(max(rate, low), high), low, high, float64(n+1-2*k) / float64(n+1)
 }

@@ -354,6 +354,10 @@ func (d *diagnosis) disk(name string, k *host.Disk, at func(string) string) {
 	switch {
 	case k.Bytes == 0:
 		d.unknown(name)
+	case k.Shut == host.ReadOnly:
+		d.problem(name, at(`sudo mount -o remount,rw "$(findmnt -no TARGET -T `+dir+`)"`), "%s is on a file system that was mounted read-only: nothing can be copied to it", k.Dir)
+	case k.Shut == host.Forbidden:
+		d.problem(name, at(`sudo chown "$(id -un)" `+dir), "you may not write to %s: nothing can be copied to it", k.Dir)
 	case k.Free < diskLow && float64(k.Free) < diskShare*float64(k.Bytes):
 		d.problem(name, at("du -xh -d1 "+dir+" | sort -h | tail"), "%s is nearly full: %s free of %s", k.Dir, units.FormatBytes(k.Free), units.FormatBytes(k.Bytes))
 	case k.Files >= 0 && k.Files < filesLow:

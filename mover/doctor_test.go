@@ -69,6 +69,8 @@ func TestDiagnosis(t *testing.T) {
 			return nil
 		}, "disk there", "ssh -t me@far 'du -xh -d1 ~ | sort -h | tail'"},
 		{"files here", func(p *Probed) error { p.Report.Here.Disk.Files = 3; return nil }, "disk here", "--inodes"},
+		{"read-only disk", func(p *Probed) error { p.Report.Far.Disk.Shut = host.ReadOnly; return nil }, "disk there", `ssh -t me@far 'sudo mount -o remount,rw "$(findmnt -no TARGET -T /data)"'`},
+		{"forbidden directory", func(p *Probed) error { p.Report.Here.Disk.Shut = host.Forbidden; return nil }, "disk here", `here: sudo chown "$(id -un)" /data`},
 		{"busy disk", func(p *Probed) error { p.Report.Here.Disk.Busy = 0.99; return nil }, "disk here", "iostat"},
 		{"busy processors", func(p *Probed) error { p.Report.Far.Processor.Busy = 0.95; return nil }, "load there", "top"},
 		{"lost while measuring", func(p *Probed) error {

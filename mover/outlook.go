@@ -1,10 +1,7 @@
 package mover
 
 import (
-	"net"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gomover/gomover/engine"
@@ -39,7 +36,7 @@ type outlook struct {
 	watch    anomaly.Watch
 	past     history.Record
 	last     engine.Totals
-	path     engine.Path // counts of all sessions together
+	path     engine.Path // counts of all sessions together, and the least round trip
 	alerts   int
 	limits   map[string]time.Duration
 	at       time.Duration // of the last look
@@ -67,6 +64,9 @@ func (o *outlook) look(at time.Duration, c engine.Totals, working bool) []events
 	o.path.Losses += max(0, c.Path.Losses-last.Path.Losses)
 	o.path.Again += max(0, c.Path.Again-last.Path.Again)
 	o.path.Segs += max(0, c.Path.Segs-last.Path.Segs)
+	if c.Path.RTT > 0 && (o.path.RTT == 0 || c.Path.RTT < o.path.RTT) {
+		o.path.RTT = c.Path.RTT
+	}
 	var found []events.Anomaly
 	for _, f := range o.watch.Add(anomaly.Sample{At: at, Bytes: c.Verified, RTT: c.Path.RTT, Segments: o.path.Segs, Lost: o.path.Again,
 		Losses: o.path.Losses, Saturated: c.Path.Saturated, LimitedBy: c.LimitedBy}) {
@@ -108,7 +108,10 @@ func (o *outlook) remember(j *Job, began time.Time, took time.Duration, c engine
 		return nil
 	}
 	job := history.Job{Start: began.UTC(), Seconds: took.Seconds(), Bytes: c.Verified, Files: c.OK, Streams: c.Streams,
-		Rate: history.Rates{Median: median, P10: p10, P90: p90}, Limits: make(map[string]float64), Alerts: o.alerts, Outcomes: o.forecast.Outcomes(o.at)}
+		Rate: history.Rates{Median: median, P10: p10, P90: p90}, Limits: make(map[string]float64), Alerts: o.alerts, Outcomes: o.forecast.Outcomes(o.at), RTT: o.path.RTT.Seconds()}
+	if o.path.Segs > 0 {
+		job.Loss = min(1, float64(o.path.Again)/float64(o.path.Segs))
+	}
 	for name, d := range o.limits {
 		job.Limits[name] = d.Seconds() / o.at.Seconds()
 	}
@@ -126,11 +129,7 @@ func (j *Job) history() *history.File {
 // pair is this host and the far one, in the direction of the data.
 func (j *Job) pair() history.Pair {
 	p := j.farPlace()
-	far := net.JoinHostPort(strings.ToLower(p.Host), strconv.Itoa(p.Port))
-	if j.push() {
-		return history.Pair{From: thisHost, To: far}
-	}
-	return history.Pair{From: far, To: thisHost}
+	return pairOf(p.Host, p.Port, j.push())
 }
 
 // thisHost is the name of this host in its own history.

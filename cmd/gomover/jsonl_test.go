@@ -22,7 +22,7 @@ func jsonKinds() []events.Event {
 	return []events.Event{
 		events.JobStart{}, events.Scan{}, events.Host{}, events.Plan{}, events.Tune{}, events.Transport{}, events.Progress{},
 		events.Anomaly{}, events.ProgressDest{}, events.ProgressStream{}, events.ProgressSource{}, events.File{}, events.Warn{}, events.Error{}, events.JobEnd{},
-		events.Probe{}, events.Facts{}, events.Check{},
+		events.Probe{}, events.Facts{}, events.Check{}, events.HistoryJob{}, events.History{},
 	}
 }
 

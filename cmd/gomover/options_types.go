@@ -179,6 +179,8 @@ type OutputOptions struct {
 	JSON             string        // "" off, "-" standard output, "fd:N", or a file
 	Summary          string        // short, full or none
 	Explain          bool
+	History          bool   // of probe: what is remembered, instead of measuring
+	Plot             string // with History: a picture
 	Color            string // auto, always or never
 	ConfigFile       string // --config; its values are already applied
 	NoConfig         bool

@@ -173,6 +173,14 @@ func runProbe(ctx context.Context, env Env, o *Options, words []string) error {
 	if err != nil {
 		return err
 	}
+	if o.Output.History {
+		err = probeHistory(env, o, w, words)
+		return joinFirst(err, w.close(err))
+	}
+	if o.Output.Plot != "" {
+		err = usageError("--plot: draws what --history tells", "gomover probe --history --plot=path.svg HOST")
+		return joinFirst(err, w.close(err))
+	}
 	err = eachHost(ctx, env, o, "probe", words, func(ctx context.Context, j *mover.ProbeJob) error {
 		p, err := mover.Probe(ctx, j)
 		if p.Report != nil {

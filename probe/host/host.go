@@ -83,7 +83,18 @@ type Disk struct {
 	Free  int64   `json:"free_bytes"` // for this user
 	Files int64   `json:"free_files"` // -1: not limited, or not known
 	Busy  float64 `json:"busy"`       // of the time in which it was looked at; 0 also when not known
+	Shut  Shut    `json:"shut"`       // why nothing can be written to the directory
 }
+
+// Shut is why nothing can be written to a directory.
+type Shut string
+
+// The reasons.
+const (
+	Open      Shut = "" // it can be written to, or that is not known
+	ReadOnly  Shut = "read-only"
+	Forbidden Shut = "forbidden" // to this user
+)
 
 // Ask says what is looked at.
 type Ask struct {
@@ -195,6 +206,7 @@ func (d *Disk) fill(ctx context.Context, dir string) {
 	if err != nil {
 		return
 	}
+	d.Shut = shut(dir)
 	d.FS, d.Bytes, d.Free = u.Fstype, int64(u.Total), int64(u.Free)
 	if u.InodesTotal > 0 {
 		d.Files = int64(u.InodesFree)

@@ -4,7 +4,21 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
+
+// shut asks the system whether this user may write to a directory, and writes
+// nothing.
+func shut(dir string) Shut {
+	switch unix.Access(dir, unix.W_OK) {
+	case unix.EROFS:
+		return ReadOnly
+	case unix.EACCES, unix.EPERM:
+		return Forbidden
+	}
+	return Open
+}
 
 // buffers reads the kernel's settings. In a network namespace some of them cannot
 // be seen, and stay 0.
