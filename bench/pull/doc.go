@@ -1,6 +1,6 @@
 // Command pull measures pulls from several replicas against the bars they must
-// reach, and beside aria2: whole commands on an emulated network, with web servers
-// as replicas.
+// reach, and beside aria2: whole commands on an emulated network, with web servers,
+// and hosts over ssh, as replicas.
 //
 //	go run ./bench/pull -lab PROGRAM [-rows rates,dies,...] [-rounds N] [-json FILE]
 //
