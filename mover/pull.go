@@ -29,6 +29,10 @@ import (
 // can be used.
 var ErrReplicas = errors.New("the replicas cannot be used")
 
+// ErrBelowRate means that all replicas of a pull together were slower than was
+// asked for.
+var ErrBelowRate = errors.New("too slow")
+
 // Replica is one place that has a copy of a file.
 type Replica struct {
 	URL   string // http or https, perhaps with a password; "" for another one
@@ -204,7 +208,7 @@ func (e *pullEnd) file(ctx context.Context, i int) error {
 	spec := e.d.job.Pull
 	p := pull.New(pull.Job{
 		Places: f.places, Check: f.check, Dest: e.dest, Name: name, JobID: jobID(e.d.id), Attrs: o.Attrs,
-		Streams: spec.Streams, MaxSources: spec.MaxSources, MinRate: spec.MinRate, Trust: spec.Trust, Prefer: f.prefer, Seed: uint64(time.Now().UnixNano()),
+		Streams: spec.Streams, MaxSources: spec.MaxSources, MinRate: spec.MinRate, Rate: units.Rate(o.Rate), Trust: spec.Trust, Prefer: f.prefer, Seed: uint64(time.Now().UnixNano()),
 		Restart: o.Resume == "never", Force: o.Existing == "replace", NoSync: o.Fsync == "none", GiveUp: e.d.job.GiveUp, NoSpaceCheck: o.NoSpaceCheck,
 		Warn: func(code, text string) { record(e.d.rec, events.Warn{Code: code, Message: text}) },
 	})
@@ -274,6 +278,8 @@ func pullError(name string, err error) error {
 		return err
 	case errors.Is(err, replica.ErrDisagree), errors.Is(err, replica.ErrNoReplica):
 		return fmt.Errorf("%s: %w: %w", name, err, ErrReplicas)
+	case errors.Is(err, pull.ErrSlow):
+		return fmt.Errorf("%s: %w: %w; what has arrived is kept", name, ErrBelowRate, err)
 	case errors.Is(err, pull.ErrWrong):
 		return wire.Failf(wire.ClassIntegrity, "%s: %v", name, err)
 	case errors.Is(err, pull.ErrLost):

@@ -221,6 +221,8 @@ func TestMessages(t *testing.T) {
 		{"--to h1: a:x --to h2:", 1, "from a:x to several destinations: " + later + "copy to this machine first, then on to the other"},
 		{"pull http://h1/f http://h2/f --to h3:/f", 1, "pull to h3:/f: " + later + "pull to this machine first, then copy on"},
 		{"--inplace f h:", 1, "--inplace: " + later + "without it the old file stays until the new one is complete"},
+		{"--from h1:/f f h2:", 1, "--from is used with pull only"},
+		{"--min-rate 1MB f h2:", 1, "--min-rate: " + later + "use --stall-timeout and --give-up; pull has it"},
 		{"pull -r http://h1/d/ ./d", 1, "pull -r: " + later + "give a metalink that names the files"},
 		{"jobs", 1, "jobs: " + later + "give the same command again to continue a run"},
 		{"a:x b:y", 1, "from a:x to b:y, both remote: " + later + "copy to this machine first, then on to the other"},

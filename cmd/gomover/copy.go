@@ -365,7 +365,7 @@ func exitOf(err error, failed map[wire.Class]int64, r *mover.Report) (int, *exit
 		x = &exitError{Code: sig.code}
 	case errors.Is(err, mover.ErrReplicas):
 		x.Code = exitReplicas
-	case errors.Is(err, mover.ErrTooSlow):
+	case errors.Is(err, mover.ErrTooSlow), errors.Is(err, mover.ErrBelowRate):
 		x.Code = exitTooSlow
 	case errors.As(err, &f):
 		x = &exitError{Code: classCode(f.Class), Msg: f.Text, Hints: f.Hints, Err: err}

@@ -146,7 +146,7 @@ func classify(env Env, o *Options, words []string) (location.Plan, error) {
 		Hosts:     hosts,
 		DestPath:  o.Fan.Dest,
 		Pull:      o.Pull.Words,
-		From:      o.Pull.Lists,
+		From:      slices.Concat(o.Pull.Lists, o.Pull.From),
 	}, env.exists)
 	if err != nil {
 		return location.Plan{}, err

@@ -3,7 +3,6 @@ package main
 // laterTable holds options that are understood and do not do anything yet. Using
 // one is refused with what works instead; the help does not show them.
 var laterTable = []option{
-	{name: "from", kind: kindValue, private: true, repeat: true, later: "copy from one host: gomover HOST:FILE ."},
 	{name: "files-from", kind: kindValue, private: true, later: "give the names as words with -t"},
 	{name: "from0", short: "0", kind: kindFlag, later: "give the names as words with -t"},
 	{name: "include", kind: kindValue, repeat: true, later: "copy the wanted directories as separate sources"},
@@ -26,7 +25,6 @@ var laterTable = []option{
 	{name: "tune-interval", kind: kindValue, later: "choose the number of streams with --streams"},
 	{name: "priority", kind: kindValue, later: "use --bwlimit to leave room for others"},
 	{name: "finish-by", kind: kindValue, later: "use --bwlimit to set a gentle rate"},
-	{name: "min-rate", kind: kindValue, later: "use --stall-timeout and --give-up"},
 	{name: "probe", kind: kindValue, later: "choose the number of streams with --streams"},
 	{name: "mcast-group", kind: kindValue, later: "each destination gets connections of its own: --fanout=unicast"},
 	{name: "mcast-ttl", kind: kindValue, later: "each destination gets connections of its own: --fanout=unicast"},

@@ -1,8 +1,11 @@
 package main
 
+import "github.com/gomover/gomover/internal/units"
+
 // PullOptions say how a file is fetched from several replicas.
 type PullOptions struct {
 	Words            bool     // the words are those of pull
+	From             []string // replicas, beside those that are words
 	Lists            []string // --metalink
 	ListFile         string   // the one file of the lists that is meant
 	Location         string   // country whose mirrors come first
@@ -11,9 +14,12 @@ type PullOptions struct {
 	MaxSources       int    // at once; 0: the default
 	MirrorStreams    int    // connections to each mirror; 0: the default
 	TrustMirrors     bool
+	MinRate          units.Rate // bytes per second; 0: none
 }
 
 var pullTable = []option{
+	{name: "from", kind: kindValue, arg: "LOC", def: noDefault, group: groupPull, repeat: true, private: true,
+		help: "a replica; then the words hold the destination", store: listAt(func(o *Options) *[]string { return &o.Pull.From })},
 	{name: "metalink", kind: kindValue, arg: "FILE|URL", def: noDefault, group: groupPull, repeat: true, private: true,
 		help: "pull what a list names (Metalink 4), verified by its hashes", store: listAt(func(o *Options) *[]string { return &o.Pull.Lists })},
 	{name: "metalink-file", kind: kindValue, arg: "NAME", def: noDefault, group: groupPull, private: true,
@@ -28,6 +34,8 @@ var pullTable = []option{
 		help: "replicas used at once; the others stand by", store: numberAt(func(o *Options) *int { return &o.Pull.MaxSources }, "", 1, 256)},
 	{name: "mirror-streams", kind: kindValue, arg: "N", def: "4", group: groupPull,
 		help: "connections to each mirror", store: numberAt(func(o *Options) *int { return &o.Pull.MirrorStreams }, "", 1, 64)},
+	{name: "min-rate", kind: kindValue, arg: "RATE", def: "off", group: groupPull,
+		help: "leave out a replica that is slower for 60s; end if all are", store: storeMinRate},
 	{name: "trust-mirrors", kind: kindFlag, def: "off", group: groupPull, private: true,
 		help: "mix mirrors of which only samples were compared", store: flagAt(func(o *Options) *bool { return &o.Pull.TrustMirrors })},
 }
@@ -39,4 +47,17 @@ func storeLocation(o *Options, value string) error {
 	}
 	o.Pull.Location = value
 	return nil
+}
+
+// storeMinRate reads a rate, or off.
+func storeMinRate(o *Options, value string) error {
+	if value == "off" {
+		o.Pull.MinRate = 0
+		return nil
+	}
+	r, err := units.ParseRate(value)
+	if err == nil {
+		o.Pull.MinRate = r
+	}
+	return err
 }

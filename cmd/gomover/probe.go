@@ -37,11 +37,23 @@ func readHosts(env Env, command string, words []string) (list []location.Locatio
 			return nil, usageError(fmt.Sprintf("%s %s: is not a host", command, w), "gomover "+command+" HOST, or USER@HOST, or ssh://HOST:PORT")
 		}
 		if l.Path != "" {
-			return nil, usageError(fmt.Sprintf("%s %s: takes a host without a path", command, w), "gomover "+command+" "+l.Host)
+			return nil, usageError(fmt.Sprintf("%s %s: takes a host without a path", command, w), "gomover "+command+" "+hostWord(l))
 		}
 		list = append(list, l)
 	}
 	return list, nil
+}
+
+// hostWord is a place's host as probe takes it.
+func hostWord(l location.Location) string {
+	if l.Path = ""; l.Port != 0 {
+		return l.String()
+	}
+	word := l.Host
+	if l.User != "" {
+		word = l.User + "@" + word
+	}
+	return word
 }
 
 // newProbe makes the job for one host.

@@ -31,17 +31,17 @@ func runPull(ctx context.Context, env Env, o *Options, words []string) error {
 	defer cancel(nil)
 	defer v.watchSignals(cancel)()
 	v.rec.Record(time.Now(), events.JobStart{Version: version, Argv: withoutSecrets(env.Args), Mode: "pull", Sources: shownLocations(plan.Sources), Dests: shown([]mover.Place{j.Dest})})
+	if o.Net.Retune != "off" {
+		v.rec.Record(time.Now(), events.Warn{Code: "net.retune", Message: "--retune=" + o.Net.Retune + ": the streams of a pull are not changed while they run"})
+	}
 	r, err := mover.Run(ctx, j, v.rec)
 	return v.end(env, o, j, &r, err)
 }
 
 // readPull reads the words of a pull; lists count as sources.
 func readPull(env Env, o *Options, words []string) (location.Plan, error) {
-	switch {
-	case o.Copy.Recursive:
+	if o.Copy.Recursive {
 		return location.Plan{}, laterUsage("pull -r", "give a metalink that names the files")
-	case o.Net.Limit != 0:
-		return location.Plan{}, laterUsage("pull --bwlimit", "leave it out, or use --mirror-streams 1 to be gentle")
 	}
 	o.Pull.Words = true
 	return readWords(env, o, words)
@@ -58,7 +58,7 @@ func pullJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*mov
 	}
 	j.Sources, j.IntoDir = nil, o.Copy.TargetDir != ""
 	p := o.Pull
-	j.Pull = &mover.Pull{ListFile: p.ListFile, Location: p.Location, RequireSignature: p.RequireSignature, Streams: p.MirrorStreams, MaxSources: p.MaxSources,
+	j.Pull = &mover.Pull{ListFile: p.ListFile, Location: p.Location, RequireSignature: p.RequireSignature, Streams: p.MirrorStreams, MaxSources: p.MaxSources, MinRate: p.MinRate,
 		Trust: p.TrustMirrors, Proxy: http.ProxyFromEnvironment}
 	for i, s := range plan.Sources {
 		r := mover.Replica{Path: s.Path, Base: s.Base(), Shown: s.Shown()}

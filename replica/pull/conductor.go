@@ -10,16 +10,19 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/internal/rangeset"
+	"github.com/gomover/gomover/internal/units"
 	"github.com/gomover/gomover/replica"
 )
 
 // Times and sizes of our choice.
 const (
-	tick       = 200 * time.Millisecond // the schedule is looked at, whatever happens
-	flushEvery = time.Second            // the journal is written
-	bufferRoom = 256 << 20              // bytes of all blocks under way
-	mostFails  = 3                      // of a session's requests in a row: it ends
-	failPause  = 200 * time.Millisecond // after the first, then more
+	tick         = 200 * time.Millisecond // the schedule is looked at, whatever happens
+	flushEvery   = time.Second            // the journal is written
+	bufferRoom   = 256 << 20              // bytes of all blocks under way
+	troubleAfter = 2                      // failures in a row: people are told
+	slowSpan     = time.Minute            // for so long less than Job.MinRate must come to end it
+	mostFails    = 3                      // of a session's requests in a row: it ends
+	failPause    = 200 * time.Millisecond // after the first, then more
 
 	// A connection asks for so much of its rate at once, and for the next so much
 	// before that, and one and a half latencies, are used up. Connections of one place
@@ -41,15 +44,19 @@ type conductor struct {
 	quiet time.Duration   // without a block for so long it ends; 0: never
 	ctx   context.Context // of run: what the sessions' contexts are made of
 	stop  func()          // ends it
+	limit limiter
 
 	mu    sync.Mutex // guards what follows, and the object's notes
 	sched *replica.Sched
 	err   error
 	over  bool
-	moved time.Time     // when a block was stored last
-	wake  *sync.Cond    // workers: there may be something to do
-	ended chan struct{} // closed when over is set
-	wg    sync.WaitGroup
+	moved time.Time // when a block was stored last
+	// Of hurry: when it looked last, and what had come by then.
+	counted time.Time
+	then    int64
+	wake    *sync.Cond    // workers: there may be something to do
+	ended   chan struct{} // closed when over is set
+	wg      sync.WaitGroup
 }
 
 // feed is a place as the schedule knows it.
@@ -74,7 +81,7 @@ type session struct {
 }
 
 func newConductor(p *Pull, group []int, o *object, quiet time.Duration) (*conductor, error) {
-	c := &conductor{p: p, o: o, quiet: quiet, began: time.Now(), alone: len(group) == 1, ended: make(chan struct{})}
+	c := &conductor{p: p, o: o, quiet: quiet, began: time.Now(), alone: len(group) == 1, limit: limiter{rate: p.job.Rate}, ended: make(chan struct{})}
 	c.wake = sync.NewCond(&c.mu)
 	var known []replica.Source
 	for _, i := range group {
@@ -86,7 +93,7 @@ func newConductor(p *Pull, group []int, o *object, quiet time.Duration) (*conduc
 		c.feeds = append(c.feeds, &feed{place: i})
 	}
 	var err error
-	c.sched, err = replica.NewSched(replica.Config{Size: o.e.Size, Block: o.block, MaxSources: p.job.MaxSources, MinRate: p.job.MinRate, Ahead: requestTime + 2*aheadTime}, known, &o.done)
+	c.sched, err = replica.NewSched(replica.Config{Size: o.e.Size, Block: o.block, MaxSources: p.job.MaxSources, MinRate: p.job.MinRate, Sink: p.job.Rate, Ahead: requestTime + 2*aheadTime}, known, &o.done)
 	return c, err
 }
 
@@ -99,7 +106,7 @@ func (c *conductor) run(ctx context.Context) error {
 	defer c.p.tell()
 	defer c.wg.Wait()
 	c.ctx, c.stop = context.WithCancel(ctx)
-	c.moved = c.began
+	c.moved, c.counted, c.then = c.began, c.began, c.o.fetched
 	if t := c.o.trial; t != nil {
 		for v, i := range t.place {
 			opened := c.p.place[i].facts != nil
@@ -138,12 +145,27 @@ func (c *conductor) run(ctx context.Context) error {
 				c.settle()
 			}
 			c.step()
+			c.hurry()
 			if c.quiet > 0 && time.Since(c.moved) > c.quiet {
 				c.end(fmt.Errorf("nothing came for %v: %w", c.quiet, ErrLost))
 			}
 			c.mu.Unlock()
 			c.p.tell()
 		}
+	}
+}
+
+// hurry ends it when less has come in the last minute than was asked for. The caller
+// holds mu.
+func (c *conductor) hurry() {
+	now := time.Now()
+	if c.p.job.MinRate == 0 || now.Sub(c.counted) < slowSpan {
+		return
+	}
+	n := c.o.fetched - c.then
+	c.counted, c.then = now, c.o.fetched
+	if float64(n) < float64(c.p.job.MinRate)*slowSpan.Seconds() && !c.sched.Done() {
+		c.end(fmt.Errorf("%w: %s in %v", ErrSlow, units.FormatBytes(n), slowSpan))
 	}
 }
 
@@ -300,6 +322,9 @@ func (c *conductor) failed(s *session, err error) {
 		c.gone(s, err.Error())
 	} else {
 		c.sched.Down(c.clock(), s.id, err.Error())
+		if c.sched.Plan(c.clock()).Shares[s.id].Failures == troubleAfter {
+			c.p.note("replica.trouble", fmt.Sprintf("%s does not deliver: %v; it is tried again now and then", c.p.job.Places[s.f.place].Name, err))
+		}
 		c.shut(s.f)
 		c.attend(s.f.place, false)
 	}

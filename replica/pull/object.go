@@ -31,6 +31,7 @@ type object struct {
 	had      int64
 	fetched  int64
 	finished bool // has its name
+	useless  bool // holds nothing that another run could use
 }
 
 // partHash is the journal's name for hashes of blocks that are no parts of a tree.
@@ -379,4 +380,9 @@ func (o *object) close() {
 		o.p.job.Warn("dest.journal", err.Error())
 	}
 	o.w.Close()
+	if o.useless {
+		if err := o.p.job.Dest.Discard(o.p.job.Name); err != nil {
+			o.p.job.Warn("dest.journal", err.Error())
+		}
+	}
 }

@@ -23,6 +23,9 @@ var ErrWrong = errors.New("the content is not what it must be")
 // ErrLost means that nothing came from anywhere for as long as Job.GiveUp says.
 var ErrLost = errors.New("no replica delivers")
 
+// ErrSlow means that for a minute less came than Job.MinRate.
+var ErrSlow = errors.New("less came than was asked for")
+
 // Facts is what a place says of the object.
 type Facts struct {
 	Size        int64  // bytes
@@ -110,7 +113,8 @@ type Job struct {
 
 	Streams      int           // connections to each place; 0: 4
 	MaxSources   int           // places at once; 0: 8
-	MinRate      units.Rate    // bytes per second: who is below for a minute is left out
+	Rate         units.Rate    // bytes per second of all places together; 0: no limit
+	MinRate      units.Rate    // bytes per second: who is below for a minute is left out, and the job ends when all together are
 	Trust        bool          // samples of the content are enough to mix
 	Seed         uint64        // of the samples, not known to the places
 	Prefer       int           // the place to believe, plus one; 0: none
@@ -277,6 +281,7 @@ func (p *Pull) fetch(ctx context.Context, a replica.Agreement, r *Result) error 
 		return err
 	}
 	defer o.close()
+	defer func() { o.useless = o.done.Total() == 0 && !o.finished }()
 	if free, _, err := p.job.Dest.Free(); err == nil && free < a.Size-o.had && !p.job.NoSpaceCheck {
 		return fmt.Errorf("%s: needs %d bytes more, %d are free: %w", p.job.Name, a.Size-o.had, free, store.ErrNoSpace)
 	}

@@ -319,6 +319,7 @@ func (w *worker) read(body io.Reader, b int64, data []byte) (whole bool, err err
 		n, err := body.Read(data[done:min(len(data), done+readSize)])
 		done += n
 		w.at += int64(n)
+		w.c.limit.wait(w.s.ctx, n)
 		this, other := w.count(b, n)
 		switch {
 		case !this && !other:
