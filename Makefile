@@ -44,7 +44,7 @@ BENCH_PACKAGES = openssh-server openssh-client rsync rclone iperf3 tar util-linu
 	xrootd-server uftp udpcast libudt-dev g++
 
 .DEFAULT_GOAL := help
-.PHONY: help build lab demo demo-fanout demo-pull test test-short test-deps cover fuzz fuzz-short soak-udt soak-interop lint cross bench bench-go bench-copy bench-udt bench-pull bench-tuner bench-bottlenecks bench-deps install clean
+.PHONY: help build lab demo demo-fanout demo-pull test test-short test-deps cover fuzz fuzz-short soak-udt soak-interop lint cross bench bench-go bench-copy bench-udt bench-pull bench-tuner bench-tcpxm bench-bottlenecks bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -140,6 +140,9 @@ bench-tuner: ## try forecasts and alarms on made paths against their bars, some 
 
 bench-bottlenecks: lab ## arrange 20 bottlenecks and compare what gomover says with each, four minutes
 	$(GO) run ./bench/bottleneck -lab "$(LAB)" $(BENCHFLAGS)
+
+bench-tcpxm: ## send to many in the simulated network, against what it must reach, some minutes
+	$(GO) test -run '^$$' -bench . -benchtime 1x ./transports/tcpxm
 
 bench-deps: ## install what bench, bench-copy, bench-udt and bench-pull compare with (as root, with apt)
 	@scripts/need $(BENCH_PACKAGES)

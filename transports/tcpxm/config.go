@@ -124,7 +124,11 @@ const (
 
 	// probeBytes is what each receiver gets by unicast while it is found out whether
 	// it hears the group. Source: the slides, "typically after 75K unicast data".
-	probeBytes = 75_000
+	// With many receivers it is less, since all of it passes the sender's link: their
+	// part of probeTotal, at least probeLeast segments, which feedback needs (ours).
+	probeBytes = int64(75_000)
+	probeTotal = 1_000_000
+	probeLeast = 24
 	// initialRTO and minRTO bound the retransmission timeout (RFC 6298, but for the
 	// shorter minimum that everybody uses).
 	initialRTO = time.Second

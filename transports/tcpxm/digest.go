@@ -14,6 +14,7 @@ const (
 	digestsTogether = 8
 	digestDelay     = 100 * time.Millisecond
 	controlsMax     = 64 // under way to a receiver
+	controlSlack    = 10 * time.Millisecond
 )
 
 // controlsOut is what a receiver is told reliably, but for data: in numbered
@@ -54,10 +55,20 @@ func (c *controlsOut) due(p *pcb) time.Duration {
 		if k := &c.list[i]; k.times == 0 {
 			return 0
 		} else {
-			d = min(d, k.at+p.est.timeout(p.late())<<min(k.times-1, 4))
+			d = min(d, k.at+p.controlTimeout(k.times))
 		}
 	}
 	return d
+}
+
+// controlTimeout is when one that was sent so often goes again. It is sooner than for
+// data: all that a digest speaks for waits for it.
+func (p *pcb) controlTimeout(times int) time.Duration {
+	d := p.est.timeout(p.late())
+	if p.est.smooth > 0 {
+		d = min(d, p.est.smooth+4*p.est.dev+p.late()+controlSlack)
+	}
+	return min(d<<min(times-1, 4), maxRTO)
 }
 
 // sendControls sends what is due.
@@ -68,7 +79,7 @@ func (p *pcb) sendControls(now time.Duration, out *outbox) {
 	c := &p.ctlOut
 	for i := range c.list[:min(len(c.list), controlsMax)] {
 		k := &c.list[i]
-		if k.times > 0 && now < k.at+p.est.timeout(p.late())<<min(k.times-1, 4) {
+		if k.times > 0 && now < k.at+p.controlTimeout(k.times) {
 			continue
 		}
 		k.at, k.times = now, k.times+1

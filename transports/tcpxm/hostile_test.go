@@ -135,10 +135,7 @@ func TestSimulatedWriteAndSlowReader(t *testing.T) {
 		b := make([]byte, 100_001)
 		n := min(int64(len(b)), x.size-written)
 		x.data.ReadAt(b[:n], written)
-		written += int64(x.s.write(b[:n]))
-		if written%3 == 0 {
-			x.s.idle()
-		}
+		written += int64(x.s.write(x.w.Now(), b[:n]))
 		if written == x.size {
 			x.s.finish()
 		} else {

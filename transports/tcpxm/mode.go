@@ -85,7 +85,7 @@ func (p *pcb) feedback(now time.Duration, heard int) {
 
 // probe begins to find out whether a receiver hears a group.
 func (p *pcb) probe(g *group) {
-	n := int64(probeBytes)/p.s.stream.slot + 1
+	n := min(probeBytes, max(probeTotal/int64(len(p.s.pcbs)), probeLeast*p.s.stream.slot))/p.s.stream.slot + 1
 	p.mode, p.group = GroupUnicast, g
 	p.multi.qualified, p.multi.free, p.multi.bad, p.multi.ahead = false, false, 0, 0
 	p.multi.n, p.multi.count = 0, 0
@@ -122,7 +122,7 @@ func (p *pcb) tickProbe(now time.Duration) {
 	answered := p.una >= v.probeTo || p.arrived.Contains(p.una, v.probeTo)
 	possible := v.possible()
 	switch {
-	case answered && possible >= 20 && 4*p.counts.Feedback >= 3*possible:
+	case answered && possible >= 20 && 2*p.counts.Feedback >= possible:
 		v.qualified = true
 	case answered && p.counts.Feedback >= 0 || now >= v.since+verdictLimit:
 		p.fallBack(now, holdDown)

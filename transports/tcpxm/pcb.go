@@ -284,8 +284,9 @@ func (p *pcb) receive(now time.Duration, high uint16, g *segment.Segment) {
 	if g.Flags&segment.FIN != 0 {
 		p.timer.reply = true
 		if p.state == finSent && upTo == p.s.stream.end+1 {
+			last := p.mode
 			p.leaveFlow(now)
-			p.state = done
+			p.state, p.mode = done, last
 		}
 	}
 }

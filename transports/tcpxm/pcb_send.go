@@ -10,6 +10,7 @@ import (
 
 // Constants of conversations. Ours.
 const (
+	copiesShare = 3                      // of its pace goes to a receiver while there are copies, too
 	behindShare = 20                     // of the group's pace goes to one that returns
 	synRepeat   = time.Second            // and twice as long each time (RFC 6298)
 	keepAlive   = time.Second            // of silence
@@ -176,6 +177,9 @@ func (p *pcb) send(now time.Duration, out *outbox) {
 // setPace follows the congestion control.
 func (p *pcb) setPace(now time.Duration) {
 	rate := p.ctl.Rate
+	if p.mode == GroupUnicast && p.multi.free && p.next < p.multi.probeTo {
+		rate /= copiesShare // its own copies and those for others take the same link
+	}
 	if g := p.group; p.behind && g != nil && len(g.members) > 0 && g.next < p.s.stream.slots() {
 		rate = min(rate, max(g.pacing/behindShare, 1))
 	}
@@ -215,7 +219,7 @@ func (p *pcb) sendSlot(now time.Duration, slot int64, again bool, out *outbox) b
 	at := len(b)
 	b = b[:at+n]
 	if err := p.s.fetch(slot*x.slot, b[at:]); err != nil {
-		p.s.fail(now, err)
+		p.s.err = err
 		return false
 	}
 	if !p.s.push(p.addr, &p.out, segment.Shim{Kind: segment.Pair, High: high}, b, out) {

@@ -13,7 +13,7 @@ const (
 	feedbackLen = 128                  // segments that feedback is about. Source: the slides
 	feedbackMin = 16                   // segments before there is any
 	finRepeat   = 200 * time.Millisecond
-	finTimes    = 25
+	finTimes    = 10
 	windowScale = 14
 )
 

@@ -60,7 +60,9 @@ type stream struct {
 	pages  pages
 	end    int64 // bytes known so far
 	closed bool  // there will be no more
-	flush  bool  // a slot that is not full may go
+	flush  bool  // a slot that is not full may go; it goes again when there is more of it
+
+	flushAt time.Duration // when it may
 }
 
 // newSession makes a session that has not begun. seed decides the initial sequence
@@ -97,8 +99,9 @@ func newSession(cfg Config, dests []Destination, now time.Duration, seed uint64,
 	return s, nil
 }
 
-// write takes bytes of the stream, and gives how many found room.
-func (s *session) write(b []byte) int {
+// write takes bytes of the stream, and gives how many found room. If nothing follows
+// for a while what there is goes out.
+func (s *session) write(now time.Duration, b []byte) int {
 	x := &s.stream
 	if x.closed || s.cfg.Source != nil {
 		return 0
@@ -110,9 +113,12 @@ func (s *session) write(b []byte) int {
 	s.unsend()
 	x.pages.write(x.end, b[:n])
 	x.end += int64(n)
-	x.flush = false
+	x.flush, x.flushAt = false, now+flushDelay
 	return n
 }
+
+// flushDelay is how long it is waited for more of a slot. Ours.
+const flushDelay = 5 * time.Millisecond
 
 // unsend forgets that the last slot was sent although it was not full, since more
 // of it follows.
@@ -143,10 +149,6 @@ func (s *session) unsend() {
 
 // finish says that there is no more.
 func (s *session) finish() { s.stream.closed, s.stream.flush = true, true }
-
-// idle says that the writer has nothing at the moment: what there is goes out. A
-// slot that went when it was not full goes again when there is more of it.
-func (s *session) idle() { s.stream.flush = true }
 
 // slots is how many slots can be sent.
 func (x *stream) slots() int64 {
@@ -241,6 +243,12 @@ func (s *session) over() bool {
 
 // collect does what is due and puts what is to be sent into out.
 func (s *session) collect(now time.Duration, out *outbox) {
+	if s.err != nil {
+		s.fail(now, s.err)
+	}
+	if x := &s.stream; !x.flush && x.end%x.slot != 0 && now >= x.flushAt {
+		x.flush = true
+	}
 	for _, p := range s.pcbs {
 		p.tick(now, out)
 	}
@@ -286,6 +294,9 @@ func (s *session) deadline(now time.Duration) time.Duration {
 	}
 	if s.over() {
 		return never
+	}
+	if x := &s.stream; !x.flush && x.end%x.slot != 0 {
+		d = min(d, x.flushAt)
 	}
 	for _, p := range s.pcbs {
 		d = min(d, p.deadline(now))

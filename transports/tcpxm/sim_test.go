@@ -95,7 +95,7 @@ func TestSimulatedSlowReceiverHoldsNobody(t *testing.T) {
 	x.tell()
 	x.all()
 	for i := range x.sites {
-		if got := x.goodput(i); i != 2 && got < 60 || i == 2 && got < 3.2 {
+		if got := x.goodput(i); i != 2 && got < 50 || i == 2 && got < 3.2 {
 			t.Errorf("receiver %d: %.2f Mbit/s", i, got)
 		}
 	}
@@ -112,32 +112,40 @@ var table = []struct {
 	{"Newcastle", 11.8, 1.5, true}, {"Oxford", 7, 4, true}, {"Southampton", 8.8, 39.3, true}, {"UCL", 4.9, 42.1, true},
 }
 
-func TestSimulatedTableOfSites(t *testing.T) {
+// sitesOfTable sends to all sites of the table, and to each alone. It gives by how much
+// longer the worst takes than alone, and how many copies have left the sender.
+func sitesOfTable(t testing.TB, size int64) (worst, copies float64) {
+	t.Helper()
 	var sites []site
 	for _, s := range table {
 		d := time.Duration(s.rtt * float64(ms) / 4)
 		sites = append(sites, site{up: netsim.Params{Delay: d}, down: netsim.Params{Rate: mbit(s.rate), Delay: d, Queue: netsim.Limit{Time: 50 * ms}}, deaf: !s.multicast})
 	}
+	sent := 0.0
 	alone := make([]float64, len(sites))
 	for i := range sites {
-		x := build(t, 4, netsim.Params{Rate: mbit(1000)}, Config{Size: 20e6}, sites[i:i+1])
-		x.run(200 * time.Second)
+		x := build(t, 4, netsim.Params{Rate: mbit(1000)}, Config{Size: size}, sites[i:i+1])
+		x.run(300 * time.Second)
 		x.check(0)
 		alone[i] = x.sites[0].done.Seconds()
+		sent += x.wire() / float64(len(sites))
 	}
-	x := build(t, 4, netsim.Params{Rate: mbit(1000)}, Config{Size: 20e6, Group: groupAt}, sites)
+	x := build(t, 4, netsim.Params{Rate: mbit(1000)}, Config{Size: size, Group: groupAt}, sites)
 	x.run(300 * time.Second)
 	x.tell()
 	x.all()
 	for i, s := range table {
 		got := x.sites[i].done.Seconds() / alone[i]
-		if got > 1.6 {
-			t.Errorf("%s takes %.2f times as long as alone", s.name, got)
-		}
+		worst = max(worst, got)
 		t.Logf("# %s: %.2f s, %.2f times as long as alone", s.name, x.sites[i].done.Seconds(), got)
 	}
-	if got := x.wire() / 1.0565; got > 6.4 {
-		t.Errorf("%.2f copies have left the sender", got)
+	return worst, x.wire() / sent
+}
+
+func TestSimulatedTableOfSites(t *testing.T) {
+	worst, copies := sitesOfTable(t, 20e6)
+	if worst > 1.6 || copies > 6.4 {
+		t.Errorf("a site takes %.2f times as long as alone, and %.2f copies have left the sender", worst, copies)
 	}
 }
 

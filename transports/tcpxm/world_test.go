@@ -56,7 +56,7 @@ type site struct {
 
 // world is a sender and receivers in a simulated network.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	w     *netsim.World
 	s     *session
 	home  *netsim.Host
@@ -91,7 +91,7 @@ type station struct {
 var groupAt = netip.MustParseAddrPort("232.1.2.3:7000")
 
 // build makes a world. Errors end the test.
-func build(t *testing.T, seed uint64, home netsim.Params, cfg Config, sites []site) *world {
+func build(t testing.TB, seed uint64, home netsim.Params, cfg Config, sites []site) *world {
 	t.Helper()
 	x := &world{t: t, w: netsim.NewWorld(seed), data: payload{seed}, size: cfg.Size, first: -1}
 	if cfg.Size > 0 {
@@ -132,9 +132,6 @@ func (x *world) station(i int, s site, multicast bool) *station {
 	cfg := ReceiverConfig{Tag: 77, Secret: Secret{2, byte(i)}, Group: Secret{1}, Window: s.window}
 	if multicast && !s.plain {
 		cfg.GroupPort = groupAt.Port()
-	}
-	if cfg.Window == 0 {
-		cfg.Window = 4 << 20
 	}
 	if cfg, err = cfg.validate(); err != nil {
 		x.t.Fatal(err)

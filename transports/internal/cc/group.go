@@ -52,6 +52,11 @@ type Group struct {
 // the rate to be searched again when it leaves; ours: less is found by probing.
 const groupRestart = 1.1
 
+// groupProbeTime is how long the lowest RTT is looked for, or a round trip if that is
+// longer. Ours: half of what one flow takes, as no other flow of the group has to come
+// to rest at the same time.
+const groupProbeTime = bbrProbeRTTTime / 2
+
 // NewGroup makes a group without members; name is that of a controller, as for New.
 func NewGroup(name string) (*Group, error) {
 	if _, err := New(name); err != nil {
@@ -181,8 +186,8 @@ func (g *Group) drained(share float64) bool {
 // probeRTT ends when all paths were nearly empty for a while.
 func (g *Group) probeRTT(now time.Duration) {
 	switch {
-	case g.probeEnd == 0 && (g.drained(bbrProbeRTTGain) || now-g.phaseAt > 2*g.span()+bbrProbeRTTTime):
-		g.probeEnd = now + max(bbrProbeRTTTime, g.span())
+	case g.probeEnd == 0 && (g.drained(bbrProbeRTTGain) || now-g.phaseAt > 2*g.span()+groupProbeTime):
+		g.probeEnd = now + max(groupProbeTime, g.span())
 	case g.probeEnd > 0 && now > g.probeEnd:
 		for _, m := range g.members {
 			m.model.minRTTAt = now
@@ -207,7 +212,7 @@ func (g *Group) gain() float64 {
 	case g.state == bbrProbeRate && g.phase == 1:
 		return bbrYieldGain
 	}
-	return bbrPaceMargin
+	return 1 // the lowest of several estimates is low already
 }
 
 // member is the controller of one receiver of a group.
