@@ -47,7 +47,6 @@ func TestMessages(t *testing.T) {
 		{"--fanout=multicast f h1: h2:", 1, "--fanout multicast: not available yet; use --fanout=unicast: each destination gets its own connections"},
 		{"-n f h:", 1, "-n: not available yet; use --explain to see the plan of a real run"},
 		{"--exclude x -r dir h:", 1, "--exclude: not available yet; copy the wanted directories as separate sources"},
-		{"pull h1:/f h2:/f ./f", 1, "pull from h1:/f: not available yet; copy from one host: gomover HOST:FILE ."},
 		{"resume abcd", 1, "resume: not available yet; give the same command again; it continues"},
 		{"f http://h/x", 1, "http://h/x: a web address can be a source only"},
 		{"h1:/f h2:/g", 1, "from h1:/f to h2:/g, both remote: not available yet; copy to this machine first, then on to the other"},
