@@ -192,3 +192,25 @@ func TestProbeLongPath(t *testing.T) {
 		t.Errorf("took %v ms", took)
 	}
 }
+
+// TestProbeBeside: with --probe=full the path is measured while data flows.
+func TestProbeBeside(t *testing.T) {
+	t.Parallel()
+	w, _, _ := newCable(t)
+	data := content(85, 40<<20)
+	put(t, filepath.Join(w.near, "big"), data)
+	r := w.ok("--json", "--probe=full", "--bwlimit=16MB", "big", "far:g")
+	holds(t, filepath.Join(w.far, "g"), data)
+	n := 0
+	for _, e := range checkEvents(t, r.out, 0) {
+		if e["ev"] == "probe" {
+			if n++; e["udp"] != true || e["tcp_out"] != true || number(e, "sent_bytes") > 40<<20/100+40<<10 {
+				t.Errorf("%v", e)
+			}
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d directions were measured\n%v", n, r)
+	}
+	w.clean(w.near, w.far)
+}

@@ -7,6 +7,7 @@ import (
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/store"
 	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/tuner/choice"
 )
 
 // Options are what both ends of a job must agree on, and what each needs of the
@@ -23,9 +24,13 @@ type Options struct {
 	StreamsMin int    `json:"streams_min"`
 	StreamsMax int    `json:"streams_max"`
 	CC         string `json:"cc,omitempty"`
-	Rate       int64  `json:"rate"`                // bytes per second for all streams; 0: no limit
-	Retune     string `json:"retune,omitempty"`    // streams while they run: on, observe; "": only their congestion control
-	OnChange   string `json:"on_change,omitempty"` // retry (also ""), fail, ignore
+	Rate       int64  `json:"rate"`             // bytes per second for all streams; 0: no limit
+	Retune     string `json:"retune,omitempty"` // streams while they run: on, observe, auto: when something holds them back; "": only their congestion control
+	// What the last job on the path ended with; 0 and "": not known.
+	LastStreams int     `json:"last_streams,omitempty"`
+	LastCC      string  `json:"last_cc,omitempty"`
+	LastRTTms   float64 `json:"last_rtt_ms,omitempty"`
+	OnChange    string  `json:"on_change,omitempty"` // retry (also ""), fail, ignore
 
 	// Sink.
 	Existing     string      `json:"existing,omitempty"` // update (also ""), skip, replace, fail
@@ -89,6 +94,8 @@ type Paths struct {
 	Ready     func(body []byte) error // takes a KindReady that comes while a source runs; nil: none may
 	CCs       []string                // congestion controls permitted here
 	Prefer    string                  // transport that is tried first, as in transports.Stats; "": tcp
+	Spare     string                  // another one, to which Endpoint, a transports.Switcher, turns when asked; "": none
+	Known     choice.Path             // what earlier jobs learned of the path
 	Ports     string                  // protocols whose ports data may come to, for people; "": TCP
 	Window    int                     // bytes of buffer that each stream was asked to have; 0: not asked
 }

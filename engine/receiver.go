@@ -34,12 +34,17 @@ func (s *Sink) receive(r *recvStream) {
 }
 
 // streamEnded forgets a stream that was closed or broke, which err tells; the source
-// sends again what was on it. One that brought nothing for long is doubted, unless it
-// was closed in good order: to hear of that, something must have got through.
+// sends again what was on it. One that fell silent is doubted, and one that brought
+// nothing for long, unless it was closed in good order: to hear of that, something
+// must have got through.
 func (s *Sink) streamEnded(r *recvStream, err error) {
 	vain := r.id != inbandID && r.count.Load() == 0 && !errors.Is(err, io.EOF)
-	if vain && time.Since(r.began) >= min(barren, s.opts.stall()) {
-		distrust(s.paths.Endpoint, r.st.Stats().Transport, orElse(s.paths.Prefer, "tcp"))
+	if r.id != inbandID && silenced(err) || vain && time.Since(r.began) >= min(barren, s.opts.stall()) {
+		way := r.st.Stats().Transport
+		distrust(s.paths.Endpoint, way, s.prefer())
+		if silenced(err) {
+			s.tellSilent(way)
+		}
 	}
 	r.st.Close()
 	s.mu.Lock()

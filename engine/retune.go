@@ -15,6 +15,7 @@ import (
 const (
 	retuneOn      = "on"
 	retuneObserve = "observe"
+	retuneAuto    = "auto"
 )
 
 // segment is the payload of a TCP segment in bytes on most paths. The kernel tells

@@ -55,6 +55,7 @@ type Sink struct {
 	nextDial uint32
 	names    map[string]bool // of files, those under way
 	dialGoal int             // streams which the source asked for last
+	way      string          // transport that the source asked for last; "": none
 	dialing  bool            // someone makes them
 	doneQ    wire.Done
 	lately   endedFiles
@@ -277,6 +278,9 @@ func (s *Sink) handle(ctx context.Context, k wire.Kind, body []byte) error {
 	case wire.KindStreams:
 		var m wire.Streams
 		if err := wire.ParseJSON(body, &m); err != nil {
+			return err
+		}
+		if err := s.turn(m.Way); err != nil {
 			return err
 		}
 		s.dialUpTo(ctx, min(m.Count, maxStreams))

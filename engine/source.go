@@ -71,6 +71,8 @@ type Source struct {
 	ccPolicy tuner.CCPolicy // the ticker's
 	retuner  *retuner       // the ticker's; nil until there are streams
 	flow     flow           // the ticker's
+	chooser  *chooser       // the ticker's; nil: nothing is left to choose
+	grown    bool           // the ticker's: streams are retuned, though not asked to be
 }
 
 // NewSource returns a source that reads roots. rec may be nil.
@@ -85,6 +87,7 @@ func NewSource(o Options, p Paths, l Link, roots []SourceRoot, rec events.Record
 	s.sched.addStream(inbandID)
 	s.sched.stopStream(inbandID)
 	s.streams.init()
+	s.chooser = newChooser(&s.opts, &s.paths)
 	return s
 }
 
@@ -311,6 +314,10 @@ func (s *Source) handle(k wire.Kind, body []byte) (done bool, err error) {
 		var m wire.Streams
 		if err := wire.ParseJSON(body, &m); err != nil {
 			return false, err
+		}
+		if m.Way != "" {
+			s.farTurned(m)
+			break
 		}
 		s.streams.farFailed(m.Error)
 	case wire.KindReport:

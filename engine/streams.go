@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +34,7 @@ const smallJob = 512 << 10
 type sendStream struct {
 	id      uint32
 	st      transports.Stream
+	way     string      // transport, as in transports.Stats
 	stopped atomic.Bool // its sender has ended in good order
 	dead    atomic.Bool
 	bytes   atomic.Int64 // confirmed
@@ -46,13 +46,20 @@ type sendStream struct {
 
 // streamSet is the source's streams.
 type streamSet struct {
-	mu       sync.Mutex // guards all below
-	m        map[uint32]*sendStream
-	inband   *sendStream // nil until first used
-	running  bool        // inband's sender runs
-	nextID   uint32
-	dialing  int // streams that this end is making now
-	target   int
+	mu      sync.Mutex // guards all below
+	m       map[uint32]*sendStream
+	inband  *sendStream // nil until first used
+	running bool        // inband's sender runs
+	nextID  uint32
+	dialing int // streams that this end is making now
+	target  int
+	way     string // transport that streams have moved to; "": they have not
+
+	other        string // transport that is being tried beside; "": none. Its streams do not count for the target
+	otherStreams int    // that this end dials when the sink is ready
+	otherDial    int    // which it is
+	otherErr     string // why it cannot be opened
+
 	ownWay   bool // this end dials; settled by the first stream
 	ownErr   string
 	farErr   string
@@ -228,7 +235,7 @@ func (s *Source) acceptLoop(ctx context.Context) {
 // adopt takes a new stream into use.
 func (s *Source) adopt(ctx context.Context, st transports.Stream) {
 	x := &s.streams
-	ss := &sendStream{id: st.ID(), st: st}
+	ss := &sendStream{id: st.ID(), st: st, way: st.Stats().Transport}
 	ss.moved.Store(time.Now().UnixNano())
 	if s.opts.CC != "" {
 		s.tuneStream(st) // before anybody looks at what it is
@@ -262,77 +269,6 @@ func (s *Source) adopt(ctx context.Context, st transports.Stream) {
 	x.poke()
 }
 
-// tuneStream gives a new stream the congestion control that was asked for, or
-// that the job has come to by now.
-func (s *Source) tuneStream(st transports.Stream) {
-	s.mu.Lock()
-	cc := s.cc
-	s.mu.Unlock()
-	if s.opts.CC != "" {
-		cc = s.opts.CC
-	}
-	if cc == "" {
-		return
-	}
-	// A refusal leaves the system's default, which works.
-	if err := st.Retune(transports.Settings{CC: cc}); err != nil && s.opts.CC != "" {
-		s.tellRefused(st.Stats().CC, err)
-	}
-}
-
-// tuneCC moves all streams to another congestion control when their losses say
-// that it is better.
-func (s *Source) tuneCC(now time.Time, rate int64) {
-	if s.opts.CC != "" || !slices.Contains(s.paths.CCs, "bbr") {
-		return
-	}
-	sample := tuner.CCSample{At: now.Sub(s.start), Rate: rate}
-	var sum time.Duration
-	list := s.streams.list()
-	own := ""
-	for _, ss := range list {
-		st := ss.st.Stats()
-		if st.Transport == "udt" { // its control was chosen when it began
-			return
-		}
-		sum += st.RTT
-		if sample.MinRTT == 0 || (st.MinRTT > 0 && st.MinRTT < sample.MinRTT) {
-			sample.MinRTT = st.MinRTT
-		}
-		sample.Retrans += st.Retrans
-		own = st.CC
-	}
-	s.mu.Lock()
-	if s.sysCC == "" {
-		s.sysCC = own
-	}
-	own = s.sysCC
-	s.mu.Unlock()
-	if len(list) == 0 || own == "bbr" || own == "" {
-		return
-	}
-	sample.RTT = sum / time.Duration(len(list))
-	cc, reason, change := s.ccPolicy.Step(sample)
-	if !change {
-		return
-	}
-	if cc == "" {
-		cc = own
-	}
-	s.mu.Lock()
-	s.cc = cc
-	s.mu.Unlock()
-	for _, ss := range list {
-		s.tuneStream(ss.st)
-	}
-	s.replan(len(list), cc, sample.MinRTT, reason)
-}
-
-// replan says that streams over TCP have another congestion control from now on.
-func (s *Source) replan(streams int, cc string, rtt time.Duration, reason string) {
-	s.emit(events.Plan{Transport: "tcp", Streams: streams, WindowBytes: int64(s.paths.Window), BlockBytes: s.opts.BlockSizeFor(0), CC: cc, RTTms: msOf(rtt), Encrypt: s.paths.Seal.String(), Reason: reason})
-}
-
 func (s *Source) facts(st transports.Stats) tuner.Facts {
 	rtt := st.MinRTT
 	if st.RTT > 0 && (rtt == 0 || st.RTT < rtt) {
@@ -342,7 +278,7 @@ func (s *Source) facts(st transports.Stats) tuner.Facts {
 		rtt = s.paths.RTT
 	}
 	return tuner.Facts{RTT: rtt, Cores: cores(), Local: s.paths.Local, UDT: orElse(st.Transport, s.prefer()) == "udt", CC: s.opts.CC,
-		Streams: [2]int{s.opts.StreamsMin, s.opts.StreamsMax}}
+		Streams: [2]int{s.opts.StreamsMin, s.opts.StreamsMax}, Last: s.last()}
 }
 
 // streamDead takes a dead stream out of use; what it carried is sent again.
@@ -371,6 +307,8 @@ func (s *Source) streamDead(ss *sendStream, err error) {
 			why = "damaged data"
 		} else if errors.Is(err, errStalled) {
 			why = err.Error()
+		} else if silenced(err) {
+			why = "nothing was heard any more"
 		}
 		x.mu.Lock()
 		x.warnings = append(x.warnings, events.Warn{Code: "net.stream", Host: s.paths.Name,
@@ -430,7 +368,18 @@ func (s *Source) dial(ctx context.Context, n int) (err error) {
 
 // askFar asks the sink to dial until there are n streams.
 func (s *Source) askFar(n int) {
-	b, err := wire.AppendJSON(nil, wire.KindStreams, wire.Streams{Count: n})
+	m := wire.Streams{Count: n}
+	if x, ok := s.paths.Endpoint.(transports.Switcher); ok && x.Turned() {
+		m.Way = s.otherWay() // this end knows why, and the other one perhaps not yet
+	} else if ok && s.streams.hasMoved() {
+		m.Way = s.usual()
+	}
+	s.sendStreams(m)
+}
+
+// sendStreams tells the sink of streams.
+func (s *Source) sendStreams(m wire.Streams) {
+	b, err := wire.AppendJSON(nil, wire.KindStreams, m)
 	if err == nil {
 		err = s.link.Send(b)
 	}
@@ -520,6 +469,7 @@ func (s *Source) keepStreams(ctx context.Context) {
 		st = l[0].st.Stats()
 	}
 	set := tuner.Initial(s.facts(st))
+	st.CC = orElse(s.seedCC(set.CC), st.CC)
 	x.mu.Lock()
 	if x.target == 0 {
 		x.target = set.Streams
@@ -541,7 +491,7 @@ func (s *Source) keepStreams(ctx context.Context) {
 		if way != s.prefer() {
 			plan.Alternatives = append(plan.Alternatives, events.Alternative{Transport: s.prefer(), Reason: s.blocked()})
 		}
-		plan.Alternatives = append(plan.Alternatives, events.Alternative{Transport: "ssh", PredictedBps: inbandRate(s.facts(st).RTT), Reason: "one window for all, twice sealed"})
+		plan.Alternatives = append(plan.Alternatives, s.predictions(way, s.facts(st).RTT, plan.CC)...)
 	}
 	s.emit(plan)
 
@@ -554,11 +504,19 @@ func (s *Source) keepStreams(ctx context.Context) {
 		x.mu.Lock()
 		have, want, draining := 0, x.target, x.draining
 		var spare *sendStream
+		if x.way != "" && way != x.way && x.way != s.usual() {
+			way = x.way // which was told when it was changed
+		}
+		dial := x.otherDial
+		x.otherDial = 0
 		for _, ss := range x.m {
 			if ss.stopped.Load() {
 				if s.sched.idle(ss.id) {
 					ss.st.Close() // its watcher removes it
 				}
+				continue
+			}
+			if x.other != "" && ss.way == x.other {
 				continue
 			}
 			have++
@@ -568,6 +526,11 @@ func (s *Source) keepStreams(ctx context.Context) {
 		}
 		own, coming := x.ownWay, x.dialing
 		x.mu.Unlock()
+		if dial > 0 {
+			s.wg.Go(func() {
+				_ = s.dial(ctx, dial) // without them they are not tried
+			})
+		}
 		now := time.Now()
 		switch {
 		case have > want:

@@ -41,12 +41,13 @@ func (s *Source) tick(ctx context.Context) {
 		rtt := s.pathRTT()
 		// Two round trips of data: one under way, one for the confirmation to
 		// come back and for the rate to grow.
-		s.sched.setWindow(baseWindow + int64(2*rate*rtt.Seconds()))
+		s.sched.setWindow(baseWindow + int64(2*rate*rtt.Seconds()) + roomForMany(c.Streams))
 		s.watchStalls(now)
-		if s.opts.Retune != "" {
+		s.choose(now, c)
+		if s.retuneMode() != "" {
 			s.retune(now, c.Verified, c.LimitedBy)
 		}
-		if s.opts.Retune != retuneOn {
+		if s.retuneMode() != retuneOn {
 			s.tuneCC(now, int64(r))
 		}
 		if now.Sub(second) >= time.Second {
@@ -55,6 +56,17 @@ func (s *Source) tick(ctx context.Context) {
 		}
 	}
 }
+
+// fewStreams is how many streams are never short of data with a window of baseWindow,
+// and streamRoom what each further one needs: a block that it sends, and one that is
+// not confirmed yet.
+const (
+	fewStreams = 32
+	streamRoom = 2 * DefaultBlock
+)
+
+// roomForMany is by how much the window is larger for many streams, in bytes.
+func roomForMany(streams int) int64 { return int64(max(0, streams-fewStreams)) * streamRoom }
 
 // pathRTT is the least round trip seen on the path of the data.
 func (s *Source) pathRTT() time.Duration {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/gomover/gomover/events"
@@ -24,8 +25,81 @@ func (s *Source) blocked() string {
 	return none
 }
 
-// prefer is the transport that is tried first.
-func (s *Source) prefer() string { return orElse(s.paths.Prefer, "tcp") }
+// turn has a sink make streams the way that the source asks for; "" leaves it as it
+// is. The source hears when it is open, or why it cannot be, and goes on without.
+func (s *Sink) turn(way string) error {
+	x, ok := s.paths.Endpoint.(transports.Switcher)
+	if way == "" || !ok {
+		return nil
+	}
+	m := wire.Streams{Way: way, Open: true}
+	if err := x.Use(way == orElse(s.paths.Prefer, "tcp")); err != nil {
+		m.Open, m.Error = false, err.Error()
+	} else {
+		s.mu.Lock()
+		s.way = way
+		s.mu.Unlock()
+	}
+	b, err := wire.AppendJSON(nil, wire.KindStreams, m)
+	if err == nil {
+		err = s.link.Send(b)
+	}
+	if err != nil {
+		return lost(err)
+	}
+	return nil
+}
+
+// tellSilent has the source make no more streams a way on which it is not heard; it
+// may hear this end, and not know.
+func (s *Sink) tellSilent(way string) {
+	if b, err := wire.AppendJSON(nil, wire.KindStreams, wire.Streams{Way: way}); err == nil {
+		_ = s.link.Send(b) // a dead link ends the run by itself
+	}
+}
+
+// farTurned takes what the sink says of a way: that it is open there, why it cannot
+// be, or that nothing is heard on it.
+func (s *Source) farTurned(m wire.Streams) {
+	if m.Open || m.Error != "" {
+		s.otherOpen(m)
+		return
+	}
+	distrust(s.paths.Endpoint, m.Way, s.prefer())
+}
+
+// otherWay is the transport that is not the usual one.
+func (s *Source) otherWay() string {
+	if s.usual() == "udt" {
+		return "tcp"
+	}
+	return "udt"
+}
+
+// usual is the transport that is tried first.
+func (s *Source) usual() string { return orElse(s.paths.Prefer, "tcp") }
+
+// prefer is the transport that streams are to travel by now.
+func (s *Source) prefer() string {
+	x := &s.streams
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return orElse(x.way, s.usual())
+}
+
+// hasMoved tells that streams have moved to another transport once.
+func (x *streamSet) hasMoved() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.way != ""
+}
+
+// prefer is the transport that streams are to travel by now.
+func (s *Sink) prefer() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return orElse(s.way, orElse(s.paths.Prefer, "tcp"))
+}
 
 // transport gives how data travels: as before while a stream does, else as the
 // streams do that there are.
@@ -55,6 +129,11 @@ func (s *Source) followWay(before string, inside bool) string {
 			why = "it gets through again"
 		}
 		s.emit(events.Transport{Dest: s.paths.Name, From: before, To: now, Reason: why})
+		s.streams.mu.Lock()
+		if s.streams.way != "" {
+			s.streams.way = now
+		}
+		s.streams.mu.Unlock()
 	}
 	if l := s.streams.list(); now != before && len(l) > 0 {
 		s.SetStreams(tuner.Initial(s.facts(l[0].st.Stats())).Streams)
@@ -75,11 +154,19 @@ func (s *Source) tellBlocked(way string) {
 // with silence.
 const barren = 10 * time.Second
 
-// fruitless tells whether a stream that ends with err has moved nothing, though it
-// had time. Whoever notices first ends it: this end for want of progress, or the
+// fruitless tells whether a stream that ends with err says that its way is no good:
+// it has moved nothing, though it had time, or fell silent. Whoever notices first ends it: this end for want of progress, or the
 // other one because it hears nothing.
 func (ss *sendStream) fruitless(err error) bool {
-	return ss.bytes.Load() == 0 && (errors.Is(err, errStalled) || time.Since(time.Unix(0, ss.moved.Load())) >= barren)
+	return silenced(err) || ss.bytes.Load() == 0 && (errors.Is(err, errStalled) || time.Since(time.Unix(0, ss.moved.Load())) >= barren)
+}
+
+// silenced tells that a stream has ended since nothing was heard of the other end,
+// which speaks even when it has nothing to say: the way is closed now, whatever it
+// was before.
+func silenced(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
 }
 
 // distrust has e make streams another way when one by t, which is preferred, has

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"testing"
 	"time"
 
@@ -119,6 +120,8 @@ type switcher struct {
 
 func (w *switcher) Distrust()      { w.told++ }
 func (w *switcher) Reason() string { return w.reason }
+func (w *switcher) Use(bool) error { return nil }
+func (w *switcher) Turned() bool   { return w.told > 0 }
 
 // closing is a stream that can be closed.
 type closing struct{ stubborn }
@@ -141,6 +144,7 @@ func TestDistrust(t *testing.T) {
 		{"broken", "tcp", errors.New("reset"), 0, time.Second, 0},
 		{"the other end heard nothing", "tcp", errors.New("reset"), 0, barren, 1},
 		{"the other end heard nothing any more", "tcp", errors.New("reset"), 1, barren, 0},
+		{"silent", "tcp", fmt.Errorf("sending: %w", os.ErrDeadlineExceeded), 1, time.Second, 1},
 		{"another way already", "udt", errStalled, 0, time.Minute, 0},
 	} {
 		a, _ := MemoryLink()

@@ -148,7 +148,7 @@ func serve(ctx context.Context, env AgentEnv, raw *framing.Conn, st *start, earl
 		if env.Server.IsValid() {
 			known = append(known, env.Server)
 		}
-		ep, err := newEndpoint(ctx, params{secret: st.Secret, tcp: st.TCP, udt: st.UDT, streams: udtOptions(&st.Engine), seal: paths.Seal, maxBody: st.Engine.FrameMax(), listen: st.Listen,
+		ep, err := newEndpoint(ctx, params{secret: st.Secret, tcp: st.TCP, udt: st.UDT, spare: st.Spare, streams: udtOptions(&st.Engine), seal: paths.Seal, maxBody: st.Engine.FrameMax(), listen: st.Listen,
 			ports: st.Ports, window: st.Window, dscp: st.DSCP, ipv4: st.IPv4, ipv6: st.IPv6, known: known, on: early,
 			warn: func(text string) { warn("net.buffer", text, "") }})
 		if err != nil {
@@ -156,6 +156,7 @@ func serve(ctx context.Context, env AgentEnv, raw *framing.Conn, st *start, earl
 		}
 		defer ep.Close()
 		paths.Endpoint, paths.Prefer, paths.Ports = ep, prefer(st.UDT), portsOf(st.TCP, st.UDT)
+		paths.Spare, paths.Known = spareWay(st.TCP, st.UDT, st.Spare), st.Known
 		rd.Offer, rd.CCs = offerText(ep.Offer()), ccs()
 		paths.CCs = rd.CCs
 	}

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -47,6 +45,8 @@ type director struct {
 	via     string             // destination that passes on to this one; "": none
 
 	outlook outlook // progress's, and Run's after that
+	learner *learner
+	before  pathFact // what the job begins with; zero: nothing
 }
 
 // Run does the job. The error is nil when every file is where it should be,
@@ -58,7 +58,8 @@ func Run(ctx context.Context, j *Job, rec events.Recorder) (Report, error) {
 }
 
 func newDirector(j *Job, rec events.Recorder) *director {
-	return &director{job: j, rec: rec, id: j.ID()}
+	l := &learner{Recorder: rec}
+	return &director{job: j, rec: l, id: j.ID(), learner: l}
 }
 
 // whole is Run.
@@ -70,6 +71,7 @@ func (d *director) whole(ctx context.Context) (Report, error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, j.TimeLimit, errTime)
 		defer cancel()
 	}
+	d.job, d.before = j.begin(r.Began)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { d.progress(stop) })
@@ -89,7 +91,7 @@ func (d *director) whole(ctx context.Context) (Report, error) {
 	r.Sources = shares(d.sources)
 	if err == nil {
 		// The job is done; that the next one knows less is no concern of its user.
-		_ = d.outlook.remember(d.job, r.Began, r.Took, r.Totals)
+		_ = d.outlook.remember(d, r.Began, r.Took, r.Totals)
 	}
 	return r, err
 }
@@ -390,6 +392,11 @@ func (d *director) session(ctx context.Context) error {
 	if err != nil {
 		return d.named(err)
 	}
+	beside, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { d.probeBeside(beside, sh) })
 	return d.named(d.runEnd(ctx, e))
 }
 
@@ -457,7 +464,7 @@ func (d *director) named(err error) error {
 func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn engine.Link, r *readSpec, w *writeSpec, roots []engine.SourceRoot, early uint16) (e end, done func(), err error) {
 	j := d.job
 	o := d.options()
-	st := start{Version: wire.Version, JobID: d.id, Secret: make([]byte, 32), Engine: o, TCP: j.TCP, UDT: j.UDT, Client: true, Seal: uint8(j.Seal),
+	st := start{Version: wire.Version, JobID: d.id, Secret: make([]byte, 32), Engine: o, TCP: j.TCP, UDT: j.UDT, Spare: j.Spare, Known: j.known, Client: true, Seal: uint8(j.Seal),
 		Ports: j.Ports, Window: j.Window, DSCP: j.DSCP, IPv4: j.IPv4, IPv6: j.IPv6, Listen: true, Pass: d.chain != nil}
 	if _, err := rand.Read(st.Secret); err != nil {
 		return nil, nil, err
@@ -484,13 +491,14 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn engine.Link,
 		st.Read = r
 	}
 	if j.TCP || j.UDT {
-		ep, err := newEndpoint(ctx, params{secret: st.Secret, tcp: j.TCP, udt: j.UDT, streams: udtOptions(&o), seal: j.Seal, maxBody: o.FrameMax(), listen: !(st.DialOnly && mine),
+		ep, err := newEndpoint(ctx, params{secret: st.Secret, tcp: j.TCP, udt: j.UDT, spare: j.Spare, streams: udtOptions(&o), seal: j.Seal, maxBody: o.FrameMax(), listen: !(st.DialOnly && mine),
 			ports: j.Ports, window: j.Window, dscp: j.DSCP, ipv4: j.IPv4, ipv6: j.IPv6, bind: j.Bind,
 			warn: func(text string) { record(d.rec, events.Warn{Code: "net.buffer", Message: text, Host: "local"}) }})
 		if err != nil {
 			return nil, nil, &localError{err}
 		}
 		paths.Endpoint, paths.Prefer, paths.Ports = ep, prefer(j.UDT), portsOf(j.TCP, j.UDT)
+		paths.Spare, paths.Known = spareWay(j.TCP, j.UDT, j.Spare), j.known
 		done = func() { ep.Close() }
 		st.Offer = offerText(ep.Offer())
 		st.Listen = !(st.DialOnly && !mine)
@@ -575,23 +583,3 @@ func (d *director) awaitReady(conn engine.Link, rd *ready) error {
 // nearRTT stands for the round trip to an address of this machine, before
 // anything was measured.
 const nearRTT = 100 * time.Microsecond
-
-// sameHost tells whether the far host is this machine: its address is one of
-// ours and its host key one that this machine's sshd has. Machine identifiers
-// and inodes say nothing: containers and cloned hosts share them.
-func sameHost(sh sshboot.Shell) bool {
-	if !ownAddress(sh.Remote().Addr()) {
-		return false
-	}
-	key := sh.HostKey()
-	files, _ := filepath.Glob("/etc/ssh/ssh_host_*_key.pub") // none: not known, and the address decides
-	if len(files) == 0 || len(key) == 0 {
-		return true
-	}
-	for _, f := range files {
-		if b, err := os.ReadFile(f); err == nil && keyIn(b, key) {
-			return true
-		}
-	}
-	return sh.Remote().Addr().IsLoopback()
-}

@@ -21,6 +21,7 @@ import (
 	"github.com/gomover/gomover/jobs"
 	"github.com/gomover/gomover/sshboot"
 	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/tuner/choice"
 )
 
 // Place is a file or directory somewhere.
@@ -52,6 +53,7 @@ type Job struct {
 
 	TCP, SSH bool   // permitted transports
 	UDT      bool   // permitted, too, and tried before the others
+	Spare    bool   // UDT is permitted, and used where TCP was seen to be slow
 	Dial     string // auto, source, target
 	Seal     transports.Seal
 	Ports    [2]uint16
@@ -61,6 +63,9 @@ type Job struct {
 	IPv4     bool
 	IPv6     bool
 	DataAddr []netip.Addr // of the far end, instead of what is found
+
+	Probe string      // ProbeFull, ProbeOff; else what is remembered is used, and nothing measured beside
+	known choice.Path // what a probe told, of an earlier job
 
 	Login   sshboot.Options
 	Boot    sshboot.BootOptions

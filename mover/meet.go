@@ -15,6 +15,7 @@ import (
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/transports/tcp"
+	"github.com/gomover/gomover/tuner/choice"
 	"github.com/gomover/gomover/wire"
 )
 
@@ -31,6 +32,8 @@ type start struct {
 	Engine engine.Options `json:"engine"`
 	TCP    bool           `json:"tcp"`
 	UDT    bool           `json:"udt,omitempty"`
+	Spare  bool           `json:"spare,omitempty"`
+	Known  choice.Path    `json:"known"`
 	Offer  []string       `json:"offer,omitempty"` // the director's addresses
 	Client bool           `json:"client"`          // the agent may also dial where its ssh client comes from
 	Seal   uint8          `json:"seal"`
@@ -136,6 +139,14 @@ func parseOffer(l []string, first ...netip.Addr) (o transports.Offer, err error)
 		add(a)
 	}
 	return o, nil
+}
+
+// spareWay is the transport that streams over TCP may be left for; "": none.
+func spareWay(tcp, udt, spare bool) string {
+	if tcp && spare && !udt {
+		return "udt"
+	}
+	return ""
 }
 
 // ccs lists the congestion controls that may be chosen here.

@@ -101,7 +101,8 @@ func (o *outlook) recall(j *Job) {
 
 // remember keeps how a job went that is complete. It changes nothing for the job
 // if that does not work.
-func (o *outlook) remember(j *Job, began time.Time, took time.Duration, c engine.Totals) error {
+func (o *outlook) remember(d *director, began time.Time, took time.Duration, c engine.Totals) error {
+	j := d.job
 	h := j.history()
 	p10, median, p90, seconds := o.forecast.Rates()
 	if h == nil || seconds < worthwhile {
@@ -115,7 +116,15 @@ func (o *outlook) remember(j *Job, began time.Time, took time.Duration, c engine
 	for name, d := range o.limits {
 		job.Limits[name] = d.Seconds() / o.at.Seconds()
 	}
-	return h.Change(j.pair(), began, func(r *history.Record) { r.Add(job) })
+	fact := d.learner.learned(median, d.before)
+	if fact != nil {
+		job.Transport = fact.Transport
+	}
+	return h.Change(j.pair(), began, func(r *history.Record) {
+		r.Add(job)
+		fact.keep(r, began)
+		d.learner.keepProbe(r, began)
+	})
 }
 
 // history is the file in which jobs like this one are remembered; nil: nowhere.

@@ -78,7 +78,7 @@ func TestOutlookRemembers(t *testing.T) {
 			g.run(1, 1e8)
 			g.o.forecast.Left(g.c.Bytes - g.c.DoneBytes)
 		}
-		if err := g.o.remember(&j, start, g.at, g.c); err != nil {
+		if err := g.o.remember(&director{job: &j, learner: new(learner)}, start, g.at, g.c); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -108,7 +108,7 @@ func TestOutlookRemembers(t *testing.T) {
 	var short glance
 	short.run(2, 1e8)
 	local := Job{Sources: []Place{{Path: "x"}}, Dest: Place{Path: "y"}, StateDir: j.StateDir}
-	if err := short.o.remember(&j, start, short.at, short.c); err != nil || local.history() != nil {
+	if err := short.o.remember(&director{job: &j, learner: new(learner)}, start, short.at, short.c); err != nil || local.history() != nil {
 		t.Errorf("remembered: %v", err)
 	}
 	if r, _ := history.At(filepath.Join(j.StateDir, historyName)).Load(j.pair()); len(r.Jobs) != 6 {

@@ -24,6 +24,7 @@ import (
 type params struct {
 	secret     []byte
 	tcp, udt   bool // ways that are permitted; udt is tried first
+	spare      bool // udt is permitted, and used when it is asked for
 	streams    udtstream.Options
 	seal       transports.Seal
 	maxBody    int
@@ -55,6 +56,8 @@ func newEndpoint(ctx context.Context, p params) (transports.Endpoint, error) {
 		ep, err = bothWays(ctx, tp, p.streams)
 	case p.udt:
 		ep, err = onlyUDT(ctx, tp, p.streams)
+	case p.tcp && p.spare:
+		ep, err = spareUDT(ctx, tp, p.streams)
 	default:
 		ep, err = tcp.New(ctx, tp)
 	}
@@ -92,6 +95,9 @@ const (
 	// behindTimeout bounds a TCP connection attempt that comes after one over UDT:
 	// both together take no longer than the engine waits for a way.
 	behindTimeout = 4 * time.Second
+	// silence is how long nothing may be heard over UDP where there is TCP, too.
+	// Four signs of life are missing then, or hundreds of acknowledgements.
+	silence = 4 * time.Second
 	// Of the ports from anyLow to anyHigh, so many are tried for one that is free
 	// for both protocols when those that were to be tried first are not.
 	anyLow, anyHigh = 20000, 60000
@@ -103,6 +109,7 @@ const (
 // Where the system gives no UDP port at all, it is TCP alone.
 func bothWays(ctx context.Context, p transports.Params, o udtstream.Options) (transports.Endpoint, error) {
 	p.Warn = onceEach(p.Warn)
+	o.Silence = silence
 	at := func(port uint16) (transports.Endpoint, error) {
 		q := p
 		q.Ports = [2]uint16{port, port}
@@ -146,6 +153,26 @@ func bothWays(ctx context.Context, p transports.Params, o udtstream.Options) (tr
 	}
 }
 
+// spareUDT makes an endpoint over TCP with one over UDT that is opened when it is
+// asked for, at the same port, which the other end knows.
+func spareUDT(ctx context.Context, p transports.Params, o udtstream.Options) (transports.Endpoint, error) {
+	usual, err := tcp.New(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	p.On, p.CC, o.Silence = nil, "", silence
+	if l := usual.Offer().Addrs; len(l) > 0 {
+		p.Ports = [2]uint16{l[0].Port(), l[0].Port()}
+	}
+	return fallback.NewSpare(usual, func() (transports.Endpoint, error) {
+		ep, err := udtstream.New(context.Background(), p, o)
+		if err != nil && !errors.Is(err, udtstream.ErrInUse) {
+			err = errors.New(udtstream.Reason(err))
+		}
+		return ep, err
+	}), nil
+}
+
 // without is an endpoint for want of another one, which is preferred.
 type without struct {
 	transports.Endpoint
@@ -156,6 +183,12 @@ var _ transports.Switcher = without{}
 
 // Distrust implements transports.Switcher; there is nothing to be distrusted.
 func (without) Distrust() {}
+
+// Use implements transports.Switcher; there is nothing to choose from.
+func (without) Use(bool) error { return nil }
+
+// Turned implements transports.Switcher.
+func (without) Turned() bool { return true }
 
 // Reason implements transports.Switcher.
 func (w without) Reason() string { return w.why }

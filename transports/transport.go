@@ -122,6 +122,13 @@ type Switcher interface {
 	// "timed out" or "refused"; "": they are not, or the other end has made them
 	// and knows. Any goroutine may call it.
 	Reason() string
+	// Use has streams made the preferred way from now on, or the other one. An
+	// error means that this end cannot, and changes nothing. Any goroutine may call
+	// it.
+	Use(preferred bool) error
+	// Turned tells if streams are made the other way at present. Any goroutine may
+	// call it.
+	Turned() bool
 }
 
 // A Stream carries frames both ways, whole and in order. One goroutine may

@@ -18,6 +18,23 @@ type Facts struct {
 	Streams  [2]int        // least and most as asked; 0: free
 	CC       string        // as asked; "": free
 	BlockLen int64         // bytes
+	Last     Last
+}
+
+// Last is what the last job on a path ended with. The zero value: not known.
+type Last struct {
+	Streams int
+	CC      string        // of TCP
+	RTT     time.Duration // least
+}
+
+// sameRTT is by how much round trips of one path differ at most, as a share.
+const sameRTT = 0.25
+
+// fits tells whether it was on the path that is there now.
+func (l Last) fits(rtt time.Duration) bool {
+	d := (rtt - l.RTT).Abs()
+	return l.Streams > 0 && l.RTT > 0 && float64(d) <= sameRTT*float64(l.RTT)
 }
 
 // Settings is what to start with.
@@ -56,6 +73,8 @@ func Initial(f Facts) Settings {
 	case f.RTT < farRTT:
 		// More than the processors would only take turns on them.
 		s.Streams, s.Reason = min(max(2, f.Cores), 4), fmt.Sprintf("rtt %.2g ms: near, as many as processors", ms(f.RTT))
+	case f.Last.fits(f.RTT):
+		s.Streams, s.CC, s.Reason = f.Last.Streams, f.Last.CC, fmt.Sprintf("rtt %.3g ms: what the last copy on this path ended with", ms(f.RTT))
 	default:
 		s.Streams, s.Reason = farStreams, fmt.Sprintf("rtt %.3g ms: far, several streams find the rate sooner and lose less at a loss", ms(f.RTT))
 	}

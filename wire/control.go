@@ -49,9 +49,12 @@ type Warn struct {
 
 // Streams is the body of KindStreams. The source says how many data streams
 // there should be; the sink, asked to dial, dials what is missing and answers
-// with Error when it can't.
+// with Error when it can't. With a Way, a word of --transport, they are to be made
+// that way from now on.
 type Streams struct {
 	Count int    `json:"count"`
+	Way   string `json:"way,omitempty"`
+	Open  bool   `json:"open,omitempty"` // the sink: the Way is open
 	Error string `json:"error,omitempty"`
 }
 

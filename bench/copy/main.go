@@ -28,6 +28,7 @@ type row struct {
 var rows = []row{
 	{"wan", "one large file over 1 Gbit/s, RTT 100 ms", rowWAN},
 	{"lossy", "the same with 0.1% loss in each direction", rowLossy},
+	{"choice", "both, where bbr is not allowed or socket buffers are small", rowChoice},
 	{"small", "a file of 1 KiB at RTT 100 ms", rowSmall},
 	{"loop", "CPU per GB and throughput over loopback", rowLoop},
 	{"peers", "the default beside scp, rsync and rclone over loopback", rowPeers},
@@ -122,7 +123,7 @@ func (s settings) check() error {
 		}
 		return nil
 	}
-	for _, name := range []string{"wan", "lossy", "small", "tree"} {
+	for _, name := range []string{"wan", "lossy", "choice", "small", "tree"} {
 		if s.chosen(name) {
 			return fmt.Errorf("the row %s needs -lab PROGRAM, a WAN emulator (docs/bench.md); rows without one: -rows loop,peers,memory,kill", name)
 		}

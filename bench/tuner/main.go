@@ -35,6 +35,7 @@ var groups = []group{
 	{"anomaly", anomalyRows},
 	{"cost", costRows},
 	{"retune", retuneRows},
+	{"choice", choiceRows},
 }
 
 func main() {

@@ -33,7 +33,7 @@ func newJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 	j := &mover.Job{
 		Recursive: o.Copy.Recursive, Exact: o.Copy.Exact, MkPath: o.Copy.MakePath, Glob: o.Copy.Glob, Links: string(o.Attr.Links),
 		IntoDir: o.Copy.TargetDir != "" || len(plan.Sources) > 1,
-		TCP:     true, SSH: true, Dial: o.Net.Dial, Window: int(o.Net.Window), DSCP: o.Net.DSCP,
+		TCP:     true, SSH: true, Spare: o.Net.Transports == nil && o.Net.Congestion == "", Dial: o.Net.Dial, Window: int(o.Net.Window), DSCP: o.Net.DSCP,
 		IPv4: o.Net.Family == 4, IPv6: o.Net.Family == 6, Version: version,
 		GiveUp: o.Safety.GiveUp, RetryWait: o.Safety.RetryWait, TimeLimit: o.Safety.TimeLimit, StateDir: stateDir(env, o.Safety.StateDir),
 	}
@@ -82,6 +82,7 @@ func newJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 		Expect: hex.EncodeToString(o.Safety.Expect),
 		Attrs:  store.Attrs{Perms: o.Attr.Perms, Special: o.Copy.Archive, Times: o.Attr.Times, Owner: o.Attr.Owner, Group: o.Attr.Group},
 	}
+	j.Probe = o.Net.Probe
 	if o.Net.Retune != "off" {
 		j.Engine.Retune = o.Net.Retune
 	}

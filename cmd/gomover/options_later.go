@@ -25,7 +25,6 @@ var laterTable = []option{
 	{name: "tune-interval", kind: kindValue, later: "choose the number of streams with --streams"},
 	{name: "priority", kind: kindValue, later: "use --bwlimit to leave room for others"},
 	{name: "finish-by", kind: kindValue, later: "use --bwlimit to set a gentle rate"},
-	{name: "probe", kind: kindValue, later: "choose the number of streams with --streams"},
 	{name: "mcast-group", kind: kindValue, later: "each destination gets connections of its own: --fanout=unicast"},
 	{name: "mcast-ttl", kind: kindValue, later: "each destination gets connections of its own: --fanout=unicast"},
 	{name: "mcast-if", kind: kindValue, later: "each destination gets connections of its own: --fanout=unicast"},

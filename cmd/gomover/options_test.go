@@ -83,7 +83,7 @@ func TestDefaults(t *testing.T) {
 	want := &Options{
 		Copy: CopyOptions{Glob: true},
 		Attr: AttrOptions{Perms: true, Times: true, Links: LinksCopy, Sync: SyncBatch},
-		Net:  NetOptions{Streams: Streams{Auto: true, Min: 1, Max: 256}, Retune: "off", Dial: "auto", Ports: PortRange{Auto: true}, Encrypt: "on"},
+		Net:  NetOptions{Streams: Streams{Auto: true, Min: 1, Max: 256}, Retune: "auto", Probe: "auto", Dial: "auto", Ports: PortRange{Auto: true}, Encrypt: "on"},
 		SSH:  SSHOptions{Program: "builtin", Agent: "auto", AgentKeep: true, ConnectTimeout: 20 * time.Second},
 		Safety: SafetyOptions{Resume: "auto", StallTimeout: 30 * time.Second, GiveUp: 15 * time.Minute, RetryWait: time.Second,
 			Existing: "update", Verify: "wire", Hash: "auto", OnChange: "retry"},

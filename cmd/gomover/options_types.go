@@ -95,7 +95,8 @@ type NetOptions struct {
 	Streams    Streams
 	Window     int64      // socket buffer in bytes; 0 is automatic
 	Limit      units.Rate // of the whole job; 0 is none
-	Retune     string     // on, off or observe
+	Probe      string     // auto, full or off
+	Retune     string     // auto, on, off or observe
 	Congestion string     // algorithm of the kernel or of UDT; empty is the default
 	DSCP       int        // traffic class, 0..63
 	Dial       string     // auto, source or target

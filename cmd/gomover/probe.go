@@ -226,28 +226,15 @@ const localHost = "local"
 // probeEvents are the events of a report: each direction, and each end.
 func probeEvents(name string, p *mover.Probed) []events.Event {
 	r := p.Report
-	path := func(from, to string, d *probe.Direction, out, in bool, udp bool) events.Probe {
-		return events.Probe{From: from, To: to, RTTms: ms(r.RTT.P50), RTTMinMs: ms(r.RTT.Min), RTTP95Ms: ms(r.RTT.P95), ConnectMs: ms(r.Connect),
-			Loss: share(r.Lost, r.Echoes), LossLow: r.LossLow, LossHigh: r.LossHigh, Reordered: r.Order.Share(),
-			CapacityBps: int64(d.Rate), CapacityIs: d.Verdict.String(), AvailableBps: int64(d.Available), AvailableIs: d.Free.String(), Reason: d.Why,
-			Class: d.Class, BDPBytes: d.BDP, MTU: r.MTU, TCPOut: out, TCPIn: in, UDP: udp, Flags: r.Flags, Ms: r.Took.Milliseconds(), SentBytes: r.Bytes}
-	}
+	there, back := mover.ProbeEvents(name, r)
 	return []events.Event{
-		path(localHost, name, &r.There, r.TCPOut.OK, r.TCPIn.OK, r.UDPOut.OK),
-		path(name, localHost, &r.Back, r.TCPIn.OK, r.TCPOut.OK, r.UDPIn.OK || r.UDPOut.OK),
+		there, back,
 		facts(localHost, &r.Here), facts(name, &r.Far),
 		events.Plan{Transport: "tcp", Streams: p.Start.Streams, Dial: "source", RTTms: ms(r.RTT.Min), Encrypt: "on", CC: p.Start.CC, Reason: p.Start.Reason},
 	}
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-func share(n, of int) float64 {
-	if of == 0 {
-		return 0
-	}
-	return float64(n) / float64(of)
-}
 
 // facts is the event of one end.
 func facts(name string, f *host.Facts) events.Facts {

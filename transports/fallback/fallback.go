@@ -40,11 +40,12 @@ type Endpoint struct {
 	name          string // of the first way, for errors
 	arrived       *arrivals.Queue
 
-	mu    sync.Mutex // guards what follows
-	came  time.Time  // when the first way last gave a stream
-	until time.Time  // the second way it is, until then
-	wary  time.Time  // so long even if the first way gives streams
-	why   string     // why it is
+	mu    sync.Mutex    // guards what follows
+	came  time.Time     // when the first way last gave a stream
+	until time.Time     // the second way it is, until then
+	wary  time.Time     // so long even if the first way gives streams
+	why   string        // why it is
+	now   chan struct{} // closed when the first way is given up, then made anew
 }
 
 // hearer is a first way that can tell when it last heard of an address that it
@@ -59,7 +60,7 @@ var (
 // New makes an endpoint of two, which it takes over. name is what errors call the
 // first way, such as UDP.
 func New(first, second transports.Endpoint, name string) *Endpoint {
-	e := &Endpoint{first: first, second: second, name: name, arrived: arrivals.New()}
+	e := &Endpoint{first: first, second: second, name: name, arrived: arrivals.New(), now: make(chan struct{})}
 	e.arrived.Go(func() { e.accept(first) })
 	e.arrived.Go(func() { e.accept(second) })
 	return e
@@ -74,8 +75,37 @@ func (e *Endpoint) Offer() transports.Offer { return e.first.Offer() }
 func (e *Endpoint) Distrust() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.turn()
+	e.why = "what is sent does not arrive"
+}
+
+// turn gives the first way up for a while, and ends what is being dialled there.
+// The caller holds the lock.
+func (e *Endpoint) turn() {
 	e.wary = time.Now().Add(rest)
-	e.until, e.why = e.wary, "what is sent does not arrive"
+	e.until = e.wary
+	close(e.now)
+	e.now = make(chan struct{})
+}
+
+// Use implements transports.Switcher. The second way is used for a while; streams
+// that come the first one do not change that.
+func (e *Endpoint) Use(preferred bool) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if preferred {
+		e.until, e.wary, e.why = time.Time{}, time.Time{}, ""
+		return nil
+	}
+	e.turn()
+	return nil
+}
+
+// Turned implements transports.Switcher.
+func (e *Endpoint) Turned() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return time.Now().Before(e.until)
 }
 
 // Reason implements transports.Switcher.
@@ -119,11 +149,8 @@ func (e *Endpoint) open() {
 // Dial implements transports.Endpoint. Errors: of the second endpoint, with what
 // happened the first way; or of the first one while others get through there.
 func (e *Endpoint) Dial(ctx context.Context, far transports.Offer, label uint32) (transports.Stream, error) {
-	e.mu.Lock()
-	turned := time.Now().Before(e.until)
-	e.mu.Unlock()
 	var before error
-	if !turned {
+	if !e.Turned() {
 		s, err := e.dialFirst(ctx, far, label)
 		if err == nil {
 			e.open()
@@ -160,6 +187,16 @@ func (e *Endpoint) dialFirst(ctx context.Context, far transports.Offer, label ui
 		}
 	})
 	defer silence.Stop()
+	e.mu.Lock()
+	now := e.now
+	e.mu.Unlock()
+	go func() {
+		select {
+		case <-now:
+			cancel(errSilent)
+		case <-ctx.Done():
+		}
+	}()
 	s, err := e.first.Dial(ctx, far, label)
 	if err != nil {
 		return nil, fmt.Errorf("over %s: %w", e.name, err)

@@ -409,3 +409,33 @@ func TestReason(t *testing.T) {
 		}
 	}
 }
+
+// TestUse: who knows better says which way it shall be, at once.
+func TestUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, w1, w2, far1, far2 := ways(t, silent, open)
+		defer closeAll(e, far1, far2)
+		if e.Turned() {
+			t.Error("turned before anything was said")
+		}
+		began := time.Now()
+		time.AfterFunc(time.Second, func() {
+			if err := e.Use(false); err != nil {
+				t.Error(err)
+			}
+		})
+		for i := range 2 { // the first one is being made meanwhile
+			s, err := e.Dial(t.Context(), transports.Offer{}, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+			if took := time.Since(began); took != time.Second || w1.tried != 1 || w2.tried != i+1 || !e.Turned() {
+				t.Errorf("after %v: tried %d and %d times, turned: %t", took, w1.tried, w2.tried, e.Turned())
+			}
+		}
+		if err := e.Use(true); err != nil || e.Turned() || e.Reason() != "" {
+			t.Errorf("used again: %v, turned: %t, since %q", err, e.Turned(), e.Reason())
+		}
+	})
+}

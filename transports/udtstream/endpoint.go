@@ -1,6 +1,7 @@
 package udtstream
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -60,6 +61,10 @@ type Options struct {
 	// and not acknowledged here, or received and not read. 0: each may have
 	// Params.Window. No stream gets less than 64 KiB.
 	Memory int64
+	// Silence is how long nothing may be heard of the other end, which says
+	// something every second, before a stream is given up; 0 is 30 s. Where there is
+	// another way it can be short.
+	Silence time.Duration
 }
 
 // Room is how many bytes each stream may have under way that is made with window
@@ -128,7 +133,7 @@ func New(ctx context.Context, p transports.Params, o Options) (transports.Endpoi
 	room := o.Room(p.Window)
 	cfg := udt.Config{
 		Control: o.control(), SendBuffer: room, RecvBuffer: room, FirstBuffer: unproved,
-		Linger: linger, Idle: sealed.Silence, FindMTU: true,
+		Linger: linger, Idle: cmp.Or(o.Silence, sealed.Silence), FindMTU: true,
 	}
 	nw, system := door(p)
 	open := func(network, addr string) (*udt.Endpoint, error) { return udt.Open(ctx, nw, network, addr, cfg) }

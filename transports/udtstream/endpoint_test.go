@@ -124,11 +124,17 @@ func TestLossyPath(t *testing.T) {
 	})
 }
 
-// TestSilence: a path that dies under a stream is noticed at both ends.
+// TestSilence: a path that dies under a stream is noticed at both ends, as soon as
+// asked.
 func TestSilence(t *testing.T) {
+	testSilence(t, Options{}, 20*time.Second, 35*time.Second)
+	testSilence(t, Options{Silence: 4 * time.Second}, 3*time.Second, 5*time.Second)
+}
+
+func testSilence(t *testing.T, o Options, least, most time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		n, ha, hb := sim(t)
-		near, far := on(t, ha, Options{}), on(t, hb, Options{})
+		near, far := on(t, ha, o), on(t, hb, o)
 		d, a := transporttest.Connect(t, near, far, 1)
 		transporttest.Exchange(t, d, a, "still alive")
 		for _, link := range []string{"a.up", "b.up"} {
@@ -144,7 +150,7 @@ func TestSilence(t *testing.T) {
 				if err := s.Recv(transports.NewFrame(transporttest.MaxBody)); !errors.As(err, &ne) || !ne.Timeout() {
 					t.Errorf("error %v, want a timeout", err)
 				}
-				if took := time.Since(start); took > 35*time.Second || took < 20*time.Second {
+				if took := time.Since(start); took > most || took < least {
 					t.Errorf("noticed after %v", took)
 				}
 			})

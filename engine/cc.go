@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/tuner"
+)
+
+// tuneStream gives a new stream the congestion control that was asked for, or
+// that the job has come to by now.
+func (s *Source) tuneStream(st transports.Stream) {
+	s.mu.Lock()
+	cc := s.cc
+	s.mu.Unlock()
+	if s.opts.CC != "" {
+		cc = s.opts.CC
+	}
+	if cc == "" {
+		return
+	}
+	// A refusal leaves the system's default, which works.
+	if err := st.Retune(transports.Settings{CC: cc}); err != nil && s.opts.CC != "" {
+		s.tellRefused(st.Stats().CC, err)
+	}
+}
+
+// tuneCC moves all streams to another congestion control when their losses say
+// that it is better.
+func (s *Source) tuneCC(now time.Time, rate int64) {
+	if s.opts.CC != "" || !slices.Contains(s.paths.CCs, "bbr") {
+		return
+	}
+	sample := tuner.CCSample{At: now.Sub(s.start), Rate: rate}
+	var sum time.Duration
+	list := s.streams.list()
+	own := ""
+	for _, ss := range list {
+		st := ss.st.Stats()
+		if st.Transport == "udt" { // its control was chosen when it began
+			return
+		}
+		sum += st.RTT
+		if sample.MinRTT == 0 || (st.MinRTT > 0 && st.MinRTT < sample.MinRTT) {
+			sample.MinRTT = st.MinRTT
+		}
+		sample.Retrans += st.Retrans
+		own = st.CC
+	}
+	s.mu.Lock()
+	if s.sysCC == "" {
+		s.sysCC = own
+	}
+	own = s.sysCC
+	s.mu.Unlock()
+	if len(list) == 0 || own == "bbr" || own == "" {
+		return
+	}
+	sample.RTT = sum / time.Duration(len(list))
+	cc, reason, change := s.ccPolicy.Step(sample)
+	if !change {
+		return
+	}
+	if cc == "" {
+		cc = own
+	}
+	s.mu.Lock()
+	s.cc = cc
+	s.mu.Unlock()
+	for _, ss := range list {
+		s.tuneStream(ss.st)
+	}
+	s.replan(len(list), cc, sample.MinRTT, reason)
+}
+
+// replan says that streams over TCP have another congestion control from now on.
+func (s *Source) replan(streams int, cc string, rtt time.Duration, reason string) {
+	s.emit(events.Plan{Transport: "tcp", Streams: streams, WindowBytes: int64(s.paths.Window), BlockBytes: s.opts.BlockSizeFor(0), CC: cc, RTTms: msOf(rtt), Encrypt: s.paths.Seal.String(), Reason: reason})
+}
+
+// last is what the last job on the path ended with.
+func (s *Source) last() tuner.Last {
+	o := &s.opts
+	return tuner.Last{Streams: min(max(0, o.LastStreams), maxStreams), CC: o.LastCC, RTT: time.Duration(o.LastRTTms * float64(time.Millisecond))}
+}
+
+// seedCC gives all streams the congestion control that the last job ended with, if it
+// is one that may be chosen here, and returns it; "": none.
+func (s *Source) seedCC(cc string) string {
+	if s.opts.CC != "" || !slices.Contains(s.paths.CCs, cc) {
+		return ""
+	}
+	s.mu.Lock()
+	s.cc = cc
+	s.mu.Unlock()
+	for _, ss := range s.streams.list() {
+		s.tuneStream(ss.st)
+	}
+	return cc
+}
