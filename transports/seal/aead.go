@@ -8,15 +8,6 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// Preferred is the cipher that this machine does best, for transports that agree on
-// one elsewhere.
-func Preferred() Cipher {
-	if hardwareAES() {
-		return CipherAES
-	}
-	return CipherChaCha
-}
-
 // KeyLen is the length of the cipher's key in bytes; 0 for CipherNone.
 func (c Cipher) KeyLen() int {
 	switch c {
