@@ -22,7 +22,6 @@ type stream struct {
 	mu    sync.Mutex    // guards what follows
 	reqs  []*Body       // asked for and not answered, in the order of asking
 	out   [][]byte      // frames to be sent
-	left  int64         // bytes of reqs
 	moved time.Time     // when something came last, or was asked for after a pause
 	err   error         // why the stream is over
 	wake  chan struct{} // out has something, or err is set; capacity 1, closed by nobody

@@ -14,6 +14,10 @@
 // a session that is over changes nothing but the file, and that only with
 // blocks which are right.
 //
+// Where nothing else tells which blocks are right, places that know the sums of
+// theirs do: blocks are written as they come, and given back when a replica.Jury
+// finds out that they are wrong; see trial.go.
+//
 // Read pull.go for the order of things, conductor.go for the schedule, work.go for
 // the workers, object.go for the file.
 package pull
