@@ -72,6 +72,17 @@ func (f *flow) look(now time.Time, list []*sendStream) {
 	}
 }
 
+// carriers are the live streams, and the one inside the link while it carries data.
+func (x *streamSet) carriers() []*sendStream {
+	l := x.list()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.running {
+		l = append(l, x.inband)
+	}
+	return l
+}
+
 // acknowledged is how much of what a stream has sent the other end's kernel has.
 func acknowledged(st *transports.Stats) int64 { return st.SentBytes - st.Unacked - st.NotSent }
 

@@ -115,17 +115,6 @@ func (x *streamSet) list() []*sendStream {
 	return l
 }
 
-// carriers are the live streams, and the one inside the link while it carries data.
-func (x *streamSet) carriers() []*sendStream {
-	l := x.list()
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.running {
-		l = append(l, x.inband)
-	}
-	return l
-}
-
 func (x *streamSet) closeAll() {
 	x.mu.Lock()
 	x.closed = true
