@@ -44,7 +44,7 @@ BENCH_PACKAGES = openssh-server openssh-client rsync rclone iperf3 tar util-linu
 	xrootd-server uftp udpcast libudt-dev g++
 
 .DEFAULT_GOAL := help
-.PHONY: help build lab demo demo-fanout demo-pull test test-short test-deps cover fuzz fuzz-short soak-udt soak-interop lint cross bench bench-go bench-copy bench-udt bench-pull bench-tuner bench-tcpxm bench-bottlenecks bench-deps install clean
+.PHONY: help build lab demo demo-fanout demo-pull test test-short test-deps cover fuzz fuzz-short soak-udt soak-interop lint cross bench bench-go bench-copy bench-udt bench-pull bench-tuner bench-tcpxm bench-bottlenecks bench-grid bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -143,6 +143,10 @@ bench-bottlenecks: lab ## arrange 20 bottlenecks and compare what gomover says w
 
 bench-tcpxm: ## send to many in the simulated network, against what it must reach, some minutes
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./transports/tcpxm
+
+bench-grid: build lab ## no flags beside every fixed number of streams in the lab: hours; BENCHFLAGS="-rows 20.ms -rounds 1"
+	$(BUILD) -o bin/bench-grid ./bench/grid
+	bin/bench-grid -lab "$(LAB)" -program bin/gomover $(BENCHFLAGS)
 
 bench-deps: ## install what bench, bench-copy, bench-udt and bench-pull compare with (as root, with apt)
 	@scripts/need $(BENCH_PACKAGES)

@@ -436,7 +436,7 @@ func TestStreamsUpAndDown(t *testing.T) {
 				r.opts.Rate = 4 << 20
 				r.sinkDial = sinkDial
 				r.during = func(r *run) {
-					for _, n := range []int{1, 5, 2, 12, 1, 3} {
+					for _, n := range []int{1, 5, 2, 8, 1, 3} {
 						time.Sleep(1200 * time.Millisecond)
 						if r.source.over() {
 							t.Error("over too soon")

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"time"
 )
 
 // Common is what several sources of one process share, one for each destination
@@ -19,18 +20,40 @@ type Common struct {
 // Limit is a rate that several sources keep together. Any goroutine may use it.
 type Limit struct{ l *limiter }
 
-// NewLimit returns a limit of rate bytes per second of payload; 0 is none.
+// NewLimit returns a limit of rate bytes per second, as an interface counts them; 0 is
+// none.
 func NewLimit(rate int64) *Limit { return &Limit{newLimiter(rate)} }
+
+// Set changes the rate; a higher one comes in steps.
+func (l *Limit) Set(rate int64) { l.l.set(rate) }
 
 // Join makes s one of the sources that have c in common. It must be called before
 // Run.
 func (s *Source) Join(c Common) { s.common = c }
 
-// waitLimits blocks until n more bytes may go by every limit.
-func (s *Source) waitLimits(ctx context.Context, n int) error {
-	d := s.limit.reserve(n)
-	if s.common.Limit != nil {
-		d = max(d, s.common.Limit.l.reserve(n))
+// limited tells whether a frame has to wait for its turn by any limit.
+func (s *Source) limited() bool {
+	return s.limit.on.Load() || s.common.Limit != nil && s.common.Limit.l.on.Load()
+}
+
+// awaitTurn waits until a frame may be sent by every limit. A stream that waits has
+// not stalled.
+func (s *Source) awaitTurn(ctx context.Context, ss *sendStream, n int) error {
+	ss.waiting.Store(true)
+	start := s.work.limited.Begin()
+	defer func() {
+		s.work.limited.End(start, 0)
+		ss.moved.Store(time.Now().UnixNano())
+		ss.waiting.Store(false)
+	}()
+	bytes := int64(n)
+	if !s.paths.Local {
+		bytes = onWire(bytes)
 	}
-	return s.limit.pause(ctx, d)
+	if s.common.Limit != nil {
+		if err := s.common.Limit.l.wait(ctx, bytes, s.limit.over); err != nil {
+			return err
+		}
+	}
+	return s.limit.wait(ctx, bytes, s.limit.over)
 }

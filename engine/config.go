@@ -24,8 +24,10 @@ type Options struct {
 	StreamsMin int    `json:"streams_min"`
 	StreamsMax int    `json:"streams_max"`
 	CC         string `json:"cc,omitempty"`
-	Rate       int64  `json:"rate"`             // bytes per second for all streams; 0: no limit
-	Retune     string `json:"retune,omitempty"` // streams while they run: on, observe, auto: when something holds them back; "": only their congestion control
+	Rate       int64  `json:"rate"`               // bytes per second for all streams, as an interface counts them; 0: no limit
+	Priority   string `json:"priority,omitempty"` // fair (also ""), bold, background
+	Interval   int64  `json:"interval,omitempty"` // ns, least time between looks of Retune; 0: a second
+	Retune     string `json:"retune,omitempty"`   // streams while they run: on, observe, auto: when something holds them back; "": only their congestion control
 	// What the last job on the path ended with; 0 and "": not known.
 	LastStreams int     `json:"last_streams,omitempty"`
 	LastCC      string  `json:"last_cc,omitempty"`
@@ -111,6 +113,7 @@ type Totals struct {
 	Sent                         int64 // payload bytes put on the wire, repeats included
 	Verified                     int64 // payload bytes confirmed in this run
 	Streams                      int
+	Limit                        int64 // bytes per second that the user allows now, filled in by who knows; 0: any
 	Retrans                      int64
 	Repaired                     int64 // blocks and small files that came damaged and were asked for again
 	RTT                          time.Duration

@@ -22,21 +22,21 @@ const (
 // how many segments it sent again, not how many it sent.
 const segment = 1448
 
-// unpaced is a pacing rate that no stream comes to, which takes a lower one away.
-const unpaced = math.MaxInt64
-
 // retuner changes a source's streams while it runs. It belongs to the ticker.
 type retuner struct {
 	policy interface {
 		Step(retune.Sample) (retune.Decision, bool)
 	}
 	set   retune.Settings // as last decided
+	yield bool            // to everybody: the rate changes all the time, and without trials
+	said  time.Time       // when a rate of a job that yields was told last
+	told  int64           // that rate
+	first int             // number of the policy's first step, less one
 	own   string          // the system's congestion control
 	began time.Time
 	at    time.Time // of the last sample
 	bytes int64     // confirmed then
 	seen  map[uint32]transports.Stats
-	paced int // streams among which the rate was divided
 }
 
 // retune looks at the streams and does what the policy wants. bytes is what is
@@ -49,14 +49,17 @@ func (s *Source) retune(now time.Time, bytes int64, by string) {
 	s.streams.mu.Lock()
 	target, draining := s.streams.target, s.streams.draining
 	s.streams.mu.Unlock()
-	if target == 0 || len(list) == 0 || draining || s.paths.Local {
+	if s.renew.Swap(false) {
+		s.dropRetuner()
+	}
+	if target == 0 || len(list) == 0 || draining || s.paths.Local || s.limit.isPaused() {
 		return
 	}
 	stats := make(map[uint32]transports.Stats, len(list))
 	for _, ss := range list {
 		st := ss.st.Stats()
 		if st.Transport == "udt" {
-			s.retuner = nil
+			s.dropRetuner()
 			return
 		}
 		stats[ss.id] = st
@@ -64,7 +67,12 @@ func (s *Source) retune(now time.Time, bytes int64, by string) {
 	r := s.retuner
 	if r == nil || r.set.Streams != target {
 		// The first look, or somebody else has changed the number.
+		s.dropRetuner()
 		s.retuner = s.newRetuner(now, bytes, target, stats)
+		if s.retuner.yield {
+			s.pacer.trim = s.retuner.set.Rate
+			s.SetStreams(s.retuner.set.Streams)
+		}
 		return
 	}
 	v, ok := r.sample(now, bytes, stats, by)
@@ -78,9 +86,11 @@ func (s *Source) retune(now time.Time, bytes int64, by string) {
 	if ok {
 		s.apply(r, d, list, v.MinRTT)
 	}
-	if r.set.Rate > 0 && r.paced != len(list) {
-		r.pace(list)
-	}
+}
+
+// dropRetuner ends a policy. What it has set stays, but for a limit of the rate.
+func (s *Source) dropRetuner() {
+	s.retuner, s.pacer.trim = nil, 0
 }
 
 // newRetuner begins with the streams as they are.
@@ -94,15 +104,31 @@ func (s *Source) newRetuner(now time.Time, bytes int64, target int, stats map[ui
 		s.sysCC = r.own
 	}
 	s.mu.Unlock()
-	c := retune.Config{Start: retune.Settings{Streams: target, CC: r.own}, Least: s.opts.StreamsMin, Most: s.opts.StreamsMax,
-		Limit: s.opts.Rate, Observe: s.opts.Retune == retuneObserve}
+	b := s.streamBounds()
+	limit, _ := s.limit.rates()
+	c := retune.Config{Start: retune.Settings{Streams: target, CC: r.own}, Least: b[0], Most: b[1], Limit: payload(limit),
+		Interval: time.Duration(s.opts.Interval), Observe: s.opts.Retune == retuneObserve}
+	if s.isPriority(Bold) {
+		c.Priority = retune.Bold
+	}
+	if r.yield = s.isPriority(Background); r.yield {
+		c.Priority = retune.Background
+	}
 	if s.opts.CC == "" && slices.Contains(s.paths.CCs, "bbr") && !c.Observe {
 		c.CCs = []string{"bbr"}
 	}
 	r.set = c.Start
-	if r.own == "" { // a kernel that tells nothing
+	s.mu.Lock()
+	r.first = s.tunes
+	s.mu.Unlock()
+	switch {
+	case r.own == "": // a kernel that tells nothing
+		r.yield = false
 		r.policy = retune.NewClimber(c)
-	} else {
+	case r.yield:
+		y := retune.NewYielder(c)
+		r.policy, r.set = y, y.Start()
+	default:
 		r.policy = retune.New(c)
 	}
 	return r
@@ -195,29 +221,38 @@ func (s *Source) apply(r *retuner, d retune.Decision, list []*sendStream, rtt ti
 			s.tuneStream(ss.st)
 		}
 	}
-	if d.Rate != before.Rate {
-		r.pace(list)
+	s.pacer.trim = d.Rate
+	if r.yield {
+		s.tellYield(r, before.Rate, d.Rate)
+		return
 	}
-	s.tellTuned(d, len(list), rtt)
+	s.tellTuned(r, d, len(list), rtt)
 }
 
-// pace divides the rate among the streams.
-func (r *retuner) pace(list []*sendStream) {
-	rate := int64(unpaced)
-	if r.set.Rate > 0 {
-		rate = max(1, r.set.Rate/int64(len(list)))
+// A job that yields tells of its rate so often, and of changes by so much.
+const (
+	yieldToldEvery = 5 * time.Second
+	yieldToldShare = 0.2
+)
+
+// tellYield reports by how much the rate has changed since that was told last.
+func (s *Source) tellYield(r *retuner, before, rate int64) {
+	if r.said.IsZero() {
+		r.told = before
 	}
-	r.paced = len(list)
-	for _, ss := range list {
-		// A refusal leaves the stream as fast as it was, which is the state
-		// without this option.
-		_ = ss.st.Retune(transports.Settings{PacingRate: rate})
+	if now := time.Now(); now.Sub(r.said) >= yieldToldEvery && math.Abs(float64(rate-r.told)) > yieldToldShare*float64(r.told) {
+		s.emit(events.Tune{ID: s.tuneID(), What: "rate", From: r.told, To: rate, Reason: "in the background: as the queue on the path allows"})
+		r.said, r.told = now, rate
 	}
 }
 
 // tellTuned reports a decision. One that ends a trial has the trial's number, and
 // what it brought. Of a policy that observes, nothing changes but what is said.
-func (s *Source) tellTuned(d retune.Decision, streams int, rtt time.Duration) {
+func (s *Source) tellTuned(r *retuner, d retune.Decision, streams int, rtt time.Duration) {
+	d.ID += r.first
+	s.mu.Lock()
+	s.tunes = max(s.tunes, d.ID)
+	s.mu.Unlock()
 	from, to := d.From, d.To
 	if d.Step == retune.Undo {
 		from, to = d.To, d.Settings

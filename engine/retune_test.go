@@ -186,10 +186,13 @@ func TestRetunePace(t *testing.T) {
 	r := &retuner{set: retune.Settings{Streams: 4, CC: "bbr"}}
 	limited := retune.Settings{Streams: 4, CC: "bbr", Rate: 100e6}
 	s.apply(r, retune.Decision{Settings: limited, From: r.set, To: limited, ID: 3, Reason: "x"}, s.streams.list(), 0)
+	now := time.Now()
+	s.pace(now)
 	if got := l[0].set; len(got) != 1 || got[0].PacingRate != 25e6 {
 		t.Errorf("a quarter of the rate is %+v", got)
 	}
 	s.apply(r, retune.Decision{Settings: retune.Settings{Streams: 4, CC: "bbr"}, From: retune.Settings{Streams: 4, CC: "bbr"}, To: limited, ID: 3, Step: retune.Undo}, s.streams.list(), 0)
+	s.pace(now.Add(time.Second))
 	if got := l[0].set; len(got) != 2 || got[1].PacingRate != unpaced {
 		t.Errorf("no rate is %+v", got)
 	}

@@ -59,14 +59,9 @@ func (s *Source) send(ctx context.Context, ss *sendStream) {
 			s.sched.unsent(ss.id)
 			continue
 		}
-		if s.opts.Rate > 0 || s.common.Limit != nil {
-			start = s.work.limited.Begin()
-			err := s.waitLimits(ctx, len(f.Body()))
-			s.work.limited.End(start, 0)
-			if err != nil {
-				s.sched.unsent(ss.id) // the run ends, and does not wait for it
-				break
-			}
+		if s.limited() && s.awaitTurn(ctx, ss, len(f.Body())) != nil {
+			s.sched.unsent(ss.id) // the run ends, and does not wait for it
+			break
 		}
 		if err := ss.st.Send(f); err != nil {
 			s.streamDead(ss, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gomover/gomover/events"
@@ -46,7 +47,10 @@ type Source struct {
 	start  time.Time
 	wg     sync.WaitGroup
 
-	refused sync.Once // the user was told of a congestion control that is not to be had
+	renew   atomic.Bool   // somebody has changed what the retuner must know
+	nudge   chan struct{} // wakes the ticker for a change of the limit; capacity 1
+	pacer   pacer         // the ticker's
+	refused sync.Once     // the user was told of a congestion control that is not to be had
 
 	mu       sync.Mutex // guards what follows
 	cond     *sync.Cond // outstanding shrank, or end
@@ -73,6 +77,9 @@ type Source struct {
 	flow     flow           // the ticker's
 	chooser  *chooser       // the ticker's; nil: nothing is left to choose
 	grown    bool           // the ticker's: streams are retuned, though not asked to be
+	bounds   [2]int         // streams, at least and at most; 0: any
+	priority string
+	tunes    int // steps of tuning so far
 }
 
 // NewSource returns a source that reads roots. rec may be nil.
@@ -80,7 +87,8 @@ func NewSource(o Options, p Paths, l Link, roots []SourceRoot, rec events.Record
 	s := &Source{opts: o, paths: p, roots: roots, link: l, emitter: emitter{rec},
 		sched: newSched(DefaultBlock, baseWindow), inband: newInband(l), limit: newLimiter(o.Rate),
 		start: time.Now(), pending: make(map[uint64]*wire.Entry), files: make(map[uint64]*srcFile),
-		summing: make(map[uint64]bool), rtt: p.RTT}
+		summing: make(map[uint64]bool), rtt: p.RTT, bounds: [2]int{o.StreamsMin, o.StreamsMax}, priority: o.Priority,
+		nudge: make(chan struct{}, 1)}
 	s.cond = sync.NewCond(&s.mu)
 	// The stream inside the link exists from the start, used or not, so that what
 	// is said of it can be judged.
@@ -328,6 +336,12 @@ func (s *Source) handle(k wire.Kind, body []byte) (done bool, err error) {
 		s.mu.Lock()
 		s.far = r
 		s.mu.Unlock()
+	case wire.KindControl:
+		var c Control
+		if err := wire.ParseJSON(body, &c); err != nil {
+			return false, err
+		}
+		return false, s.Control(c)
 	case wire.KindReady:
 		if s.paths.Ready == nil {
 			return false, fmt.Errorf("%w: ready twice", wire.ErrMalformed)

@@ -39,6 +39,7 @@ type sendStream struct {
 	dead    atomic.Bool
 	bytes   atomic.Int64 // confirmed
 	moved   atomic.Int64 // when something was confirmed last, Unix ns
+	waiting atomic.Bool  // for the limit
 	shown   int64        // bytes at the last tick; the ticker's
 
 	seen transports.Stats // at the last tick; the ticker's
@@ -53,6 +54,7 @@ type streamSet struct {
 	nextID  uint32
 	dialing int // streams that this end is making now
 	target  int
+	most    int    // that a limit of the rate leaves useful; 0: any
 	way     string // transport that streams have moved to; "": they have not
 
 	other        string // transport that is being tried beside; "": none. Its streams do not count for the target
@@ -122,16 +124,6 @@ func (x *streamSet) closeAll() {
 	for _, ss := range x.list() {
 		ss.st.Close()
 	}
-}
-
-// SetStreams changes how many data streams there should be, n >= 1, while the
-// job runs. Streams beyond n finish what they carry.
-func (s *Source) SetStreams(n int) {
-	x := &s.streams
-	x.mu.Lock()
-	x.target = max(1, n)
-	x.mu.Unlock()
-	x.poke()
 }
 
 // manageStreams sees to it that there are ways for the data.
@@ -267,7 +259,7 @@ func (s *Source) facts(st transports.Stats) tuner.Facts {
 		rtt = s.paths.RTT
 	}
 	return tuner.Facts{RTT: rtt, Cores: cores(), Local: s.paths.Local, UDT: orElse(st.Transport, s.prefer()) == "udt", CC: s.opts.CC,
-		Streams: [2]int{s.opts.StreamsMin, s.opts.StreamsMax}, Last: s.last()}
+		Streams: s.streamBounds(), Bold: s.isPriority(Bold), Last: s.last()}
 }
 
 // streamDead takes a dead stream out of use; what it carried is sent again.
@@ -490,8 +482,12 @@ func (s *Source) keepStreams(ctx context.Context) {
 	t := time.NewTicker(250 * time.Millisecond)
 	defer t.Stop()
 	for {
+		least := s.streamBounds()[0]
 		x.mu.Lock()
 		have, want, draining := 0, x.target, x.draining
+		if x.most > 0 {
+			want = max(min(want, x.most), least)
+		}
 		var spare *sendStream
 		if x.way != "" && way != x.way && x.way != s.usual() {
 			way = x.way // which was told when it was changed

@@ -16,11 +16,26 @@ import (
 // killed.
 const baseWindow = 24 << 20
 
+// tickEvery is how often a source looks at its streams, yieldEvery how often when it
+// gives way to others, whose queue it must see while it grows.
+const (
+	tickEvery  = 200 * time.Millisecond
+	yieldEvery = 50 * time.Millisecond
+)
+
+func tickOf(yields bool) time.Duration {
+	if yields {
+		return yieldEvery
+	}
+	return tickEvery
+}
+
 func cores() int { return runtime.GOMAXPROCS(0) }
 
 // tick adjusts the window, watches for stalls, reports and pings.
 func (s *Source) tick(ctx context.Context) {
-	t := time.NewTicker(200 * time.Millisecond)
+	every := tickEvery
+	t := time.NewTicker(every)
 	defer t.Stop()
 	var w watcher
 	rate := float64(0) // bytes per second confirmed, smoothed
@@ -29,6 +44,9 @@ func (s *Source) tick(ctx context.Context) {
 	for {
 		select {
 		case <-t.C:
+		case <-s.nudge:
+			s.pace(time.Now())
+			continue
 		case <-ctx.Done():
 			return
 		}
@@ -43,12 +61,20 @@ func (s *Source) tick(ctx context.Context) {
 		// come back and for the rate to grow.
 		s.sched.setWindow(baseWindow + int64(2*rate*rtt.Seconds()) + roomForMany(c.Streams))
 		s.watchStalls(now)
-		s.choose(now, c)
-		if s.retuneMode() != "" {
+		yields := s.isPriority(Background)
+		if !yields { // which has few streams, and looks for no faster way
+			s.choose(now, c)
+		}
+		if s.retuneMode() != "" || yields {
 			s.retune(now, c.Verified, c.LimitedBy)
 		}
-		if s.retuneMode() != retuneOn {
+		if s.retuneMode() != retuneOn && !yields {
 			s.tuneCC(now, int64(r))
+		}
+		s.pace(now)
+		if want := tickOf(yields); want != every {
+			every = want
+			t.Reset(every)
 		}
 		if now.Sub(second) >= time.Second {
 			s.everySecond(now, now.Sub(second), &w)
@@ -90,7 +116,7 @@ var errStalled = errors.New("nothing confirmed for too long")
 // watchStalls replaces streams on which nothing moves.
 func (s *Source) watchStalls(now time.Time) {
 	for _, ss := range s.streams.list() {
-		if s.sched.idle(ss.id) {
+		if s.sched.idle(ss.id) || ss.waiting.Load() {
 			ss.moved.Store(now.UnixNano())
 			continue
 		}

@@ -44,9 +44,11 @@ type director struct {
 	sources []events.SourceEnd // of a pull
 	via     string             // destination that passes on to this one; "": none
 
-	outlook outlook // progress's, and Run's after that
-	learner *learner
-	before  pathFact // what the job begins with; zero: nothing
+	controls *Controls
+	floor    floor   // progress's
+	outlook  outlook // progress's, and Run's after that
+	learner  *learner
+	before   pathFact // what the job begins with; zero: nothing
 }
 
 // Run does the job. The error is nil when every file is where it should be,
@@ -59,7 +61,11 @@ func Run(ctx context.Context, j *Job, rec events.Recorder) (Report, error) {
 
 func newDirector(j *Job, rec events.Recorder) *director {
 	l := &learner{Recorder: rec}
-	return &director{job: j, rec: l, id: j.ID(), learner: l}
+	d := &director{job: j, rec: l, id: j.ID(), learner: l, controls: j.Controls, floor: floor{least: j.MinRate}}
+	if d.controls == nil {
+		d.controls = NewControls(j)
+	}
+	return d
 }
 
 // whole is Run.
@@ -72,9 +78,13 @@ func (d *director) whole(ctx context.Context) (Report, error) {
 		defer cancel()
 	}
 	d.job, d.before = j.begin(r.Began)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	d.controls.begin(d.rec, cancel)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { d.progress(stop) })
+	wg.Go(func() { d.progress(stop, cancel) })
+	wg.Go(func() { d.controls.run(stop) })
 	err := d.run(ctx)
 	if err != nil && ctx.Err() != nil {
 		// Whatever broke on the way out, this is why.
@@ -233,10 +243,12 @@ func (d *director) use(e end) {
 	d.mu.Lock()
 	d.current, d.state, d.started = e, "", true
 	d.mu.Unlock()
+	d.controls.session(e)
 }
 
 // drop keeps the totals of the session that has ended.
 func (d *director) drop() {
+	d.controls.session(nil)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.current != nil {
@@ -295,6 +307,7 @@ func (d *director) options() engine.Options {
 	o := d.job.Engine
 	o.JobID = d.id
 	o.Rehash = d.chain != nil
+	d.controls.options(&o)
 	o.NoStreams, o.NoInband = !d.job.TCP && !d.job.UDT && !d.job.local(), !d.job.SSH
 	return o
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gomover/gomover/engine"
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/jobs"
+	"github.com/gomover/gomover/tuner/pace"
 )
 
 // What becomes of a destination that is slower than the others.
@@ -29,11 +30,15 @@ var ErrTooSlow = errors.New("much slower than the other destinations")
 // for.
 type Fan struct {
 	Jobs []*Job // one for each destination; their sources are the same and local
-	Rate int64  // bytes per second of payload to all destinations together; 0: no limit
 	Slow string // SlowDetach (also ""), SlowWait or SlowDrop
 	// Chain makes destinations pass on to each other what they get, so that this
 	// machine sends about one copy.
 	Chain bool
+
+	// Limit is the rate to all destinations together; with Controls it can be changed,
+	// and so can all else, for all jobs at once. Without, nobody will.
+	Limit    pace.Timetable
+	Controls *FanControls
 }
 
 // Outcome is what came of one destination. Err is as Run returns it, or
@@ -69,6 +74,7 @@ func (f *Fan) Run(ctx context.Context, rec events.Recorder, done func(i int, o O
 	stop := make(chan struct{})
 	var beside, legs sync.WaitGroup
 	beside.Go(func() { r.progress(stop) })
+	beside.Go(func() { r.limit.run(stop, rec) })
 	if f.Slow == SlowWait {
 		beside.Go(func() { r.pace.keep(stop, r.positions) })
 	}
@@ -98,7 +104,8 @@ type fanRun struct {
 	rec   events.Recorder
 	legs  []*leg
 	began time.Time
-	pace  pace
+	pace  together
+	limit *FanControls
 
 	mu     sync.Mutex // guards what follows
 	scan   events.Scan
@@ -132,9 +139,10 @@ func newFanRun(f *Fan, rec events.Recorder) *fanRun {
 		hosts[j.FarHost()]++
 	}
 	common := engine.Common{}
-	if f.Rate > 0 {
-		common.Limit = engine.NewLimit(f.Rate)
+	if r.limit = f.Controls; r.limit == nil {
+		r.limit = NewFanControls(f)
 	}
+	common.Limit = r.limit.common
 	var line *chain
 	if f.Chain {
 		line = newChain()

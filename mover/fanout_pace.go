@@ -12,9 +12,9 @@ const (
 	paceEvery = 20 * time.Millisecond
 )
 
-// pace keeps several destinations together: none gets data while it is paceSlack
+// together keeps several destinations together: none gets data while it is paceSlack
 // ahead of the one that has least.
-type pace struct {
+type together struct {
 	mu   sync.Mutex // guards what follows
 	may  []bool     // nil before the first look
 	next chan struct{}
@@ -22,7 +22,7 @@ type pace struct {
 
 // keep looks at the positions until stop is closed. A position is how many bytes
 // a destination has, -1 when nobody waits for it.
-func (p *pace) keep(stop <-chan struct{}, positions func() []int64) {
+func (p *together) keep(stop <-chan struct{}, positions func() []int64) {
 	t := time.NewTicker(paceEvery)
 	defer t.Stop()
 	for {
@@ -36,7 +36,7 @@ func (p *pace) keep(stop <-chan struct{}, positions func() []int64) {
 }
 
 // look decides who may go on.
-func (p *pace) look(at []int64) {
+func (p *together) look(at []int64) {
 	least := int64(-1)
 	for _, n := range at {
 		if n >= 0 && (least < 0 || n < least) {
@@ -54,7 +54,7 @@ func (p *pace) look(at []int64) {
 }
 
 // hold waits until destination i may go on.
-func (p *pace) hold(ctx context.Context, i int) error {
+func (p *together) hold(ctx context.Context, i int) error {
 	for {
 		p.mu.Lock()
 		ok, next := p.may == nil || p.may[i], p.next
@@ -71,7 +71,7 @@ func (p *pace) hold(ctx context.Context, i int) error {
 }
 
 // holds tells whether destination i has to wait.
-func (p *pace) holds(i int) bool {
+func (p *together) holds(i int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.may != nil && !p.may[i]

@@ -35,7 +35,7 @@ func TestSlowOnes(t *testing.T) {
 
 // TestPace holds who is ahead until the slowest has come near, or has ended.
 func TestPace(t *testing.T) {
-	p := &pace{next: make(chan struct{})}
+	p := &together{next: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	if err := p.hold(ctx, 1); err != nil {
 		t.Errorf("held before the first look: %v", err)

@@ -18,10 +18,12 @@ import (
 
 	"github.com/gomover/gomover/engine"
 	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/internal/units"
 	"github.com/gomover/gomover/jobs"
 	"github.com/gomover/gomover/sshboot"
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/tuner/choice"
+	"github.com/gomover/gomover/tuner/pace"
 )
 
 // Place is a file or directory somewhere.
@@ -75,6 +77,11 @@ type Job struct {
 	RetryWait time.Duration // first wait, doubling to a minute
 	TimeLimit time.Duration // 0: none
 	StateDir  string        // local
+
+	Limit    pace.Timetable // of the rate; instead of that of Engine
+	FinishBy time.Time      // no faster than needed to be complete by then; zero: as fast as it goes
+	MinRate  units.Rate     // bytes per second; slower for a minute is ErrMinRate. 0: none
+	Controls *Controls      // to change the job while it runs; nil: nobody will
 }
 
 // FarHost is the far host as written, "" for a local copy.

@@ -58,7 +58,7 @@ func (o *outlook) look(at time.Duration, c engine.Totals, working bool) []events
 	if working && c.LimitedBy != "" {
 		o.limits[c.LimitedBy] += passed
 	}
-	if !working || c.Streams != last.Streams || c.DoneFiles-last.DoneFiles >= manyFiles || o.ends(c) {
+	if !working || c.Streams != last.Streams || c.Limit != last.Limit || c.DoneFiles-last.DoneFiles >= manyFiles || o.ends(c) {
 		o.watch.Suspend(at + settle)
 	}
 	o.path.Losses += max(0, c.Path.Losses-last.Path.Losses)

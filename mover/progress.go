@@ -1,6 +1,7 @@
 package mover
 
 import (
+	"context"
 	"time"
 
 	"github.com/gomover/gomover/engine"
@@ -11,8 +12,8 @@ import (
 const progressEvery = 250 * time.Millisecond
 
 // progress records the state of the job until stop is closed, and once more
-// then.
-func (d *director) progress(stop <-chan struct{}) {
+// then. It ends a job that is too slow.
+func (d *director) progress(stop <-chan struct{}, end context.CancelCauseFunc) {
 	t := time.NewTicker(progressEvery)
 	defer t.Stop()
 	o := &d.outlook
@@ -39,11 +40,11 @@ func (d *director) progress(stop <-chan struct{}) {
 		// still finds it out; so progress never goes back.
 		high = max(high, c.DoneBytes)
 		c.DoneBytes = high
-		for _, a := range o.look(now.Sub(began), c, live && state == "") {
-			record(d.rec, a)
-			if !a.Over {
-				record(d.rec, events.Warn{Code: "net.changed", Message: a.Message})
-			}
+		paused := live && state == "" && d.controls.Paused()
+		if paused {
+			state = "paused" // which is not how fast the path is
+		} else {
+			d.notice(o.look(now.Sub(began), c, live && state == ""))
 		}
 		p := events.Progress{DoneBytes: c.DoneBytes, SentBytes: c.Sent, VerifiedBytes: c.Verified, FilesDone: c.DoneFiles, FilesTotal: c.Files,
 			RateBps: f.Rate(), AvgBps: f.Average(), ETAms: -1, ETALoMs: -1, ETAHiMs: -1, LimitedBy: c.LimitedBy, LimitedDetail: c.LimitDetail, State: state,
@@ -62,9 +63,23 @@ func (d *director) progress(stop <-chan struct{}) {
 		if idle := now.Sub(moved); idle > time.Second && !stopped {
 			p.StalledMs = idle.Milliseconds()
 		}
+		d.controls.saw(now, p, o.forecast.Expected)
 		record(d.rec, p)
 		for _, s := range d.sourceStates() {
 			record(d.rec, s)
+		}
+		if err := d.floor.step(now, c.Verified, paused || !live || c.Verified == 0); err != nil {
+			end(err)
+		}
+	}
+}
+
+// notice tells of changes of the path.
+func (d *director) notice(found []events.Anomaly) {
+	for _, a := range found {
+		record(d.rec, a)
+		if !a.Over {
+			record(d.rec, events.Warn{Code: "net.changed", Message: a.Message})
 		}
 	}
 }
@@ -80,5 +95,6 @@ func (d *director) now() (c engine.Totals, state string, live bool) {
 	c.Sent += d.totals.Sent
 	c.Verified += d.totals.Verified
 	c.Repaired += d.totals.Repaired
+	c.Limit = d.controls.limit()
 	return c, c.State, true
 }

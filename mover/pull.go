@@ -208,7 +208,7 @@ func (e *pullEnd) file(ctx context.Context, i int) error {
 	spec := e.d.job.Pull
 	p := pull.New(pull.Job{
 		Places: f.places, Check: f.check, Dest: e.dest, Name: name, JobID: jobID(e.d.id), Attrs: o.Attrs,
-		Streams: spec.Streams, MaxSources: spec.MaxSources, MinRate: spec.MinRate, Rate: units.Rate(o.Rate), Trust: spec.Trust, Prefer: f.prefer, Seed: uint64(time.Now().UnixNano()),
+		Streams: spec.Streams, MaxSources: spec.MaxSources, MinRate: spec.MinRate, Rate: units.Rate(e.d.controls.limit()), Trust: spec.Trust, Prefer: f.prefer, Seed: uint64(time.Now().UnixNano()),
 		Restart: o.Resume == "never", Force: o.Existing == "replace", NoSync: o.Fsync == "none", GiveUp: e.d.job.GiveUp, NoSpaceCheck: o.NoSpaceCheck,
 		Warn: func(code, text string) { record(e.d.rec, events.Warn{Code: code, Message: text}) },
 	})

@@ -241,6 +241,9 @@ func (c *closed) Close() error {
 func udtOptions(o *engine.Options) udtstream.Options {
 	n := tuner.Initial(tuner.Facts{UDT: true, CC: o.CC, Streams: [2]int{o.StreamsMin, o.StreamsMax}}).Streams
 	u := udtstream.Options{Control: o.CC, Streams: n}
+	if o.CC == "" && o.Priority == engine.Background {
+		u.Control = "ledbat"
+	}
 	if o.Memory > 0 {
 		u.Memory = max(1, o.Memory-int64(n)*o.BlockSizeFor(0))
 	}

@@ -169,7 +169,7 @@ type Stats struct {
 	Retrans                 int64         // segments sent again
 	Lost                    int64         // segments now thought lost
 	Cwnd                    int64         // bytes
-	Unacked                 int64         // bytes sent and not acknowledged
+	Unacked                 int64         // bytes sent and not acknowledged, selectively neither
 	NotSent                 int64         // bytes in the send buffer, not yet sent
 	DeliveryRate            int64         // bytes per second, the kernel's estimate
 	SendBlocked             time.Duration // total time Send waited for the network

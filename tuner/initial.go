@@ -16,6 +16,7 @@ type Facts struct {
 	UDT      bool          // streams are UDT's
 	SendBuf  int64         // bytes, the most that the kernel lets a socket keep; 0: not known
 	Streams  [2]int        // least and most as asked; 0: free
+	Bold     bool          // to take what others leave room for
 	CC       string        // as asked; "": free
 	BlockLen int64         // bytes
 	Last     Last
@@ -77,6 +78,9 @@ func Initial(f Facts) Settings {
 		s.Streams, s.CC, s.Reason = f.Last.Streams, f.Last.CC, fmt.Sprintf("rtt %.3g ms: what the last copy on this path ended with", ms(f.RTT))
 	default:
 		s.Streams, s.Reason = farStreams, fmt.Sprintf("rtt %.3g ms: far, several streams find the rate sooner and lose less at a loss", ms(f.RTT))
+		if f.Bold {
+			s.Streams = 2 * farStreams
+		}
 	}
 	if lo := f.Streams[0]; lo > 0 && s.Streams < lo {
 		s.Streams, s.Reason = lo, "as asked"

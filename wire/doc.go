@@ -49,4 +49,5 @@ const (
 	KindDone     Kind = 35 // sink: files that have their final names, or failed
 	KindFinished Kind = 36 // sink: all is done
 	KindStreams  Kind = 37 // either way: open streams until this many are there
+	KindControl  Kind = 38 // sink: how the source is to go on
 )

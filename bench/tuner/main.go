@@ -34,6 +34,7 @@ var groups = []group{
 	{"forecast", forecastRows},
 	{"anomaly", anomalyRows},
 	{"cost", costRows},
+	{"pacing", pacingRows},
 	{"retune", retuneRows},
 	{"choice", choiceRows},
 }

@@ -115,7 +115,7 @@ func TestArgv(t *testing.T) {
 		{"-- -x h:", "copy -- -x h:"},
 		{"f -- h: -r", "copy -- f h: -r"},
 		{"version --json", "version --json=- --"},
-		{"jobs --nonsense", "jobs -- --nonsense"},
+		{"resume --nonsense", "resume -- --nonsense"},
 	} {
 		line, err := readArgs(strings.Fields(c.args))
 		if err != nil {
@@ -174,7 +174,7 @@ func TestMessages(t *testing.T) {
 		{`C:\data h:`, 1, `C:\data: looks like a Windows path / hint: for a file of that name write './C:\data'`},
 		{"dir h:", 1, "dir: is a directory / hint: add -r to copy it with its contents"},
 		{"--bwlimit 10M f h:", 1, "--bwlimit 10M: bits or bytes? / hint: 10MB is 10 million bytes per second, 10Mbit is 10 million bits per second"},
-		{"--bwlimit 0 f h:", 1, "--bwlimit 0: must be at least one byte per second / hint: off means no limit"},
+		{"--bwlimit 0 f h:", 1, "--bwlimit 0: must be at least 8kbit / hint: off means no limit"},
 		{"--streams 0 f h:", 1, "--streams 0: must be auto, a number from 1 to 256, or a range such as 2-16"},
 		{"-s 0 f h:", 1, "-s 0: must be auto, a number from 1 to 256, or a range such as 2-16"},
 		{"-s0 f h:", 1, "-s 0: must be auto, a number from 1 to 256, or a range such as 2-16"},
@@ -214,7 +214,7 @@ func TestMessages(t *testing.T) {
 		{"--ports 50010-50000 f h:", 1, "--ports 50010-50000: the first port is above the second"},
 		{"--help=x", 1, "--help=x: must be --help or --help=all"},
 		// What a later version brings.
-		{"--bwlimit 08:00,200Mbit f h:", 1, "--bwlimit 08:00,200Mbit: " + later + "give one rate for the whole run, such as --bwlimit 200Mbit"},
+		{"--bwlimit 8:00,200Mbit f h:", 1, "--bwlimit 8:00,200Mbit: must be an entry of a timetable such as 08:00,200Mbit or Mon-Fri-18:00,off"},
 		{"--transport=xm f h:", 1, "--transport xm: " + later + "use --transport=tcp, udt or ssh"},
 		{"-n f h:", 1, "-n: " + later + "use --explain to see the plan of a real run"},
 		{"--fanout=multicast f h1: h2:", 1, "--fanout multicast: " + later + "use --fanout=unicast: each destination gets its own connections"},
@@ -222,9 +222,8 @@ func TestMessages(t *testing.T) {
 		{"pull http://h1/f http://h2/f --to h3:/f", 1, "pull to h3:/f: " + later + "pull to this machine first, then copy on"},
 		{"--inplace f h:", 1, "--inplace: " + later + "without it the old file stays until the new one is complete"},
 		{"--from h1:/f f h2:", 1, "--from is used with pull only"},
-		{"--min-rate 1MB f h2:", 1, "--min-rate: " + later + "use --stall-timeout and --give-up; pull has it"},
 		{"pull -r http://h1/d/ ./d", 1, "pull -r: " + later + "give a metalink that names the files"},
-		{"jobs", 1, "jobs: " + later + "give the same command again to continue a run"},
+		{"resume", 1, "resume: " + later + "give the same command again; it continues"},
 		{"a:x b:y", 1, "from a:x to b:y, both remote: " + later + "copy to this machine first, then on to the other"},
 		{"- h:x", 1, "copying from standard input: " + later + "write a file first and copy that"},
 		{"a:x -", 1, "copying to standard output: " + later + "copy to a file first: gomover a:x ./"},

@@ -100,7 +100,7 @@ func TestConfigErrors(t *testing.T) {
 		{"recursive = maybe", "~/.config/gomover/config, line 1: recursive = maybe: must be yes or no"},
 		{"ignore-existing = maybe", "~/.config/gomover/config, line 1: ignore-existing = maybe: must be yes or no"},
 		{"bwlimit = 10M", "~/.config/gomover/config, line 1: bwlimit = 10M: bits or bytes?\n  hint: 10MB is 10 million bytes per second, 10Mbit is 10 million bits per second"},
-		{"priority = bold", "~/.config/gomover/config, line 1: priority = bold: not available yet; use --bwlimit to leave room for others"},
+		{"priority = loud", "~/.config/gomover/config, line 1: priority = loud: must be fair, background or bold"},
 		{"target-directory = x", "~/.config/gomover/config, line 1: target-directory: cannot be set in a file, since it changes what a command means\n  hint: --target-directory on the command line"},
 		{"[host n*]\nports = 9-1", "~/.config/gomover/config, line 2: ports = 9-1: the first port is above the second"},
 		{"[host]", "~/.config/gomover/config, line 1: [host]: is not a section\n  hint: [host PATTERN...]"},

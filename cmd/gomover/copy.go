@@ -41,7 +41,7 @@ func runCopy(ctx context.Context, env Env, o *Options, words []string) error {
 	if o.Fan.MinDests > 1 {
 		return refused(env, o.Output.JSON, usageError(fmt.Sprintf("--min-dests %d: there is one destination", o.Fan.MinDests)))
 	}
-	o.Net.Limit = lesser(o.Net.Limit, o.Fan.LimitEach)
+	o.Net.Limit = o.Net.Limit.Under(o.Fan.LimitEach)
 	j, err := newJob(ctx, env, o, plan)
 	if err != nil {
 		return refused(env, o.Output.JSON, err)
@@ -51,6 +51,8 @@ func runCopy(ctx context.Context, env Env, o *Options, words []string) error {
 		return err
 	}
 	j.Login.Prompt = v.prompter(env)
+	j.Controls = mover.NewControls(j)
+	v.control(env, j.ID(), j.StateDir, j.Controls)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer v.watchSignals(cancel)()
@@ -131,6 +133,7 @@ type view struct {
 	style    viewStyle
 	width    func() (cols, rows int)
 	stderr   io.Writer
+	ctl      *jobControl // nil: none
 }
 
 // failCounter counts failed files by destination and class.
@@ -285,6 +288,7 @@ func (v *view) print(line string) {
 }
 
 func (v *view) close() {
+	v.ctl.close()
 	if v.tty != nil {
 		v.tty.Close()
 	}
@@ -365,7 +369,7 @@ func exitOf(err error, failed map[wire.Class]int64, r *mover.Report) (int, *exit
 		x = &exitError{Code: sig.code}
 	case errors.Is(err, mover.ErrReplicas):
 		x.Code = exitReplicas
-	case errors.Is(err, mover.ErrTooSlow), errors.Is(err, mover.ErrBelowRate):
+	case errors.Is(err, mover.ErrTooSlow), errors.Is(err, mover.ErrBelowRate), errors.Is(err, mover.ErrMinRate):
 		x.Code = exitTooSlow
 	case errors.As(err, &f):
 		x = &exitError{Code: classCode(f.Class), Msg: f.Text, Hints: f.Hints, Err: err}

@@ -11,9 +11,9 @@ import (
 
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/internal/location"
-	"github.com/gomover/gomover/internal/units"
 	"github.com/gomover/gomover/mover"
 	"github.com/gomover/gomover/sshboot"
+	"github.com/gomover/gomover/tuner/pace"
 )
 
 // runFan copies to several destinations and shows it.
@@ -32,6 +32,8 @@ func runFan(ctx context.Context, env Env, o *Options, plan location.Plan) error 
 			j.Login.Prompt = &sharedPrompter{Prompter: ask, known: known, asked: make(map[string]bool)}
 		}
 	}
+	fan.Controls = mover.NewFanControls(fan)
+	v.control(env, fan.ID(), fan.Jobs[0].StateDir, fan.Controls)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer v.watchSignals(cancel)()
@@ -63,7 +65,7 @@ func newFan(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 	if o.Fan.MinDests > n {
 		return nil, usageError(fmt.Sprintf("--min-dests %d: there are %d destinations", o.Fan.MinDests, n))
 	}
-	fan := &mover.Fan{Rate: int64(o.Net.Limit), Slow: o.Fan.Slow, Chain: o.Fan.How == "chain"}
+	fan := &mover.Fan{Limit: o.Net.Limit, Slow: o.Fan.Slow, Chain: o.Fan.How == "chain"}
 	for _, d := range plan.Dests {
 		one := plan
 		one.Dests = []location.Location{d}
@@ -74,7 +76,7 @@ func newFan(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 		own := *ho
 		// What this process may use is for all of them.
 		own.Storage.Memory = ho.Storage.Memory / int64(n)
-		own.Net.Limit = ho.Fan.LimitEach
+		own.Net.Limit = pace.Constant(ho.Fan.LimitEach)
 		j, err := newJob(ctx, env, &own, one)
 		if err != nil {
 			return nil, err
@@ -82,14 +84,6 @@ func newFan(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 		fan.Jobs = append(fan.Jobs, j)
 	}
 	return fan, nil
-}
-
-// lesser is the lower of two limits, of which 0 is none.
-func lesser(a, b units.Rate) units.Rate {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
 }
 
 // answers are what the user has answered already, by question.

@@ -36,6 +36,7 @@ func newJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 		TCP:     true, SSH: true, Spare: o.Net.Transports == nil && o.Net.Congestion == "", Dial: o.Net.Dial, Window: int(o.Net.Window), DSCP: o.Net.DSCP,
 		IPv4: o.Net.Family == 4, IPv6: o.Net.Family == 6, Version: version,
 		GiveUp: o.Safety.GiveUp, RetryWait: o.Safety.RetryWait, TimeLimit: o.Safety.TimeLimit, StateDir: stateDir(env, o.Safety.StateDir),
+		Limit: o.Net.Limit, FinishBy: o.Net.FinishBy, MinRate: o.Pull.MinRate,
 	}
 	for _, s := range plan.Sources {
 		p := place(s)
@@ -76,13 +77,16 @@ func newJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 	}
 	j.Engine = engine.Options{
 		BlockSize: o.Storage.BlockSize, StallMs: o.Safety.StallTimeout.Milliseconds(),
-		CC: o.Net.Congestion, Rate: int64(o.Net.Limit), OnChange: o.Safety.OnChange,
+		CC: o.Net.Congestion, Priority: o.Net.Priority, Interval: int64(o.Net.Interval), OnChange: o.Safety.OnChange,
 		Existing: o.Safety.Existing, Checksum: o.Safety.Checksum, SizeOnly: o.Safety.SizeOnly, Resume: o.Safety.Resume,
 		Fsync: string(o.Attr.Sync), Verify: o.Safety.Verify, NoSpaceCheck: o.Safety.NoSpaceCheck, Discard: o.Safety.DiscardPartial,
 		Expect: hex.EncodeToString(o.Safety.Expect),
 		Attrs:  store.Attrs{Perms: o.Attr.Perms, Special: o.Copy.Archive, Times: o.Attr.Times, Owner: o.Attr.Owner, Group: o.Attr.Group},
 	}
 	j.Probe = o.Net.Probe
+	if err := checkPriority(o, j); err != nil {
+		return nil, err
+	}
 	if o.Net.Retune != "off" {
 		j.Engine.Retune = o.Net.Retune
 	}
@@ -106,6 +110,24 @@ func newJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 		return nil, usageError("--expect: needs a single file")
 	}
 	return j, loginOptions(env, o, j)
+}
+
+// leDSCP is the class of traffic that gives way (RFC 8622).
+const leDSCP = 1
+
+// checkPriority refuses what would take all that there is, and marks what gives way.
+func checkPriority(o *Options, j *mover.Job) error {
+	switch o.Net.Priority {
+	case engine.Bold:
+		if _, given := o.Set["bwlimit"]; !given {
+			return usageError("--priority bold: needs a limit", "--bwlimit 800Mbit")
+		}
+	case engine.Background:
+		if _, given := o.Set["dscp"]; !given {
+			j.DSCP = leDSCP
+		}
+	}
+	return nil
 }
 
 // checkCongestion refuses what UDT does not know, and what only it knows. What the

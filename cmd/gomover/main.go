@@ -57,6 +57,9 @@ func mainCode() int {
 		hosts: map[string]func(ctx context.Context, o *Options, words []string) error{
 			"probe":  func(ctx context.Context, o *Options, words []string) error { return runProbe(ctx, env, o, words) },
 			"pull":   func(ctx context.Context, o *Options, words []string) error { return runPull(ctx, env, o, words) },
+			"jobs":   func(ctx context.Context, o *Options, words []string) error { return runJobs(ctx, env, o, words) },
+			"ctl":    func(ctx context.Context, o *Options, words []string) error { return runCtl(ctx, env, o, words) },
+			"attach": func(ctx context.Context, o *Options, words []string) error { return runAttach(ctx, env, o, words) },
 			"doctor": func(ctx context.Context, o *Options, words []string) error { return runDoctor(ctx, env, o, words) },
 		},
 		own: map[string]func(ctx context.Context, args []string) error{

@@ -35,7 +35,7 @@ var pullTable = []option{
 	{name: "mirror-streams", kind: kindValue, arg: "N", def: "4", group: groupPull,
 		help: "connections to each mirror", store: numberAt(func(o *Options) *int { return &o.Pull.MirrorStreams }, "", 1, 64)},
 	{name: "min-rate", kind: kindValue, arg: "RATE", def: "off", group: groupPull,
-		help: "leave out a replica that is slower for 60s; end if all are", store: storeMinRate},
+		help: "leave a replica slower than this for 60s; end if all are", store: storeMinRate},
 	{name: "trust-mirrors", kind: kindFlag, def: "off", group: groupPull, private: true,
 		help: "mix mirrors of which only samples were compared", store: flagAt(func(o *Options) *bool { return &o.Pull.TrustMirrors })},
 }

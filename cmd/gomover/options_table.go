@@ -3,6 +3,8 @@ package main
 import (
 	"slices"
 	"time"
+
+	"github.com/gomover/gomover/engine"
 )
 
 // The headings of the help, in its order.
@@ -34,7 +36,7 @@ var copyTable = []option{
 		help: "all words are sources, LOC is the directory they go into", store: nameAt(func(o *Options) *string { return &o.Copy.TargetDir })},
 	{name: "no-target-directory", short: "T", kind: kindFlag, def: "off", group: groupCopy, brief: true,
 		help: "the destination is the exact name", store: flagAt(func(o *Options) *bool { return &o.Copy.Exact })},
-	{name: "mkpath", kind: kindFlag, def: "off", group: groupCopy, brief: true,
+	{name: "mkpath", kind: kindFlag, def: "off", group: groupCopy,
 		help: "create all missing parents of the destination", store: flagAt(func(o *Options) *bool { return &o.Copy.MakePath })},
 	{name: "glob", kind: kindFlag, def: "on", group: groupCopy,
 		help: "expand patterns in remote source paths", store: flagAt(func(o *Options) *bool { return &o.Copy.Glob })},
@@ -76,7 +78,12 @@ var netTable = []option{
 	{name: "window", short: "w", kind: kindValue, arg: "SIZE", def: "auto", group: groupNet, brief: true,
 		help: "socket buffer per stream: auto or a size", store: sizeAt(func(o *Options) *int64 { return &o.Net.Window }, "auto", minWindow, maxWindow)},
 	{name: "bwlimit", kind: kindValue, arg: "RATE", def: "off", group: groupNet, brief: true,
-		help: "limit of the whole run, such as 95MB or 800Mbit", store: storeLimit},
+		help: "limit: 95MB, 800Mbit, or \"Mon-Fri-08:00,10MB 18:00,off\"", store: storeLimit},
+	{name: "priority", kind: kindValue, arg: "HOW", def: "fair", group: groupNet, values: priorities,
+		help:  "fair, background (gives way), bold (needs --bwlimit)",
+		store: choiceAt(func(o *Options) *string { return &o.Net.Priority }, priorities...)},
+	{name: "finish-by", kind: kindValue, arg: "TIME|DUR", def: "off", group: groupNet, private: true,
+		help: "as gently as still ends by 06:00, or within 2h", store: storeFinishBy},
 	{name: "cc", kind: kindValue, arg: "NAME", def: "system", group: groupNet,
 		help: "congestion control: of the kernel, or of UDT", store: storeCongestion},
 	{name: "retune", kind: kindValue, arg: "HOW", def: "auto", group: groupNet, values: []string{"auto", "on", "off", "observe"},
@@ -85,6 +92,8 @@ var netTable = []option{
 	{name: "probe", kind: kindValue, arg: "HOW", def: "auto", group: groupNet, values: []string{"auto", "full", "off"},
 		help:  "the path: as remembered (auto), measured beside (full), or off",
 		store: choiceAt(func(o *Options) *string { return &o.Net.Probe }, "auto", "full", "off")},
+	{name: "tune-interval", kind: kindValue, arg: "DUR", def: "auto", group: groupNet,
+		help: "least time between two looks of --retune", store: storeInterval},
 	{name: "dscp", kind: kindValue, arg: "CLASS", def: "0", group: groupNet,
 		help: "traffic class: a number or a name", store: storeDSCP},
 	{name: "dial", kind: kindValue, arg: "SIDE", def: "auto", group: groupNet, values: []string{"auto", "source", "target"},
@@ -102,6 +111,8 @@ var netTable = []option{
 		help:  "data is sealed (on), protected against change (auth), or neither",
 		store: choiceAt(func(o *Options) *string { return &o.Net.Encrypt }, "on", "auth", "off")},
 }
+
+var priorities = []string{engine.Fair, engine.Background, engine.Bold}
 
 var sshTable = []option{
 	{short: "P", kind: kindValue, arg: "PORT", def: noDefault, group: groupSSH, brief: true,

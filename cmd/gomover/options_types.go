@@ -3,7 +3,7 @@ package main
 import (
 	"time"
 
-	"github.com/gomover/gomover/internal/units"
+	"github.com/gomover/gomover/tuner/pace"
 )
 
 // Options are the resolved settings of one run: defaults, then configuration
@@ -93,13 +93,16 @@ const (
 type NetOptions struct {
 	Transports []string // permitted, out of tcp, udt and ssh; nil means automatic
 	Streams    Streams
-	Window     int64      // socket buffer in bytes; 0 is automatic
-	Limit      units.Rate // of the whole job; 0 is none
-	Probe      string     // auto, full or off
-	Retune     string     // auto, on, off or observe
-	Congestion string     // algorithm of the kernel or of UDT; empty is the default
-	DSCP       int        // traffic class, 0..63
-	Dial       string     // auto, source or target
+	Window     int64          // socket buffer in bytes; 0 is automatic
+	Limit      pace.Timetable // of the rate of the whole job
+	Priority   string         // fair, background or bold
+	FinishBy   time.Time      // zero is any
+	Interval   time.Duration  // least time between looks of the tuner; 0 is automatic
+	Probe      string         // auto, full or off
+	Retune     string         // auto, on, off or observe
+	Congestion string         // algorithm of the kernel or of UDT; empty is the default
+	DSCP       int            // traffic class, 0..63
+	Dial       string         // auto, source or target
 	Ports      PortRange
 	DataAddrs  []DataAddr
 	Bind       string // address or interface; empty is any

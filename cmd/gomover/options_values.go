@@ -9,6 +9,8 @@ import (
 
 	"github.com/gomover/gomover/internal/location"
 	"github.com/gomover/gomover/internal/units"
+	"github.com/gomover/gomover/mover"
+	"github.com/gomover/gomover/tuner/pace"
 )
 
 // Bounds of values, ours unless said.
@@ -118,19 +120,39 @@ func storeTransport(o *Options, value string) error {
 	return nil
 }
 
-// storeLimit reads a rate; a timetable does not exist yet.
+// storeLimit reads a rate or a timetable.
 func storeLimit(o *Options, value string) error {
-	if strings.Contains(value, ",") && strings.Contains(value, ":") {
-		return &laterError{"give one rate for the whole run, such as --bwlimit 200Mbit"}
-	}
+	t, err := pace.Parse(value)
 	if _, zero := number(value, 0, 0); zero { // with a unit it would be refused as well
-		return &units.ValueError{Value: value, Reason: "must be at least one byte per second", Hint: "off means no limit"}
+		return &units.ValueError{Value: value, Reason: "must be at least 8kbit", Hint: "off means no limit"}
 	}
-	r, err := units.ParseRate(value)
 	if err != nil {
 		return err
 	}
-	o.Net.Limit = r
+	o.Net.Limit = t
+	return nil
+}
+
+// storeFinishBy reads a time or a duration.
+func storeFinishBy(o *Options, value string) error {
+	t, err := mover.ParseFinishBy(value, time.Now())
+	if err != nil {
+		return err
+	}
+	o.Net.FinishBy = t
+	return nil
+}
+
+// storeInterval reads how often the tuner looks at most.
+func storeInterval(o *Options, value string) error {
+	var d time.Duration
+	if err := durationAt(func(*Options) *time.Duration { return &d }, "auto")(o, value); err != nil {
+		return err
+	}
+	if d != 0 && d < time.Second {
+		return badValue(value, "must be auto or at least 1s")
+	}
+	o.Net.Interval = d
 	return nil
 }
 

@@ -27,6 +27,8 @@ func runPull(ctx context.Context, env Env, o *Options, words []string) error {
 		return err
 	}
 	j.Login.Prompt = v.prompter(env)
+	j.Controls = mover.NewControls(j)
+	v.control(env, j.ID(), j.StateDir, j.Controls)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer v.watchSignals(cancel)()
@@ -57,6 +59,7 @@ func pullJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*mov
 		return nil, err
 	}
 	j.Sources, j.IntoDir = nil, o.Copy.TargetDir != ""
+	j.MinRate = 0 // a pull has its own watch over it
 	p := o.Pull
 	j.Pull = &mover.Pull{ListFile: p.ListFile, Location: p.Location, RequireSignature: p.RequireSignature, Streams: p.MirrorStreams, MaxSources: p.MaxSources, MinRate: p.MinRate,
 		Trust: p.TrustMirrors, Proxy: http.ProxyFromEnvironment}

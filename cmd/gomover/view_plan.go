@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gomover/gomover/engine"
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/internal/units"
 )
@@ -53,7 +54,14 @@ func viewTune(e events.Tune, s viewStyle) string {
 	case "window":
 		text = e.What + " " + viewBinary(e.From) + " -> " + viewBinary(e.To)
 	case "rate":
-		text = e.What + " " + s.compactRate(e.From) + " -> " + s.compactRate(e.To)
+		text = e.What + " " + s.limitText(e.From) + " -> " + s.limitText(e.To)
+	case "pause":
+		text = map[bool]string{true: "paused", false: "goes on"}[e.To == 1]
+	case "priority":
+		text = "priority " + map[int64]string{-1: engine.Background, 1: engine.Bold}[e.To]
+		if e.To == 0 {
+			text += engine.Fair
+		}
 	default:
 		text = e.What + " " + strconv.FormatInt(e.From, 10) + " -> " + strconv.FormatInt(e.To, 10)
 	}
@@ -61,6 +69,14 @@ func viewTune(e events.Tune, s viewStyle) string {
 		text += " (" + gain + ")"
 	}
 	return text
+}
+
+// limitText is a limit of the rate.
+func (s viewStyle) limitText(rate int64) string {
+	if rate == 0 {
+		return "off"
+	}
+	return s.compactRate(rate)
 }
 
 // viewGain gives what a step brought, such as +7%, or "" before it is known.

@@ -14,9 +14,6 @@ import (
 // one host, or a local copy.
 // Errors: *exitError with exitUsage, exitSource or exitDestination.
 func readWords(env Env, o *Options, words []string) (location.Plan, error) {
-	if o.Pull.MinRate != 0 && !o.Pull.Words {
-		return location.Plan{}, laterUsage("--min-rate", "use --stall-timeout and --give-up; pull has it")
-	}
 	plan, err := classify(env, o, words)
 	var bad *location.Error
 	if errors.As(err, &bad) {

@@ -237,7 +237,8 @@ func (w *raw) Info(st *transports.Stats) bool {
 	st.Retrans = int64(ti.Total_retrans)
 	st.Lost = int64(ti.Lost)
 	st.Cwnd = int64(ti.Snd_cwnd) * mss
-	st.Unacked = int64(ti.Unacked) * mss
+	// While a lost segment is sent again, those behind it have arrived.
+	st.Unacked = max(0, int64(ti.Unacked)-int64(ti.Sacked)) * mss
 	st.NotSent = int64(ti.Notsent_bytes)
 	st.DeliveryRate = int64(ti.Delivery_rate)
 	st.RwndLimited = us(ti.Rwnd_limited)

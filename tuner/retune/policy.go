@@ -67,6 +67,7 @@ type Policy struct {
 	lift     backoff
 	haste    backoff
 	leastBad float64 // least loss ratio seen
+	strays   int     // samples in which segments were lost while the queue was all but empty
 }
 
 // backoff is when a rule may act again; refusals double the wait.
@@ -147,6 +148,9 @@ func (p *Policy) Step(s Sample) (d Decision, ok bool) {
 		return Decision{}, false
 	}
 	p.now = s.At
+	if t := p.notice(&s); t != nil {
+		return p.begin(t)
+	}
 	if p.now < p.settle {
 		return Decision{}, false
 	}

@@ -3,6 +3,7 @@ package retune
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -25,6 +26,9 @@ const (
 	priceFirst   = 8 * time.Second
 	priceLeast   = 4 * time.Second
 	priceMost    = time.Minute
+
+	farAway    = 2 * time.Millisecond // round trip, below which losses hardly matter
+	strayQueue = 1.2                  // of the round trip without a queue, up to which a loss is none of the queue's
 
 	priceStep   = 0.2  // of the streams, at most, in one trial on a full path
 	freeStreams = 8    // that cost nothing on a full path
@@ -137,6 +141,33 @@ func (p *Policy) avoidLoss(all *Record) *trial {
 	next.CC = "bbr"
 	return &trial{kind: control, next: next, before: *all, reason: fmt.Sprintf("%.2g%% of segments are lost while the queue is empty", 100*all.Loss())}
 }
+
+// notice changes to bbr as soon as two samples have losses that no queue caused: each
+// costs streams that take them for a queue a third of their rate, while it takes
+// seconds until enough is seen to be sure. What is lost at the end of slow start comes
+// with a long queue. Near by, a loss is made good before it is felt.
+func (p *Policy) notice(s *Sample) *trial {
+	if p.trial != nil || !p.canBBR() || !p.bbr.due(p.now) || !s.Known.Has(KnownRTT|KnownLoss) || s.Events == 0 {
+		return nil
+	}
+	base := s.MinRTT
+	if base == 0 || p.rebased || p.base > 0 && p.base < base {
+		base = p.base
+	}
+	if base < farAway || float64(s.RTT) >= strayQueue*float64(base) {
+		return nil
+	}
+	if p.strays++; p.strays < 2 {
+		return nil
+	}
+	p.strays = 0
+	before := Reduce(append(slices.Clip(p.win.last(p.period())), *s), p.trip())
+	next := p.set
+	next.CC = "bbr"
+	return &trial{kind: control, next: next, before: before, reason: fmt.Sprintf("segments are lost while the queue is empty (rtt %.3g ms of at least %.3g)", msec(s.RTT), msec(base))}
+}
+
+func msec(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // outgrowLoss opens as many streams as fill the path although each is held back
 // by losses.

@@ -1,0 +1,125 @@
+package mover
+
+import (
+	"sync"
+	"time"
+
+	"github.com/gomover/gomover/engine"
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/jobs"
+	"github.com/gomover/gomover/tuner/pace"
+)
+
+// FanControls is Controls for several destinations: the limit of the rate is that of
+// all together, and all else is changed for each. It is made by [NewFanControls].
+type FanControls struct {
+	legs   []*Controls
+	common *engine.Limit
+	wake   chan struct{}
+
+	mu     sync.Mutex // guards what follows
+	table  pace.Timetable
+	lifted bool
+	rate   int64
+}
+
+// NewFanControls makes the controls of all jobs of f, which get theirs here.
+func NewFanControls(f *Fan) *FanControls {
+	c := &FanControls{table: f.Limit, wake: make(chan struct{}, 1)}
+	r, _ := c.table.At(time.Now())
+	c.rate = int64(r)
+	c.common = engine.NewLimit(c.rate)
+	for _, j := range f.Jobs {
+		if j.Controls == nil {
+			j.Controls = NewControls(j)
+		}
+		c.legs = append(c.legs, j.Controls)
+	}
+	return c
+}
+
+// fanTune is the number of the first change of the common limit, far from those that
+// the destinations give to theirs.
+const fanTune = 1 << 20
+
+// run keeps the limit as it is due until stop is closed, and tells rec of it.
+func (c *FanControls) run(stop <-chan struct{}, rec events.Recorder) {
+	id := fanTune
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-c.wake:
+		case <-stop:
+			return
+		}
+		c.mu.Lock()
+		rate, holds := c.table.At(time.Now())
+		if c.lifted {
+			rate, holds = 0, 0
+		}
+		before, why := c.rate, "--bwlimit "+c.table.String()
+		c.rate = int64(rate)
+		c.mu.Unlock()
+		if before != int64(rate) {
+			c.common.Set(int64(rate))
+			record(rec, events.Tune{ID: id, What: "rate", From: before, To: int64(rate), Reason: why})
+			id++
+		}
+		wait := lookAgain
+		if holds > 0 {
+			wait = min(wait, holds)
+		}
+		t.Reset(wait)
+	}
+}
+
+func (c *FanControls) poke() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Set is Controls.Set for all destinations.
+func (c *FanControls) Set(list []jobs.Setting) (said []string, err error) {
+	all, err := parseChanges(list, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range all {
+		if x.Table != nil {
+			c.mu.Lock()
+			c.table, c.lifted = *x.Table, false
+			c.mu.Unlock()
+			c.poke()
+		} else {
+			for _, l := range c.legs {
+				l.applyAll([]change{x})
+			}
+		}
+		said = append(said, x.Said)
+	}
+	return said, nil
+}
+
+// Settings is Controls.Settings; what is set for each destination is that of the first.
+func (c *FanControls) Settings() map[string]string {
+	m := c.legs[0].Settings()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m["bwlimit"] = c.table.String()
+	if c.lifted {
+		m["bwlimit"] = "off"
+	}
+	return m
+}
+
+// ToggleLimit takes the limit of all together away, or brings it back.
+func (c *FanControls) ToggleLimit() {
+	c.mu.Lock()
+	c.lifted = !c.lifted
+	c.mu.Unlock()
+	c.poke()
+}
