@@ -30,6 +30,7 @@ type chosenWay struct {
 	bar     float64
 }
 
+// chosenWays are what is measured, in this order.
 var chosenWays = []chosenWay{
 	{"lossy, no bbr, no flags", lossyLink, "reno cubic", "", nil, 0.80},
 	{"lossy, no bbr, TCP alone", lossyLink, "reno cubic", "", []string{"--transport=tcp"}, 0.55},
