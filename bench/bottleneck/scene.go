@@ -48,11 +48,13 @@ func (b *bench) scene(ctx context.Context, s *scene) (r result, err error) {
 		return r, err
 	}
 	undo = append(undo, func() {
-		for _, end := range []string{"", ".second", ".third"} {
-			os.RemoveAll(target + end)
-		}
+		// With what is unfinished: the next scene would go on with it.
+		os.RemoveAll(filepath.Dir(target))
 		os.Remove(filepath.Join(b.disk.dir, "file"))
 	})
+	if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+		return r, fmt.Errorf("making a place for the copy: %w", err)
+	}
 	if s.source+s.target > 0 {
 		if err := b.disk.hold(s.source, s.target); err != nil {
 			return r, err
@@ -72,7 +74,7 @@ func (b *bench) scene(ctx context.Context, s *scene) (r result, err error) {
 
 // places gives what is copied, and where to.
 func (b *bench) places(ctx context.Context, s *scene) (source, target string, err error) {
-	source, target = b.file(), filepath.Join(b.dir, "target")
+	source, target = b.file(), filepath.Join(b.dir, "target", "copy")
 	if s.files {
 		source = filepath.Join(b.dir, "tree")
 		if _, err := os.Stat(source); err == nil {
@@ -84,7 +86,7 @@ func (b *bench) places(ctx context.Context, s *scene) (source, target string, er
 		return source, target, nil
 	}
 	if s.target > 0 {
-		return source, filepath.Join(b.disk.dir, "target"), nil
+		return source, filepath.Join(b.disk.dir, "target", "copy"), nil
 	}
 	source = filepath.Join(b.disk.dir, "file")
 	if err := payload.MakeFile(ctx, source, diskSize, 3); err != nil {
