@@ -229,7 +229,7 @@ func Down(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, downTimeout)
 	defer cancel()
 	lock, err := takeOver(ctx)
-	if err != nil {
+	if lock == nil {
 		return err
 	}
 	defer lock.Close()
@@ -251,25 +251,26 @@ func clean() error {
 	return errors.Join(append(errs, os.RemoveAll(StateDir))...)
 }
 
-// killEmulator kills whoever answers requests, if anyone does.
-func killEmulator(ctx context.Context) error {
+// killEmulator kills whoever answers requests, and waits for that end; false: nobody
+// does.
+func killEmulator(ctx context.Context) (bool, error) {
 	conn, err := net.Dial("unix", socketFile)
 	if err != nil {
-		return nil // none, or gone
+		return false, nil // none, or gone
 	}
 	defer conn.Close()
 	raw, err := conn.(*net.UnixConn).SyscallConn()
 	if err != nil {
-		return fmt.Errorf("finding the emulator: %w", err)
+		return false, fmt.Errorf("finding the emulator: %w", err)
 	}
 	var cred *unix.Ucred
 	var credErr error
 	if err := raw.Control(func(fd uintptr) {
 		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil || credErr != nil {
-		return fmt.Errorf("finding the emulator: %w", errors.Join(err, credErr))
+		return false, fmt.Errorf("finding the emulator: %w", errors.Join(err, credErr))
 	}
-	return kill(ctx, int(cred.Pid))
+	return true, kill(ctx, int(cred.Pid))
 }
 
 // tryLock takes the lock or says that someone has it.
@@ -298,16 +299,23 @@ func tryLock() (*os.File, error) {
 
 // takeOver kills the emulator and takes the lock, as soon as there is the one and
 // the other is free: a lab that is just coming up has no emulator yet that answers.
+// Without a lock, and without an error, the emulator is dead and someone else was
+// faster: who brings up the next lab removes what the one before has left, and must
+// not be killed, too.
 func takeOver(ctx context.Context) (*os.File, error) {
 	tick := time.NewTicker(lockPoll)
 	defer tick.Stop()
 	for {
-		if err := killEmulator(ctx); err != nil {
+		killed, err := killEmulator(ctx)
+		if err != nil {
 			return nil, err
 		}
 		lock, err := tryLock()
-		if !errors.Is(err, ErrUp) {
+		switch {
+		case !errors.Is(err, ErrUp):
 			return lock, err
+		case killed:
+			return nil, nil
 		}
 		select {
 		case <-ctx.Done():

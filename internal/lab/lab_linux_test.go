@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -403,6 +404,42 @@ func testTied(t *testing.T, p labtest.Program) {
 	w.Close()
 	until(t, "the lab has ended", func() bool { return !exists(lab.StateDir + ".lock") })
 	nothingLeft(t)
+}
+
+// TestLabsInTurn has several who want a lab of their own, one of them at a time: the
+// end of one must not take the next one's with it.
+func TestLabsInTurn(t *testing.T) {
+	p := labtest.Build(t)
+	for i := range 4 {
+		host := fmt.Sprintf("h%d", i)
+		config := lab.Config{Topology: fmt.Appendf(nil, `{"hosts": [{"name": %q}]}`, host), Emulator: []string{p.Path, "emulate"}}
+		t.Run(host, func(t *testing.T) {
+			t.Parallel()
+			for range 3 {
+				// At once, so that it comes while another's Down is under way.
+				err := lab.Up(t.Context(), config)
+				for ; errors.Is(err, lab.ErrUp) && t.Context().Err() == nil; err = lab.Up(t.Context(), config) {
+					runtime.Gosched()
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range 20 {
+					if err := lab.InHost(host, func() error { return nil }); err != nil {
+						t.Errorf("while the lab is up: %v", err)
+						break
+					}
+					if _, err := lab.ReadStats(t.Context(), false); err != nil {
+						t.Errorf("while the lab is up: %v", err)
+						break
+					}
+				}
+				if err := lab.Down(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
 }
 
 // nothingLeft checks that there are no traces of a lab.
