@@ -124,7 +124,8 @@ func TestPull(t *testing.T) {
 			t.Errorf("%s gave %.0f bytes and was last said to have given %.0f", s["source"], s["bytes"], told[s["source"].(string)])
 		}
 	}
-	if extra := a.given.Load() + b.given.Load() + c.given.Load() - int64(len(data)); extra > int64(len(data))/20 {
+	// What was on its way when another one was faster counts, too: half a second of each.
+	if extra := a.given.Load() + b.given.Load() + c.given.Load() - int64(len(data)); extra > int64(len(data))/8 {
 		t.Errorf("%d bytes came twice", extra)
 	}
 
