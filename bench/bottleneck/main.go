@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -126,7 +124,8 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer b.g.Close()
-	fmt.Printf("machine: %d processors, %s, Linux %s, %s\n\n", runtime.NumCPU(), ground.CPUModel(), ground.FirstLine("/proc/sys/kernel/osrelease"), runtime.Version())
+	ground.PrintMachine()
+	fmt.Println()
 	for _, s := range scenes {
 		if !slices.Contains(b.Rows, s.name) {
 			continue
@@ -221,14 +220,8 @@ func (b *bench) report() error {
 	n := float64(len(b.results))
 	fmt.Printf("\n%d of %d are named right, %.0f%% (bar: %.0f%%); %.1f%% of the time, from %v after the start on (bar: %.0f%%)\n",
 		right, len(b.results), 100*float64(right)/n, 100*bar, 100*share/n, settle, 100*secondsBar)
-	if b.json != "" {
-		text, err := json.MarshalIndent(b.results, "", "  ")
-		if err == nil {
-			err = os.WriteFile(b.json, append(text, '\n'), 0o644)
-		}
-		if err != nil {
-			return fmt.Errorf("writing the results: %w", err)
-		}
+	if err := ground.WriteJSON(b.json, b.results); err != nil {
+		return err
 	}
 	if float64(right) < bar*n || share < secondsBar*n {
 		return ground.ErrMissed

@@ -108,7 +108,7 @@ func (b *bench) choose(ctx context.Context, c chosenWay) (err error) {
 		whole = append(whole, 100*rate(size, u.wall)/payloadRate)
 		notes = append(notes, fmt.Sprintf("%.2f s, of which login %.2f s; %s", u.wall.Seconds(), login.wall.Seconds(), moves(u.output)))
 	}
-	b.add(result{
+	b.add(ground.Result{
 		Row: "choice: " + c.name, Figure: share.Text("%.1f", "% of the payload rate") + fmt.Sprintf(", with the login %.1f%%", whole.Median()),
 		Bar: fmt.Sprintf(">= %.0f%%", 100*c.bar), Value: share.Median(), Limit: 100 * c.bar, Samples: share, Notes: notes, Pass: share.Median() >= 100*c.bar,
 	})

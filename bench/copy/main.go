@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -55,7 +53,7 @@ type bench struct {
 	binary  string
 	groups  *ground.Groups
 	reserve *ground.Reserve // nil: small sizes, where it is not worth its time
-	results []result
+	results []ground.Result
 	peaks   map[string][2]int64 // row name: VmHWM in bytes of the near and the far end
 }
 
@@ -169,19 +167,13 @@ func run(ctx context.Context, args []string) (err error) {
 			if ctx.Err() != nil {
 				return errors.New("interrupted")
 			}
-			b.add(result{Row: r.name, Figure: "the row could not be measured: " + err.Error(), Bar: "-"})
+			b.add(ground.Result{Row: r.name, Figure: "the row could not be measured: " + err.Error(), Bar: "-"})
 		}
 	}
 	b.reportMemory()
 	b.printTable()
-	if s.json != "" {
-		text, err := json.MarshalIndent(b.results, "", "  ")
-		if err != nil {
-			return fmt.Errorf("writing the results: %w", err)
-		}
-		if err := os.WriteFile(s.json, append(text, '\n'), 0o644); err != nil {
-			return fmt.Errorf("writing the results: %w", err)
-		}
+	if err := ground.WriteJSON(s.json, b.results); err != nil {
+		return err
 	}
 	for _, r := range b.results {
 		if !r.Pass && !r.Reference {
@@ -193,6 +185,6 @@ func run(ctx context.Context, args []string) (err error) {
 
 // printHead says on what this runs: figures of different machines do not compare.
 func (b *bench) printHead() {
-	fmt.Printf("machine: %d processors, %s, Linux %s, %s\n", runtime.NumCPU(), ground.CPUModel(), ground.FirstLine("/proc/sys/kernel/osrelease"), runtime.Version())
+	ground.PrintMachine()
 	fmt.Printf("sizes x %g, up to %d rounds, medians with the least and the greatest in brackets\n", b.Scale, b.Rounds)
 }

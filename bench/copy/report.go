@@ -11,35 +11,10 @@ import (
 // memoryBar is the most that one end may hold resident. Unit: bytes.
 const memoryBar = 256 << 20
 
-// result is one line of the table. Figure and Bar are for people; Value and
-// Limit are the same as numbers where there are such. A Reference has no bar.
-type result struct {
-	Row       string    `json:"row"`
-	Figure    string    `json:"figure"`
-	Bar       string    `json:"bar"`
-	Value     float64   `json:"value"`
-	Limit     float64   `json:"limit"`
-	Samples   []float64 `json:"samples,omitempty"`
-	Notes     []string  `json:"notes,omitempty"`
-	Pass      bool      `json:"pass"`
-	Reference bool      `json:"reference,omitempty"`
-}
-
-// verdict is the word in the table's last column.
-func (r result) verdict() string {
-	switch {
-	case r.Reference:
-		return ""
-	case r.Pass:
-		return "pass"
-	}
-	return "FAIL"
-}
-
 // add keeps and prints a result.
-func (b *bench) add(r result) {
+func (b *bench) add(r ground.Result) {
 	b.results = append(b.results, r)
-	fmt.Printf("| %s | %s | %s | %s |\n", r.Row, r.Figure, r.Bar, r.verdict())
+	fmt.Println(r)
 	for _, note := range r.Notes {
 		fmt.Printf("    %s\n", note)
 	}
@@ -49,7 +24,7 @@ func (b *bench) add(r result) {
 func (b *bench) printTable() {
 	fmt.Print("\n| row | figure | bar | |\n| --- | --- | --- | --- |\n")
 	for _, r := range b.results {
-		fmt.Printf("| %s | %s | %s | %s |\n", r.Row, r.Figure, r.Bar, r.verdict())
+		fmt.Println(r)
 	}
 }
 
@@ -60,7 +35,7 @@ func (b *bench) reportMemory() {
 		if !ok {
 			continue
 		}
-		b.add(result{
+		b.add(ground.Result{
 			Row:    r.name + ", peak memory",
 			Figure: fmt.Sprintf("%d MiB at the commanding end, %d MiB at the far end", peak[0]>>20, peak[1]>>20),
 			Bar:    "<= 256 MiB at each",

@@ -9,14 +9,6 @@ import (
 	"github.com/gomover/gomover/bench/ground"
 )
 
-func TestVerdict(t *testing.T) {
-	for want, r := range map[string]result{"": {Reference: true}, "pass": {Pass: true}, "FAIL": {}} {
-		if got := r.verdict(); got != want {
-			t.Errorf("%+v: %q, want %q", r, got, want)
-		}
-	}
-}
-
 func TestPeakMemoryIsJudged(t *testing.T) {
 	const mib = 1 << 20
 	for _, c := range []struct {

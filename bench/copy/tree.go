@@ -85,7 +85,7 @@ func (b *bench) tree(ctx context.Context, g *ends, dir, label string, durable bo
 	}
 	mine := times["gomover"].Median()
 	rsync, tar := mine/times["rsync"].Median(), mine/times["tar"].Median()
-	b.add(result{
+	b.add(ground.Result{
 		Row:    "tree, " + label,
 		Figure: fmt.Sprintf("%.2f x rsync -a, %.2f x tar (%s)", rsync, tar, seconds(order, times)),
 		Bar:    "<= 0.5 x rsync -a, <= 1.0 x tar", Value: rsync, Limit: 0.5, Samples: times["gomover"],
@@ -139,7 +139,7 @@ func rowMemory(ctx context.Context, b *bench) error {
 		return err
 	}
 	b.peak("memory", u)
-	b.add(result{
+	b.add(ground.Result{
 		Row: "memory", Figure: fmt.Sprintf("%d empty files in %.1f s, %.1f s of CPU", files, u.wall.Seconds(), u.cpu.Seconds()),
 		Bar: "reference; the peak is judged below", Value: u.wall.Seconds(), Reference: true,
 	})

@@ -60,7 +60,7 @@ func (b *bench) wide(ctx context.Context, name string, l link, bar float64) erro
 		notes = append(notes, fmt.Sprintf("%.2f s, %d streams, %.1f s of CPU at both ends, others %.2f processors, the link carried %.3f times the payload and lost %d packets",
 			u.wall.Seconds(), u.streams, u.cpu.Seconds(), u.foreign, float64(carried.bytes)/float64(size), carried.drops))
 	}
-	b.add(result{
+	b.add(ground.Result{
 		Row: name, Figure: share.Text("%.1f", "% of the payload rate"), Bar: fmt.Sprintf(">= %.0f%%", 100*bar),
 		Value: share.Median(), Limit: 100 * bar, Samples: share, Notes: append(notes, noise(name, foreign)...),
 		Pass: share.Median() >= 100*bar,
@@ -97,7 +97,7 @@ func (b *bench) widePeers(ctx context.Context, g *ends, name string, size int64)
 			return err
 		}
 		os.Remove(dst)
-		b.add(result{
+		b.add(ground.Result{
 			Row: name + ", " + p.name, Figure: fmt.Sprintf("%.1f%% of the payload rate (%d MiB, once)", 100*rate(size, u.wall)/payloadRate, size>>20),
 			Bar: "reference", Value: 100 * rate(size, u.wall) / payloadRate, Reference: true,
 		})
@@ -107,7 +107,7 @@ func (b *bench) widePeers(ctx context.Context, g *ends, name string, size int64)
 		if err != nil {
 			return err
 		}
-		b.add(result{
+		b.add(ground.Result{
 			Row: name + ", iperf3", Figure: fmt.Sprintf("%.1f%% of the payload rate (8 streams, %s, 15 s with the start)", 100*out.rate/payloadRate, cc),
 			Bar: "reference", Value: 100 * out.rate / payloadRate, Reference: true,
 		})
@@ -227,7 +227,7 @@ func rowSmall(ctx context.Context, b *bench) error {
 		ratio = append(ratio, (u.wall-3*roundTrip).Seconds()/login.wall.Seconds())
 	}
 	value := (times["gomover"].Median() - 3*roundTrip.Seconds()) / times["ssh host true"].Median()
-	b.add(result{
+	b.add(ground.Result{
 		Row: "small", Figure: fmt.Sprintf("%.2f x ssh host true, + 3 RTT (%s)", value, seconds([]string{"gomover", "ssh host true"}, times)),
 		Bar: "<= 1.3 x, + 3 RTT", Value: value, Limit: 1.3, Samples: ratio, Pass: value <= 1.3,
 	})

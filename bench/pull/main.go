@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 
 	"github.com/gomover/gomover/bench/ground"
@@ -42,13 +41,12 @@ var rows = []row{
 // bench is one run. One goroutine.
 type bench struct {
 	ground.Options
-	json    string
-	dir     string // in memory, removed at the end
-	mover   string // the program that is measured
-	groups  *ground.Groups
-	net     *network // nil until a row needs it
-	notes   []string // for the next result
-	results []result
+	ground.Report
+	json   string
+	dir    string // in memory, removed at the end
+	mover  string // the program that is measured
+	groups *ground.Groups
+	net    *network // nil until a row needs it
 }
 
 func main() { os.Exit(ground.Exit("bench/pull", os.Args[1:], run)) }
@@ -109,7 +107,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer b.groups.Close()
 	defer b.down()
-	fmt.Printf("machine: %d processors, %s, Linux %s, %s\n", runtime.NumCPU(), ground.CPUModel(), ground.FirstLine("/proc/sys/kernel/osrelease"), runtime.Version())
+	ground.PrintMachine()
 	for _, r := range rows {
 		if !slices.Contains(b.Rows, r.name) {
 			continue
@@ -119,8 +117,8 @@ func run(ctx context.Context, args []string) error {
 			if ctx.Err() != nil {
 				return errors.New("interrupted")
 			}
-			b.add(result{Row: r.name, Figure: "could not be measured: " + oneLine(err), Bar: "-", Notes: b.taken()})
+			b.Failed(r.name, err)
 		}
 	}
-	return b.finish()
+	return b.Finish(b.json)
 }

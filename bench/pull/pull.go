@@ -90,7 +90,7 @@ func (n *network) pull(ctx context.Context, l *later, args []string) (o outcome,
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		o.exit, err = exit.ExitCode(), nil
-		n.b.note("it said %q", ground.Tail(u.Output))
+		n.b.Note("it said %q", ground.Tail(u.Output))
 	}
 	if err = errors.Join(err, w.err); err != nil {
 		return o, err

@@ -46,9 +46,9 @@ func (n *network) from(ctx context.Context, l *later, words ...string) (outcome,
 	if err != nil {
 		return o, err
 	}
-	n.b.note("%.2f s; last bytes at %s s; %s MB sent", o.seconds, list("%.2f", o.ends), list("%.1f", megabytes(o.given)))
+	n.b.Note("%.2f s; last bytes at %s s; %s MB sent", o.seconds, list("%.2f", o.ends), list("%.1f", megabytes(o.given)))
 	for _, w := range o.events.warnings {
-		n.b.note("%s", w)
+		n.b.Note("%s", w)
 	}
 	if o.exit != 0 {
 		return o, fmt.Errorf("gomover ended with exit code %d", o.exit)
@@ -128,9 +128,9 @@ func steady(ctx context.Context, b *bench, name string, words func(*network) []s
 		apart = append(apart, 100*(last-slices.Min(o.ends))/last)
 	}
 	limit := ratesFactor*optimum + ratesExtra
-	b.note("the optimum is %.2f s; the command took %.3f x that", optimum, times.Median()/optimum)
-	b.atMost(name, "%.2f", " s", fmt.Sprintf("<= %.2f x %.2f s + %.0f s", ratesFactor, optimum, ratesExtra), limit, times)
-	b.atMost(name+", last bytes apart", "%.2f", "% of the makespan", "<= 2%", 100*togetherBar, apart)
+	b.Note("the optimum is %.2f s; the command took %.3f x that", optimum, times.Median()/optimum)
+	b.AtMost(name, "%.2f", " s", fmt.Sprintf("<= %.2f x %.2f s + %.0f s", ratesFactor, optimum, ratesExtra), limit, times)
+	b.AtMost(name+", last bytes apart", "%.2f", "% of the makespan", "<= 2%", 100*togetherBar, apart)
 	return nil
 }
 
@@ -160,8 +160,8 @@ func changing(ctx context.Context, b *bench, name string, after []float64, do fu
 		}
 		times = append(times, o.seconds)
 	}
-	b.note("the optimum is %.2f s; the command took %.3f x that", optimum, times.Median()/optimum)
-	b.atMost(name, "%.2f", " s", fmt.Sprintf("<= %.2f x %.2f s + %.0f s", changeBar, optimum, changeExtra), changeBar*optimum+changeExtra, times)
+	b.Note("the optimum is %.2f s; the command took %.3f x that", optimum, times.Median()/optimum)
+	b.AtMost(name, "%.2f", " s", fmt.Sprintf("<= %.2f x %.2f s + %.0f s", changeBar, optimum, changeExtra), changeBar*optimum+changeExtra, times)
 	return nil
 }
 
@@ -233,8 +233,8 @@ func rowSink(ctx context.Context, b *bench) error {
 			}
 		}
 	}
-	b.atLeast("sink", "%.1f", "% of the sink", ">= 95%", 100*sinkBar, share)
-	b.claim("sink, nobody starved", "no source timed out, rested or was left out", "none", wrong)
+	b.AtLeast("sink", "%.1f", "% of the sink", ">= 95%", 100*sinkBar, share)
+	b.Claim("sink, nobody starved", "no source timed out, rested or was left out", "none", wrong)
 	return nil
 }
 
@@ -284,30 +284,30 @@ func beside(ctx context.Context, b *bench, name string, after []float64, do func
 			if err != nil {
 				return err
 			}
-			b.note("aria2: %.2f s; last bytes at %s s; %s MB sent", o.seconds, list("%.2f", o.ends), list("%.1f", megabytes(o.given)))
+			b.Note("aria2: %.2f s; last bytes at %s s; %s MB sent", o.seconds, list("%.2f", o.ends), list("%.1f", megabytes(o.given)))
 			if failed = o.exit; failed == 0 {
 				theirs, theirCPU = append(theirs, o.seconds), append(theirCPU, o.cpu/gb)
 			}
 		}
 	}
 	if len(theirs) == 0 {
-		b.show(name+": ours", "%.2f", " s", ours)
-		b.claim(name+": ours by its", fmt.Sprintf("aria2 failed with exit code %d", failed), "<= 1 x", nil)
+		b.Show(name+": ours", "%.2f", " s", ours)
+		b.Claim(name+": ours by its", fmt.Sprintf("aria2 failed with exit code %d", failed), "<= 1 x", nil)
 		return nil
 	}
-	b.note("the optimum is %.2f s; gomover took %.3f x that, aria2 %.3f x", optimum, ours.Median()/optimum, theirs.Median()/optimum)
-	b.show(name+": processor time at the receiving end, ours", "%.2f", " s/GB", cpu)
-	b.show(name+": its", "%.2f", " s/GB", theirCPU)
-	b.show(name+": its time", "%.2f", " s", theirs)
+	b.Note("the optimum is %.2f s; gomover took %.3f x that, aria2 %.3f x", optimum, ours.Median()/optimum, theirs.Median()/optimum)
+	b.Show(name+": processor time at the receiving end, ours", "%.2f", " s/GB", cpu)
+	b.Show(name+": its", "%.2f", " s/GB", theirCPU)
+	b.Show(name+": its time", "%.2f", " s", theirs)
 	if do == nil {
-		b.atMost(name+": ours", "%.2f", " s", fmt.Sprintf("<= %.2f x %.2f s + %.0f s", peerFactor, optimum, peerExtra), peerFactor*optimum+peerExtra, ours)
+		b.AtMost(name+": ours", "%.2f", " s", fmt.Sprintf("<= %.2f x %.2f s + %.0f s", peerFactor, optimum, peerExtra), peerFactor*optimum+peerExtra, ours)
 	} else {
-		b.show(name+": ours", "%.2f", " s", ours)
+		b.Show(name+": ours", "%.2f", " s", ours)
 	}
 	bar, limit := "<= 1 x", 1.0
 	if theirs.Median() > peerSlow*optimum {
 		bar, limit = fmt.Sprintf("<= %.1f x, aria2 being beyond %.2f x the optimum", peerBar, peerSlow), peerBar
 	}
-	b.atMost(name+": ours by its", "%.3f", " x", bar, limit, ground.Samples{ours.Median() / theirs.Median()})
+	b.AtMost(name+": ours by its", "%.3f", " x", bar, limit, ground.Samples{ours.Median() / theirs.Median()})
 	return nil
 }

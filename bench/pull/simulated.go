@@ -45,7 +45,7 @@ func rowSimulated(ctx context.Context, b *bench) error {
 		if !ok {
 			return fmt.Errorf("%s does not print the %s of %q", f.test, f.which, f.what)
 		}
-		b.atMost("simulated, "+f.name, "%.4f", "", fmt.Sprintf("<= %g", f.limit), f.limit, ground.Samples{v})
+		b.AtMost("simulated, "+f.name, "%.4f", "", fmt.Sprintf("<= %g", f.limit), f.limit, ground.Samples{v})
 	}
 	return nil
 }

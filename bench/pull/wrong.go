@@ -81,7 +81,7 @@ func rowWrong(ctx context.Context, b *bench) error {
 	if o, err = n.gomover(ctx, nil, n.words()...); err != nil {
 		return err
 	}
-	b.note("%d of %d pieces are wrong", pieces, (size+pieceBytes-1)/pieceBytes)
+	b.Note("%d of %d pieces are wrong", pieces, (size+pieceBytes-1)/pieceBytes)
 	b.wrong("wrong: a tenth of the pieces of one", n, o, 0, n.mirrors[:1])
 	strikes := 0
 	for _, w := range o.events.warnings {
@@ -89,7 +89,7 @@ func rowWrong(ctx context.Context, b *bench) error {
 			strikes++
 		}
 	}
-	b.atMost("wrong: strikes until it is left out", "%.0f", "", "<= 2", maxStrikes, ground.Samples{float64(strikes)})
+	b.AtMost("wrong: strikes until it is left out", "%.0f", "", "<= 2", maxStrikes, ground.Samples{float64(strikes)})
 	return nil
 }
 
@@ -123,11 +123,11 @@ func (b *bench) wrong(name string, n *network, o outcome, exit int, bad []*mirro
 		wrong = append(wrong, "there is a file under the final name")
 	}
 	for _, w := range o.events.warnings {
-		b.note("%s", strings.ReplaceAll(w, "\n", "; "))
+		b.Note("%s", strings.ReplaceAll(w, "\n", "; "))
 	}
 	figure := fmt.Sprintf("%.1f s, exit code %d, what is bad is named", o.seconds, o.exit)
 	if exit != 0 {
 		figure = fmt.Sprintf("exit code %d, what is bad is named, nothing under the final name", o.exit)
 	}
-	b.claim(name, figure, fmt.Sprintf("exit code %d, named", exit), wrong)
+	b.Claim(name, figure, fmt.Sprintf("exit code %d, named", exit), wrong)
 }

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -38,14 +36,13 @@ var rows = []row{
 // bench is one run. One goroutine.
 type bench struct {
 	ground.Options
-	json    string
-	quick   bool
-	dir     string // in memory, removed at the end
-	self    string // this program
-	driver  string // of libudt
-	groups  *ground.Groups
-	notes   []string // for the next result that is judged
-	results []result
+	ground.Report
+	json   string
+	quick  bool
+	dir    string // in memory, removed at the end
+	self   string // this program
+	driver string // of libudt
+	groups *ground.Groups
 }
 
 func main() {
@@ -118,7 +115,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer b.groups.Close()
-	fmt.Printf("machine: %d processors, %s, Linux %s, %s\n", runtime.NumCPU(), ground.CPUModel(), ground.FirstLine("/proc/sys/kernel/osrelease"), runtime.Version())
+	ground.PrintMachine()
 	for _, r := range rows {
 		if !slices.Contains(b.Rows, r.name) {
 			continue
@@ -128,10 +125,10 @@ func run(ctx context.Context, args []string) error {
 			if ctx.Err() != nil {
 				return errors.New("interrupted")
 			}
-			b.add(result{Row: r.name, Figure: "could not be measured: " + oneLine(err), Bar: "-", Notes: b.taken()})
+			b.Failed(r.name, err)
 		}
 	}
-	return b.finish()
+	return b.Finish(b.json)
 }
 
 // build makes the driver of libudt. The other ends are this very program.
@@ -157,87 +154,4 @@ func (b *bench) span(full time.Duration) time.Duration {
 		full /= 3
 	}
 	return time.Duration(float64(full) * b.Scale)
-}
-
-// result is one line of the table. Figure and Bar are for people; Value and Limit
-// are the same as numbers. A Reference has no bar.
-type result struct {
-	Row       string         `json:"row"`
-	Figure    string         `json:"figure"`
-	Bar       string         `json:"bar"`
-	Value     float64        `json:"value"`
-	Limit     float64        `json:"limit"`
-	Samples   ground.Samples `json:"samples,omitempty"`
-	Notes     []string       `json:"notes,omitempty"`
-	Pass      bool           `json:"pass"`
-	Reference bool           `json:"reference,omitempty"`
-}
-
-func (r result) String() string {
-	verdict := "FAIL"
-	switch {
-	case r.Reference:
-		verdict = ""
-	case r.Pass:
-		verdict = "pass"
-	}
-	return fmt.Sprintf("| %s | %s | %s | %s |", r.Row, r.Figure, r.Bar, verdict)
-}
-
-// add keeps and prints a result.
-func (b *bench) add(r result) {
-	b.results = append(b.results, r)
-	fmt.Println(r)
-}
-
-// oneLine is an error's text as a line of a table holds it.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
-
-// note prints something that belongs to the next result that is judged.
-func (b *bench) note(format string, args ...any) {
-	b.notes = append(b.notes, fmt.Sprintf(format, args...))
-	fmt.Println("    " + b.notes[len(b.notes)-1])
-}
-
-// taken hands the notes over.
-func (b *bench) taken() (l []string) {
-	l, b.notes = b.notes, nil
-	return l
-}
-
-// judge adds a result whose value is the median of samples.
-func (b *bench) judge(name, unit, bar string, limit float64, atMost bool, samples ground.Samples) {
-	v := samples.Median()
-	b.add(result{
-		Row: name, Figure: samples.Text("%.3f", unit), Bar: bar, Value: v, Limit: limit, Samples: samples, Notes: b.taken(),
-		Pass: len(samples) > 0 && (!atMost && v >= limit || atMost && v <= limit),
-	})
-}
-
-// show adds a result without a bar.
-func (b *bench) show(name, unit string, samples ground.Samples) {
-	b.add(result{Row: name, Figure: samples.Text("%.3f", unit), Bar: "reference", Value: samples.Median(), Samples: samples, Reference: true})
-}
-
-// finish prints all results once more, as Markdown, and writes them to the file.
-func (b *bench) finish() error {
-	fmt.Print("\n| row | figure | bar | |\n| --- | --- | --- | --- |\n")
-	missed := false
-	for _, r := range b.results {
-		fmt.Println(r)
-		missed = missed || !r.Pass && !r.Reference
-	}
-	if b.json != "" {
-		text, err := json.MarshalIndent(b.results, "", "  ")
-		if err != nil {
-			return fmt.Errorf("writing the results: %w", err)
-		}
-		if err := os.WriteFile(b.json, append(text, '\n'), 0o644); err != nil {
-			return fmt.Errorf("writing the results: %w", err)
-		}
-	}
-	if missed {
-		return ground.ErrMissed
-	}
-	return nil
 }

@@ -120,7 +120,7 @@ func (b *bench) measured(ctx context.Context, g *ground.Ground, p path, from, to
 		if ctx.Err() != nil || !errors.Is(err, ground.ErrVoid) && !errors.Is(err, errLibrary) {
 			break
 		}
-		b.note("%s, void: %s", names(kinds), oneLine(err))
+		b.Note("%s, void: %s", names(kinds), ground.OneLine(err))
 	}
 	return o, err
 }
@@ -136,6 +136,9 @@ func decided(s ground.Samples, rounds int, limit float64) bool {
 	}
 	return len(s) >= rounds || 2*reached > rounds || 2*(len(s)-reached) > rounds
 }
+
+// figure is how a measured value is printed.
+const figure = "%.3f"
 
 // rowLoop compares goodput and processor time with libudt's over loopback. What
 // packets as long as the path takes bring is a reference.
@@ -155,19 +158,19 @@ func rowLoop(ctx context.Context, b *bench) error {
 			gb := o.rates[0] * (o.to - o.from) / 1e9
 			speed[k.name] = append(speed[k.name], o.rates[0]*8/1e9)
 			cpu[k.name] = append(cpu[k.name], (o.cpu[0]+o.cpu[1]).Seconds()/gb)
-			b.note("%s: %.2f Gbit/s, CPU s/GB %.3f sending and %.3f receiving, others %.2f processors",
+			b.Note("%s: %.2f Gbit/s, CPU s/GB %.3f sending and %.3f receiving, others %.2f processors",
 				k.name, o.rates[0]*8/1e9, o.cpu[0].Seconds()/gb, o.cpu[1].Seconds()/gb, o.foreign)
 		}
 	}
 	ratio := func(s map[string]ground.Samples) ground.Samples {
 		return ground.Samples{s[model.name].Median() / s[library.name].Median()}
 	}
-	b.judge("loop, goodput", fmt.Sprintf(" x libudt's (%s; libudt %s)", speed[model.name].Text("%.2f", " Gbit/s"), speed[library.name].Text("%.2f", "")),
-		">= 2 x", loopSpeed, false, ratio(speed))
-	b.judge("loop, CPU of both ends", fmt.Sprintf(" x libudt's (%s; libudt %s)", cpu[model.name].Text("%.3f", " s/GB"), cpu[library.name].Text("%.3f", "")),
-		"<= 0.4 x", loopCPU, true, ratio(cpu))
-	b.show("loop, goodput, long packets", " Gbit/s", speed[jumbo.name])
-	b.show("loop, CPU of both ends, long packets", " s/GB", cpu[jumbo.name])
+	b.AtLeast("loop, goodput", figure, fmt.Sprintf(" x libudt's (%s; libudt %s)", speed[model.name].Text("%.2f", " Gbit/s"), speed[library.name].Text("%.2f", "")),
+		">= 2 x", loopSpeed, ratio(speed))
+	b.AtMost("loop, CPU of both ends", figure, fmt.Sprintf(" x libudt's (%s; libudt %s)", cpu[model.name].Text("%.3f", " s/GB"), cpu[library.name].Text("%.3f", "")),
+		"<= 0.4 x", loopCPU, ratio(cpu))
+	b.Show("loop, goodput, long packets", figure, " Gbit/s", speed[jumbo.name])
+	b.Show("loop, CPU of both ends, long packets", figure, " s/GB", cpu[jumbo.name])
 	return nil
 }
 
@@ -192,20 +195,20 @@ func (b *bench) single(ctx context.Context, name string, p path, length time.Dur
 				return err
 			}
 			if err != nil {
-				b.note("%s: %s", k.name, oneLine(err))
+				b.Note("%s: %s", k.name, ground.OneLine(err))
 				continue
 			}
 			late[k.name] = append(late[k.name], o.rates[0]/p.capacity())
 			whole[k.name] = append(whole[k.name], o.whole[0]/p.capacity())
-			b.note("%s: %.3f of the link from 10 s on, %.3f with the start; %.1f and %.1f s of CPU at the ends in %.0f s, others and the emulator %.2f processors",
+			b.Note("%s: %.3f of the link from 10 s on, %.3f with the start; %.1f and %.1f s of CPU at the ends in %.0f s, others and the emulator %.2f processors",
 				k.name, o.rates[0]/p.capacity(), o.whole[0]/p.capacity(), o.cpu[0].Seconds(), o.cpu[1].Seconds(), o.to-o.from, o.foreign)
 		}
 	}
-	b.judge(name+", "+kinds[0].name, unit, fmt.Sprintf(">= %.2f", limit), limit, false, judged[kinds[0].name])
-	b.show(name+", "+kinds[0].name, otherUnit, other[kinds[0].name])
+	b.AtLeast(name+", "+kinds[0].name, figure, unit, fmt.Sprintf(">= %.2f", limit), limit, judged[kinds[0].name])
+	b.Show(name+", "+kinds[0].name, figure, otherUnit, other[kinds[0].name])
 	for _, k := range kinds[1:] {
-		b.show(name+", "+k.name, unit, judged[k.name])
-		b.show(name+", "+k.name, otherUnit, other[k.name])
+		b.Show(name+", "+k.name, figure, unit, judged[k.name])
+		b.Show(name+", "+k.name, figure, otherUnit, other[k.name])
 	}
 	return nil
 }
@@ -248,14 +251,14 @@ func (b *bench) fair(ctx context.Context, name string, p path, limit float64) er
 			total += r / p.capacity()
 			each += fmt.Sprintf(" %.3f", r/p.capacity())
 		}
-		b.note("shares of the link:%s; index %.3f", each, jain(o.rates))
+		b.Note("shares of the link:%s; index %.3f", each, jain(o.rates))
 		if total < busyShare {
 			return fmt.Errorf("the flows have %.3f of the link together: they do not compete for it", total)
 		}
 		index, sum = append(index, jain(o.rates)), append(sum, total)
 	}
-	b.judge(name, " Jain's index", fmt.Sprintf(">= %.2f", limit), limit, false, index)
-	b.show(name+", all together", " of the link", sum)
+	b.AtLeast(name, figure, " Jain's index", fmt.Sprintf(">= %.2f", limit), limit, index)
+	b.Show(name+", all together", figure, " of the link", sum)
 	return nil
 }
 
@@ -304,7 +307,7 @@ func rowBeside(ctx context.Context, b *bench) error {
 		if len(o.rates) > 1 {
 			ours = o.rates[1] / p.capacity()
 		}
-		b.note("%s: TCP has %.3f of the link, the other flow %.3f", names(kinds), tcp, ours)
+		b.Note("%s: TCP has %.3f of the link, the other flow %.3f", names(kinds), tcp, ours)
 		return tcp, ours, nil
 	}
 	alone, _, err := measure(cubic) // once: nothing disturbs it
@@ -329,8 +332,8 @@ func rowBeside(ctx context.Context, b *bench) error {
 		}
 		kept, left = append(kept, tcp/alone), append(left, ours)
 	}
-	b.judge("beside, native", " of TCP's fair share", ">= 0.30", besideShare, false, fair)
-	b.judge("beside, scavenger", " of what TCP has alone", ">= 0.95", scavengeShare, false, kept)
-	b.show("beside, scavenger's own", " of the link", left)
+	b.AtLeast("beside, native", figure, " of TCP's fair share", ">= 0.30", besideShare, fair)
+	b.AtLeast("beside, scavenger", figure, " of what TCP has alone", ">= 0.95", scavengeShare, kept)
+	b.Show("beside, scavenger's own", figure, " of the link", left)
 	return nil
 }

@@ -149,8 +149,8 @@ func TestLoopRow(t *testing.T) {
 	if err := rowLoop(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
-	if len(b.results) != 4 || b.results[0].Value <= 0 || b.results[1].Value <= 0 || len(b.results[0].Notes) != 3 {
-		t.Errorf("results %+v", b.results)
+	if len(b.Results) != 4 || b.Results[0].Value <= 0 || b.Results[1].Value <= 0 || len(b.Results[0].Notes) != 3 {
+		t.Errorf("results %+v", b.Results)
 	}
 	if l := spaces(t, b); l != "" {
 		t.Errorf("left are the network namespaces %s", l)
