@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/gomover/gomover/examples/internal/stage"
 	"github.com/gomover/gomover/internal/payload"
 )
 
@@ -28,7 +29,7 @@ func enoughSpace(dir string, need uint64) error {
 // generate makes the files to move. They are random, so that nothing can be
 // saved by compressing, but the same each time.
 func (d *demo) generate(ctx context.Context) error {
-	say("\nMaking %s (1 GiB) and %s/ (%d files in %d directories)...", bigName, treeName, treeFiles, treeDirs)
+	stage.Say("\nMaking %s (1 GiB) and %s/ (%d files in %d directories)...", bigName, treeName, treeFiles, treeDirs)
 	random := payload.Random(0)
 	if err := payload.Write(ctx, filepath.Join(d.near, bigName), bigBytes, random); err != nil {
 		return err
@@ -56,7 +57,7 @@ func (d *demo) generate(ctx context.Context) error {
 
 // compare reads all that came back beside what was sent.
 func (d *demo) compare(ctx context.Context) error {
-	say("\nComparing every byte with the originals...")
+	stage.Say("\nComparing every byte with the originals...")
 	back := filepath.Join(d.near, "back")
 	if err := payload.SameFile(filepath.Join(d.near, bigName), filepath.Join(back, bigName)); err != nil {
 		return fmt.Errorf("comparing: %w", err)
@@ -85,7 +86,7 @@ func (d *demo) compare(ctx context.Context) error {
 	if files != treeFiles+1 {
 		return fmt.Errorf("comparing: %d files came back, %d were sent", files, treeFiles+1)
 	}
-	say("%d files: same content, same times, same permissions.", files)
+	stage.Say("%d files: same content, same times, same permissions.", files)
 	return nil
 }
 

@@ -15,12 +15,11 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/gomover/gomover/examples/internal/stage"
 	"github.com/gomover/gomover/sshboot/boottest"
 )
 
@@ -38,21 +37,7 @@ const (
 	alias = "farhost"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	err := run(ctx)
-	switch {
-	case ctx.Err() != nil:
-		say("\nInterrupted. Everything the demo made is removed.")
-		os.Exit(130)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(1)
-	}
-}
-
-func say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+func main() { os.Exit(stage.Main("demo", run)) }
 
 // run is the whole demo. All it made is gone when it returns.
 func run(ctx context.Context) (err error) {
@@ -132,8 +117,8 @@ func (d *demo) start() (*boottest.Server, error) {
 		server.Close()
 		return nil, err
 	}
-	say("An ssh server on %s plays the far host %q; its home is an empty directory.", server.Addr(), alias)
-	say("It has no gomover: the program brings itself there over the login.")
+	stage.Say("An ssh server on %s plays the far host %q; its home is an empty directory.", server.Addr(), alias)
+	stage.Say("It has no gomover: the program brings itself there over the login.")
 	return server, nil
 }
 
@@ -150,10 +135,10 @@ func (d *demo) moves(ctx context.Context) error {
 		{title: "The same command once more: all is there, so nothing is sent.",
 			words: []string{"-r", alias + ":" + bigName, alias + ":" + treeName, "back/"}},
 	} {
-		say("\n%d. %s", len(d.steps)+1, s.title)
-		say("   $ gomover %s", strings.Join(s.words, " "))
+		stage.Say("\n%d. %s", len(d.steps)+1, s.title)
+		stage.Say("   $ gomover %s", strings.Join(s.words, " "))
 		began := time.Now()
-		if err := d.gomover(ctx, s.words...); err != nil {
+		if err := stage.Run(ctx, d.program, d.near, s.words...); err != nil {
 			return fmt.Errorf("gomover %s: %w", strings.Join(s.words, " "), err)
 		}
 		s.took = time.Since(began)
@@ -164,16 +149,16 @@ func (d *demo) moves(ctx context.Context) error {
 
 // report says what happened and what to type next.
 func (d *demo) report(server *boottest.Server) {
-	say("\nWhat happened")
+	stage.Say("\nWhat happened")
 	for i, s := range d.steps {
 		if s.bytes == 0 {
-			say("  %d. nothing to do, known after %.1f s", i+1, s.took.Seconds())
+			stage.Say("  %d. nothing to do, known after %.1f s", i+1, s.took.Seconds())
 			continue
 		}
-		say("  %d. %7.1f MB, files: %4d, %5.1f s from start to exit, %4.0f MB/s", i+1,
+		stage.Say("  %d. %7.1f MB, files: %4d, %5.1f s from start to exit, %4.0f MB/s", i+1,
 			float64(s.bytes)/1e6, s.files, s.took.Seconds(), float64(s.bytes)/1e6/s.took.Seconds())
 	}
-	say(`
+	stage.Say(`
   Each command logged in once over ssh (%d logins in all), opened parallel
   connections encrypted with a key that was made for that command alone, hashed
   every block at the source and checked it before it counted as arrived, and

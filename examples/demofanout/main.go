@@ -17,13 +17,11 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/gomover/gomover/examples/internal/stage"
 	"github.com/gomover/gomover/internal/chart"
 	"github.com/gomover/gomover/internal/payload"
 	"github.com/gomover/gomover/sshboot/boottest"
@@ -35,21 +33,7 @@ const (
 	hosts     = 3
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	err := run(ctx)
-	switch {
-	case ctx.Err() != nil:
-		say("\nInterrupted. Everything the demo made is removed.")
-		os.Exit(130)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "demofanout:", err)
-		os.Exit(1)
-	}
-}
-
-func say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+func main() { os.Exit(stage.Main("demofanout", run)) }
 
 // demo is one showing.
 type demo struct {
@@ -140,7 +124,7 @@ func (d *demo) start(dir string) (stop func(), err error) {
 			return stop, err
 		}
 		config += string(text)
-		say("An ssh server on %s plays the host %s; its home is an empty directory.", s.Addr(), name)
+		stage.Say("An ssh server on %s plays the host %s; its home is an empty directory.", s.Addr(), name)
 	}
 	return stop, os.WriteFile(filepath.Join(d.near, ".ssh", "config"), []byte(config), 0o600)
 }
@@ -151,10 +135,10 @@ func (d *demo) copyTo(ctx context.Context, n int, how string) error {
 	for i := 1; i <= n; i++ {
 		words = append(words, fmt.Sprintf("h%d:%s%d", i, how, n))
 	}
-	say("\n$ gomover %s", strings.Join(words, " "))
+	stage.Say("\n$ gomover %s", strings.Join(words, " "))
 	events := filepath.Join(d.near, "events.jsonl")
 	began := time.Now()
-	if err := d.gomover(ctx, append([]string{"--json=" + events}, words...)...); err != nil {
+	if err := stage.Run(ctx, d.program, d.near, append([]string{"--json=" + events}, words...)...); err != nil {
 		return fmt.Errorf("gomover %s: %w", strings.Join(words, " "), err)
 	}
 	r := result{hosts: n, how: how, took: time.Since(began)}
@@ -194,34 +178,17 @@ func sentBytes(path string) (int64, error) {
 	return 0, errors.Join(errors.New("the events of the run have no end"), lines.Err())
 }
 
-// gomover runs the program as its user would, with nothing of the environment but
-// what concerns the terminal.
-func (d *demo) gomover(ctx context.Context, words ...string) error {
-	cmd := exec.CommandContext(ctx, d.program, words...)
-	cmd.Dir = d.near
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = []string{"HOME=" + d.near, "GOMOVER_CONFIG="}
-	for _, name := range []string{"PATH", "TERM", "LANG", "LC_ALL", "LC_CTYPE", "COLUMNS", "NO_COLOR", "TMPDIR", "USER"} {
-		if v, ok := os.LookupEnv(name); ok && !strings.ContainsRune(v, 0) {
-			cmd.Env = append(cmd.Env, name+"="+v)
-		}
-	}
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 10 * time.Second
-	return cmd.Run()
-}
-
 // report says what happened and draws it.
 func (d *demo) report() error {
-	say("\nWhat happened")
+	stage.Say("\nWhat happened")
 	series := map[string]*chart.Series{"unicast": {Name: "to each by itself", Style: 1}, "chain": {Name: "along a chain", Style: 2}}
 	for _, r := range d.runs {
-		say("  %-7s to %d: %6.1f MB sent, %4.2f times the file, in %.2f s from start to exit", r.how, r.hosts, float64(r.sent)/1e6, float64(r.sent)/fileBytes, r.took.Seconds())
+		stage.Say("  %-7s to %d: %6.1f MB sent, %4.2f times the file, in %.2f s from start to exit", r.how, r.hosts, float64(r.sent)/1e6, float64(r.sent)/fileBytes, r.took.Seconds())
 		s := series[r.how]
 		s.X, s.Y = append(s.X, float64(r.hosts)), append(s.Y, float64(r.sent))
 	}
-	say("  Each host was logged into once, all at the same time, and confirmed every block.")
-	say("  The demo has compared every byte by itself: all files are the same.")
+	stage.Say("  Each host was logged into once, all at the same time, and confirmed every block.")
+	stage.Say("  The demo has compared every byte by itself: all files are the same.")
 	picture := chart.Chart{
 		Title:    "One file to several hosts",
 		Subtitle: "payload that the sender sent",
@@ -233,8 +200,8 @@ func (d *demo) report() error {
 			return err
 		}
 	}
-	say("\nThe picture: %s.svg, and the same as .png", d.picture)
-	say(`
+	stage.Say("\nThe picture: %s.svg, and the same as .png", d.picture)
+	stage.Say(`
 What to type next
   bin/gomover FILE h1 h2 h3                    into the home directories of three hosts
   bin/gomover FILE h1:dir/ h2:/scratch/x       to a different place on each

@@ -16,12 +16,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/gomover/gomover/examples/internal/stage"
 	"github.com/gomover/gomover/internal/payload"
 )
 
@@ -39,21 +38,7 @@ const (
 	slowBy    = 4
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	err := run(ctx)
-	switch {
-	case ctx.Err() != nil:
-		say("\nInterrupted. Everything the demo made is removed.")
-		os.Exit(130)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "demopull:", err)
-		os.Exit(1)
-	}
-}
-
-func say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+func main() { os.Exit(stage.Main("demopull", run)) }
 
 // run is the whole demo. All it made but the pictures is gone when it returns.
 func run(ctx context.Context) (err error) {
@@ -86,12 +71,12 @@ func run(ctx context.Context) (err error) {
 		}
 		defer s.close()
 		d.sites = append(d.sites, s)
-		say("Site %-5s has the file and sends %2.0f MB/s: %s", s.name, s.rate/1e6, s.url())
+		stage.Say("Site %-5s has the file and sends %2.0f MB/s: %s", s.name, s.rate/1e6, s.url())
 	}
 	if err := d.writeList(source); err != nil {
 		return err
 	}
-	say("A list (RFC 5854) names all three, and the SHA-256 of each MiB of the file.")
+	stage.Say("A list (RFC 5854) names all three, and the SHA-256 of each MiB of the file.")
 	if err := d.pull(ctx); err != nil {
 		return err
 	}
@@ -138,12 +123,12 @@ func (d *demo) writeList(source string) error {
 // pull runs the program and slows the fastest site down on the way.
 func (d *demo) pull(ctx context.Context) error {
 	words := []string{"pull", "--json=" + eventsName, "--metalink", listName, "./"}
-	say("\n$ gomover %s", strings.Join(words, " "))
+	stage.Say("\n$ gomover %s", strings.Join(words, " "))
 	fast := d.sites[len(d.sites)-1]
 	slow := time.AfterFunc(slowAfter, func() { fast.setRate(fast.rate / slowBy) })
 	defer slow.Stop()
 	began := time.Now()
-	if err := d.gomover(ctx, words...); err != nil {
+	if err := stage.Run(ctx, d.program, d.dir, words...); err != nil {
 		return fmt.Errorf("gomover %s: %w", strings.Join(words, " "), err)
 	}
 	d.took = time.Since(began)
@@ -152,10 +137,10 @@ func (d *demo) pull(ctx context.Context) error {
 
 // report says what happened and draws it.
 func (d *demo) report(ctx context.Context) error {
-	say("\nWhat happened")
+	stage.Say("\nWhat happened")
 	for _, s := range d.sites {
 		sent, last := s.sent()
-		say("  %-5s sent %5.1f MB, the last of it %.2f s after the start", s.name, float64(sent)/1e6, last.Sub(d.sites[0].first()).Seconds())
+		stage.Say("  %-5s sent %5.1f MB, the last of it %.2f s after the start", s.name, float64(sent)/1e6, last.Sub(d.sites[0].first()).Seconds())
 	}
 	sum := 0.0
 	for _, s := range d.sites {
@@ -163,20 +148,20 @@ func (d *demo) report(ctx context.Context) error {
 	}
 	fast := d.sites[len(d.sites)-1].rate
 	optimum := slowAfter.Seconds() + (fileBytes-sum*slowAfter.Seconds())/(sum-fast+fast/slowBy)
-	say("  %d MB in %.2f s from start to exit. After %v the site south fell to a quarter of", fileBytes/1_000_000, d.took.Seconds(), slowAfter)
-	say("  its rate: with these rates, and no latency, nobody can do it in less than %.2f s.", optimum)
-	say("  The demo has compared every byte by itself: the file is the same.")
+	stage.Say("  %d MB in %.2f s from start to exit. After %v the site south fell to a quarter of", fileBytes/1_000_000, d.took.Seconds(), slowAfter)
+	stage.Say("  its rate: with these rates, and no latency, nobody can do it in less than %.2f s.", optimum)
+	stage.Say("  The demo has compared every byte by itself: the file is the same.")
 	for _, ending := range []string{".svg", ".png"} {
 		name, err := filepath.Abs(d.picture + ending)
 		if err != nil {
 			return err
 		}
-		if err := d.gomover(ctx, "plot", eventsName, "-o", name); err != nil {
+		if err := stage.Run(ctx, d.program, d.dir, "plot", eventsName, "-o", name); err != nil {
 			return fmt.Errorf("drawing %s: %w", name, err)
 		}
 	}
-	say("\nThe picture: %s.svg, and the same as .png", d.picture)
-	say(`
+	stage.Say("\nThe picture: %s.svg, and the same as .png", d.picture)
+	stage.Say(`
 What to type next
   bin/gomover pull URL URL ./            one file from several mirrors
   bin/gomover pull --metalink FILE ./    what a list names, verified piece by piece
