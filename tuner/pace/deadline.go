@@ -43,7 +43,7 @@ type Plan struct {
 	Rate    units.Rate // of payload, bytes per second; 0: as fast as it goes
 	Verdict Verdict
 	Late    time.Duration // by how much, unless it is in time
-	Need    units.Rate    // what it takes to be in time, bytes per second
+	Need    units.Rate    // what it takes to be in time, bytes per second; 0: the time has passed
 }
 
 // Deadline finds the lowest steady rate at which a job is complete in time. It aims
@@ -97,7 +97,7 @@ func (d *Deadline) keep(now time.Time, next Plan) bool {
 	if d.planned.IsZero() {
 		return false
 	}
-	if (next.Rate == 0) != (d.plan.Rate == 0) {
+	if (next.Rate == 0) != (d.plan.Rate == 0) || (next.Need == 0) != (d.plan.Need == 0) {
 		return false
 	}
 	off := float64(next.Rate)/max(1, float64(d.plan.Rate)) - 1
@@ -124,8 +124,10 @@ func (d *Deadline) watch(now time.Time, p Progress) {
 // need finds the rate that it takes, and the one to go at.
 func (d *Deadline) need(now time.Time, p Progress, table Timetable) (need, rate units.Rate) {
 	span := d.aim.Sub(now)
-	if span <= 0 {
-		return units.Rate(float64(p.Left) / max(0.1, d.at.Sub(now).Seconds())), 0
+	if left := d.at.Sub(now); left <= 0 {
+		return 0, 0
+	} else if span <= 0 {
+		return units.Rate(float64(p.Left) / max(0.1, left.Seconds())), 0
 	}
 	// Where a timetable holds it back for a while it must go faster at other times.
 	lo := float64(p.Left) / span.Seconds()
@@ -156,12 +158,16 @@ func (d *Deadline) judge(now time.Time, p Progress, table Timetable, need units.
 	if p.Left <= 0 {
 		return InTime, 0
 	}
-	if c := table.Carries(now, d.at, 0); c >= 0 && c < float64(p.Left) {
-		late := time.Duration((float64(p.Left) - c) / max(1, c/max(0.001, left.Seconds())) * 1e9)
-		return TooLate, max(late, 0)
-	}
 	if left <= 0 {
-		return TooLate, -left
+		late := -left
+		if p.Known {
+			late += p.Mid
+		}
+		return TooLate, late
+	}
+	if c := table.Carries(now, d.at, 0); c >= 0 && c < float64(p.Left) {
+		late := (float64(p.Left) - c) / max(1, c/max(0.001, left.Seconds())) * 1e9
+		return TooLate, time.Duration(min(late, 1<<62))
 	}
 	// While it may go no faster it says nothing of how fast it could.
 	if d.slow.Equal(now) {
