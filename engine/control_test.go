@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomover/gomover/events"
@@ -134,6 +135,28 @@ func TestPace(t *testing.T) {
 	if len(l[0].set) != sets {
 		t.Error("without a limit sockets are touched")
 	}
+}
+
+// TestCommonLimitRises: a limit that several sources keep together comes to what it
+// was raised to.
+func TestCommonLimitRises(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := gauges(t, Options{}, 1)
+		l := NewLimit(100e3)
+		s.Join(Common{Limit: l})
+		l.Set(1e6)
+		time.Sleep(2 * time.Second)
+		s.pace(time.Now())
+		begun := time.Now()
+		for range 100 {
+			if err := l.l.wait(t.Context(), 100e3, l.l.over); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(begun); took > 10500*time.Millisecond {
+			t.Errorf("10 MB at 1 MB/s took %v", took)
+		}
+	})
 }
 
 // TestBackground: a job in the background has two streams whose rate follows the

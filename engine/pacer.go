@@ -60,6 +60,9 @@ type paced struct {
 // pace holds the sockets to the limit. Without one it has nothing to do.
 func (s *Source) pace(now time.Time) {
 	s.limit.step()
+	if s.common.Limit != nil {
+		s.common.Limit.l.step()
+	}
 	p := &s.pacer
 	total := p.trim
 	rate, goal := s.limit.rates()
