@@ -90,6 +90,7 @@ type Paths struct {
 	DialOnly  bool          // only the direction of DialFirst is permitted
 	RTT       time.Duration // between the ends, as far as known
 	Local     bool          // both ends are in this process
+	Obeys     bool          // at a source: the sink is the user's end, and may change the job while it runs
 	Hasty     bool          // at a sink: do not wait for the source to leave
 	Name      string        // of the other end, for people
 	Seal      transports.Seal

@@ -58,8 +58,8 @@ func TestControl(t *testing.T) {
 	}
 }
 
-// TestControlFromAfar: a control of the other end is taken, one out of range ends the
-// job.
+// TestControlFromAfar: a control of the other end is taken if the user is there, one out
+// of range ends the job.
 func TestControlFromAfar(t *testing.T) {
 	for _, tt := range []struct {
 		body string
@@ -81,6 +81,10 @@ func TestControlFromAfar(t *testing.T) {
 		{`[`, false},
 	} {
 		s, _, _ := gauges(t, Options{}, 4)
+		if _, err := s.handle(wire.KindControl, []byte(tt.body)); !errors.Is(err, wire.ErrMalformed) {
+			t.Errorf("%.60s: a source where the user is takes it: %v", tt.body, err)
+		}
+		s.paths.Obeys = true
 		done, err := s.handle(wire.KindControl, []byte(tt.body))
 		if done || (err == nil) != tt.ok {
 			t.Errorf("%.60s: %v", tt.body, err)

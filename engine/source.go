@@ -337,6 +337,9 @@ func (s *Source) handle(k wire.Kind, body []byte) (done bool, err error) {
 		s.far = r
 		s.mu.Unlock()
 	case wire.KindControl:
+		if !s.paths.Obeys {
+			return false, fmt.Errorf("%w: control by who may not", wire.ErrMalformed)
+		}
 		var c Control
 		if err := wire.ParseJSON(body, &c); err != nil {
 			return false, err

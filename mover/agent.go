@@ -133,7 +133,7 @@ func serve(ctx context.Context, env AgentEnv, raw *framing.Conn, st *start, earl
 	}
 	warned := &warnings{link: conn}
 	warn := warned.say
-	paths := engine.Paths{DialFirst: st.DialFirst, DialOnly: st.DialOnly, RTT: time.Duration(st.RTT), Name: otherEnd, Seal: transports.Seal(st.Seal), Window: st.Window}
+	paths := engine.Paths{DialFirst: st.DialFirst, DialOnly: st.DialOnly, RTT: time.Duration(st.RTT), Name: otherEnd, Seal: transports.Seal(st.Seal), Window: st.Window, Obeys: true}
 	rd := ready{}
 	if st.TCP || st.UDT {
 		var err error
