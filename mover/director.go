@@ -77,7 +77,10 @@ func (d *director) whole(ctx context.Context) (Report, error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, j.TimeLimit, errTime)
 		defer cancel()
 	}
-	d.job, d.before = j.begin(r.Began)
+	begun, before := j.begin(r.Began)
+	d.mu.Lock() // others may look at it already
+	d.job, d.before = begun, before
+	d.mu.Unlock()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	d.controls.begin(d.rec, cancel)

@@ -370,7 +370,7 @@ func (l *leg) files() int64 {
 // of.
 func (l *leg) state() (p events.Progress, d events.ProgressDest, ok bool) {
 	l.dir.mu.Lock()
-	via := l.dir.via
+	via, remote := l.dir.via, l.dir.job.FarHost() != ""
 	l.dir.mu.Unlock()
 	held := l.run.fan.Slow == SlowWait && l.run.pace.holds(l.i)
 	l.mu.Lock()
@@ -386,7 +386,7 @@ func (l *leg) state() (p events.Progress, d events.ProgressDest, ok bool) {
 		d.Detail, _, _ = strings.Cut(l.err.Error(), "\n")
 	case l.host0 == "lost":
 		d.State = "lost"
-	case l.host0 != "ready" && l.host0 != "back" && l.dir.job.FarHost() != "":
+	case l.host0 != "ready" && l.host0 != "back" && remote:
 		d.State, d.ETAms = "connecting", -1
 		if l.host0 == "agent" {
 			d.Detail = "starting the agent"
