@@ -22,10 +22,15 @@ type Controls struct {
 	job  *Job
 	wake chan struct{} // capacity 1: something has changed
 
+	// sending is held from looking at the state until the end is told of it, so that it
+	// hears of changes in their order. It is taken before mu.
+	sending sync.Mutex
+
 	mu       sync.Mutex // guards what follows
 	rec      events.Recorder
 	end      controlled // of the session that runs; nil: none can be controlled
 	stop     context.CancelCauseFunc
+	stopped  bool // by Set, perhaps before there was something to stop
 	began    time.Time
 	table    pace.Timetable
 	lifted   bool // the limit is taken away for a while
@@ -61,6 +66,9 @@ func (c *Controls) begin(rec events.Recorder, stop context.CancelCauseFunc) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.rec, c.stop = rec, stop
+	if c.stopped && stop != nil {
+		stop(errStopped)
+	}
 }
 
 // due is the rate at now, how long it holds at most, 0 for ever, and why it is that. The
@@ -103,22 +111,30 @@ func (c *Controls) run(stop <-chan struct{}) {
 		case <-stop:
 			return
 		}
-		c.mu.Lock()
-		rate, holds, why := c.due(time.Now())
-		end := c.end
-		changed := rate != c.rate
-		c.rate = rate
-		c.mu.Unlock()
-		if changed && end != nil {
-			r := int64(rate)
-			c.control(end, engine.Control{Rate: &r, Why: why})
-		}
+		holds := c.follow()
 		wait := lookAgain
 		if holds > 0 {
 			wait = min(wait, holds)
 		}
 		t.Reset(wait)
 	}
+}
+
+// follow sets the rate that is due, and tells how long it holds at most, 0 for ever.
+func (c *Controls) follow() time.Duration {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	c.mu.Lock()
+	rate, holds, why := c.due(time.Now())
+	end := c.end
+	changed := rate != c.rate
+	c.rate = rate
+	c.mu.Unlock()
+	if changed && end != nil {
+		r := int64(rate)
+		c.control(end, engine.Control{Rate: &r, Why: why})
+	}
+	return holds
 }
 
 // control tells an end what to change. One that does not take it any more is at its
@@ -142,15 +158,16 @@ func (c *Controls) options(o *engine.Options) {
 
 // session tells of the end that runs from now on, nil for none.
 func (c *Controls) session(e end) {
-	c.mu.Lock()
 	x, ok := e.(controlled)
-	if !ok {
-		x = nil
+	if ok { // else somebody may still wait for the end that is gone
+		c.sending.Lock()
+		defer c.sending.Unlock()
 	}
+	c.mu.Lock()
 	c.end = x
 	rate, paused := int64(c.rate), c.paused
 	c.mu.Unlock()
-	if x != nil {
+	if ok {
 		set := engine.Control{Rate: &rate}
 		if paused {
 			set.Paused = &paused
@@ -258,11 +275,8 @@ func parseChanges(list []jobs.Setting, now time.Time) (all []change, err error) 
 }
 
 func (c *Controls) applyAll(all []change) (said []string) {
-	c.mu.Lock()
-	end := c.end
-	c.mu.Unlock()
 	for _, x := range all {
-		c.apply(x, end)
+		c.apply(x)
 		said = append(said, x.Said)
 	}
 	c.poke()
@@ -270,8 +284,13 @@ func (c *Controls) applyAll(all []change) (said []string) {
 }
 
 // apply makes one change.
-func (c *Controls) apply(x change, end controlled) {
+func (c *Controls) apply(x change) {
+	if !x.Stop { // which does not wait for an end that does not listen
+		c.sending.Lock()
+		defer c.sending.Unlock()
+	}
 	c.mu.Lock()
+	end := c.end
 	var set engine.Control
 	switch {
 	case x.Table != nil:
@@ -296,6 +315,8 @@ func (c *Controls) apply(x change, end controlled) {
 	case x.Paused != nil:
 		c.paused = *x.Paused
 		set.Paused = x.Paused
+	case x.Stop:
+		c.stopped = true
 	}
 	stop := c.stop
 	c.mu.Unlock()

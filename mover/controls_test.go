@@ -204,6 +204,14 @@ func TestSet(t *testing.T) {
 	if _, err := c.Set([]jobs.Setting{{Name: "stop"}}); err != nil || !errors.Is(cause, ErrInterrupted) {
 		t.Errorf("stop: %v, and the cause is %v", err, cause)
 	}
+	c, cause = NewControls(&Job{}), nil
+	if _, err := c.Set([]jobs.Setting{{Name: "stop"}}); err != nil {
+		t.Error(err)
+	}
+	c.begin(nil, func(err error) { cause = err })
+	if !errors.Is(cause, errStopped) {
+		t.Errorf("stopped before it began, the cause is %v", cause)
+	}
 }
 
 // TestFloor: a job is too slow after a minute below the least rate, and not while it is
