@@ -86,6 +86,22 @@ func (s *Source) choose(now time.Time, t Totals) {
 	}
 }
 
+// forgo ends a trial that is under way: the job gives way to others from now on.
+func (s *Source) forgo(now time.Time) {
+	x := &s.streams
+	x.mu.Lock()
+	trying, streams := x.other != "", len(x.m)
+	for _, ss := range x.m {
+		if ss.way == x.other {
+			streams--
+		}
+	}
+	x.mu.Unlock()
+	if trying {
+		s.closeOther(s.chooser.watch.Forgo(now.Sub(s.start)), streams)
+	}
+}
+
 // sample tells what the streams did since the last one. Those that are new since
 // then are left out, but for whether there are some of the transport that is tried.
 func (c *chooser) sample(now time.Time, at time.Duration, list []*sendStream, other string) choice.Sample {

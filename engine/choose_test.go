@@ -148,6 +148,7 @@ func TestTurnToUDT(t *testing.T) {
 		sinkDial bool
 		noUDT    string
 		killed   bool   // soon after the move
+		yields   bool   // soon after the trial begins
 		moves    string // transports that were told
 		words    string // in what was told
 		most     time.Duration
@@ -157,6 +158,7 @@ func TestTurnToUDT(t *testing.T) {
 		{name: "not to be opened", noUDT: "the port is taken", words: "(the port is taken)", most: 30 * time.Second},
 		{name: "falls silent", killed: true, moves: "udt tcp", words: "no data connection over UDP (what is sent does not arrive)", most: 30 * time.Second},
 		{name: "falls silent, sink dials", sinkDial: true, killed: true, moves: "udt tcp", words: "no data connection over UDP (what is sent does not arrive)", most: 30 * time.Second},
+		{name: "gives way meanwhile", yields: true, words: "gives way to others", most: 5 * time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -174,6 +176,9 @@ func TestTurnToUDT(t *testing.T) {
 				r.source = NewSource(r.opts, sp, cableEnd{r.link, 0}, []SourceRoot{{Store: memSource{r.src}, Base: "src", Inside: true, Shown: "src"}}, &locked{rec: &rec, hear: func(e events.Event) {
 					if x, ok := e.(events.Transport); ok && x.To == "udt" && tt.killed {
 						time.AfterFunc(200*time.Millisecond, road.kill)
+					}
+					if x, ok := e.(events.Tune); ok && strings.HasPrefix(x.Reason, "trying") && tt.yields {
+						time.AfterFunc(300*time.Millisecond, func() { _ = r.source.Control(Control{Priority: ptr(Background)}) })
 					}
 				}})
 				r.sink = NewSink(r.opts, kp, cableEnd{r.link, 1}, memTarget(r.dst), nil)
@@ -199,6 +204,9 @@ func TestTurnToUDT(t *testing.T) {
 				}
 				if got := strings.Join(moves, " "); got != tt.moves {
 					t.Errorf("moved to %q, want %q\n%s", got, tt.moves, strings.Join(texts, "\n"))
+				}
+				if x := &r.source.streams; x.other != "" {
+					t.Errorf("%s is still tried", x.other)
 				}
 				if all := strings.Join(texts, "\n"); !strings.Contains(all, tt.words) {
 					t.Errorf("%q is not in\n%s", tt.words, all)

@@ -62,7 +62,9 @@ func (s *Source) tick(ctx context.Context) {
 		s.sched.setWindow(baseWindow + int64(2*rate*rtt.Seconds()) + roomForMany(c.Streams))
 		s.watchStalls(now)
 		yields := s.isPriority(Background)
-		if !yields { // which has few streams, and looks for no faster way
+		if yields { // which has few streams, and looks for no faster way
+			s.forgo(now)
+		} else {
 			s.choose(now, c)
 		}
 		if s.retuneMode() != "" || yields {

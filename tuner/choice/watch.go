@@ -317,6 +317,14 @@ func (w *Watch) end(d Decision, now time.Duration) Decision {
 	return d
 }
 
+// Forgo ends the trial that is under way, for a reason of its user.
+func (w *Watch) Forgo(now time.Duration) Decision {
+	if w.try == nil {
+		return Decision{}
+	}
+	return w.end(Decision{Action: Close, Setting: w.try.setting, Before: w.try.before, Reason: "the job gives way to others now"}, now)
+}
+
 // Back tells the watch that the transfer travels over TCP again, since what it had
 // moved to is gone.
 func (w *Watch) Back(now time.Duration) {
