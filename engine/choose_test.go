@@ -22,6 +22,7 @@ type road struct {
 
 	mu      sync.Mutex
 	ways    map[uint32]string // of streams
+	closed  bool              // UDT is
 	streams []*roadStream
 }
 
@@ -53,7 +54,11 @@ func (e *roadEnd) Dial(ctx context.Context, far transports.Offer, label uint32) 
 	}
 	e.road.mu.Lock()
 	e.road.ways[label] = way
+	closed := e.road.closed
 	e.road.mu.Unlock()
+	if closed && way == "udt" {
+		return nil, errors.New("refused")
+	}
 	st, err := e.fieldEnd.Dial(ctx, far, label)
 	if err != nil {
 		return nil, err
@@ -87,6 +92,18 @@ func (r *road) kill() {
 	for _, s := range r.streams {
 		if s.way == "udt" {
 			s.silent.Store(true)
+			s.c.close()
+		}
+	}
+}
+
+// refuse ends what travels over UDT, and lets nothing be made there any more.
+func (r *road) refuse() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	for _, s := range r.streams {
+		if s.way == "udt" {
 			s.c.close()
 		}
 	}
@@ -148,6 +165,7 @@ func TestTurnToUDT(t *testing.T) {
 		sinkDial bool
 		noUDT    string
 		killed   bool   // soon after the move
+		refused  bool   // from soon after the move on, without silence
 		yields   bool   // soon after the trial begins
 		moves    string // transports that were told
 		words    string // in what was told
@@ -158,6 +176,8 @@ func TestTurnToUDT(t *testing.T) {
 		{name: "not to be opened", noUDT: "the port is taken", words: "(the port is taken)", most: 30 * time.Second},
 		{name: "falls silent", killed: true, moves: "udt tcp", words: "no data connection over UDP (what is sent does not arrive)", most: 30 * time.Second},
 		{name: "falls silent, sink dials", sinkDial: true, killed: true, moves: "udt tcp", words: "no data connection over UDP (what is sent does not arrive)", most: 30 * time.Second},
+		{name: "cannot be made again", refused: true, moves: "udt tcp", most: 60 * time.Second},
+		{name: "cannot be made again, sink dials", sinkDial: true, refused: true, moves: "udt tcp", most: 60 * time.Second},
 		{name: "gives way meanwhile", yields: true, words: "gives way to others", most: 5 * time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -165,6 +185,7 @@ func TestTurnToUDT(t *testing.T) {
 				r := newRun()
 				r.opts.BlockSize = 64 << 10
 				r.opts.Retune = retuneAuto
+				r.opts.NoInband = tt.refused
 				r.src.put("big", random(7, 56<<20))
 				r.link, r.field = newCable(r.delay, 64), newField(r.delay)
 				road := &road{field: r.field, noUDT: tt.noUDT, ways: make(map[uint32]string)}
@@ -176,6 +197,9 @@ func TestTurnToUDT(t *testing.T) {
 				r.source = NewSource(r.opts, sp, cableEnd{r.link, 0}, []SourceRoot{{Store: memSource{r.src}, Base: "src", Inside: true, Shown: "src"}}, &locked{rec: &rec, hear: func(e events.Event) {
 					if x, ok := e.(events.Transport); ok && x.To == "udt" && tt.killed {
 						time.AfterFunc(200*time.Millisecond, road.kill)
+					}
+					if x, ok := e.(events.Transport); ok && x.To == "udt" && tt.refused {
+						time.AfterFunc(200*time.Millisecond, road.refuse)
 					}
 					if x, ok := e.(events.Tune); ok && strings.HasPrefix(x.Reason, "trying") && tt.yields {
 						time.AfterFunc(300*time.Millisecond, func() { _ = r.source.Control(Control{Priority: ptr(Background)}) })

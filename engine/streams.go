@@ -535,6 +535,9 @@ func (s *Source) keepStreams(ctx context.Context) {
 		case have == want:
 			backoff, retryAt = 100*time.Millisecond, time.Time{}
 		}
+		if have == 0 && !none.IsZero() && now.Sub(none) > s.paths.wayTime() {
+			s.forsake()
+		}
 		if have > 0 {
 			way, fallen = s.followWay(way, fallen), false
 			none = time.Time{}

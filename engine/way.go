@@ -120,6 +120,9 @@ func (s *Source) transport(before string) string {
 // needs.
 func (s *Source) followWay(before string, inside bool) string {
 	now := s.transport(before)
+	if now != before {
+		defer s.streams.cameBy(now)
+	}
 	switch {
 	case inside:
 		s.emit(events.Transport{Dest: s.paths.Name, From: "ssh", To: now, Reason: "data connections get through again"})
@@ -129,16 +132,28 @@ func (s *Source) followWay(before string, inside bool) string {
 			why = "it gets through again"
 		}
 		s.emit(events.Transport{Dest: s.paths.Name, From: before, To: now, Reason: why})
-		s.streams.mu.Lock()
-		if s.streams.way != "" {
-			s.streams.way = now
-		}
-		s.streams.mu.Unlock()
 	}
 	if l := s.streams.list(); now != before && len(l) > 0 {
 		s.SetStreams(tuner.Initial(s.facts(l[0].st.Stats())).Streams)
 	}
 	return now
+}
+
+// cameBy notes how streams travel that have moved to another transport once.
+func (x *streamSet) cameBy(way string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.way != "" {
+		x.way = way
+	}
+}
+
+// forsake has streams made the usual way again when they have moved to another one by
+// which none is left or can be made.
+func (s *Source) forsake() {
+	if way := s.prefer(); way != s.usual() {
+		distrust(s.paths.Endpoint, way, way)
+	}
 }
 
 // tellBlocked says once that data travels otherwise than it was to.
