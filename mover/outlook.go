@@ -40,11 +40,16 @@ type outlook struct {
 	alerts   int
 	limits   map[string]time.Duration
 	at       time.Duration // of the last look
+	held     time.Duration // of pauses, which are left out
 }
+
+// hold leaves out a time in which the job was paused: it says nothing of the path.
+func (o *outlook) hold(d time.Duration) { o.held += d }
 
 // look takes the totals at an instant since the start. working is false while
 // there is no session. What was found comes back as events.
 func (o *outlook) look(at time.Duration, c engine.Totals, working bool) []events.Anomaly {
+	at -= o.held
 	if c.Listed && !o.last.Listed {
 		o.forecast.Expected = o.past.Expect(time.Now(), c.Bytes)
 	}

@@ -115,3 +115,32 @@ func TestOutlookRemembers(t *testing.T) {
 		t.Errorf("%d jobs", len(r.Jobs))
 	}
 }
+
+// TestPauseLeftOut: after a pause the job is as fast as before, and nothing has changed.
+func TestPauseLeftOut(t *testing.T) {
+	var o outlook
+	c := engine.Totals{Listed: true, Bytes: 100e9, Streams: 4, LimitedBy: "network"}
+	at := time.Duration(0)
+	flow := func(seconds int) {
+		for range 4 * seconds {
+			at += progressEvery
+			c.Verified += 10e6 / 4
+			c.DoneBytes = c.Verified
+			if found := o.look(at, c, true); len(found) > 0 {
+				t.Errorf("after %v: %+v", at, found)
+			}
+		}
+	}
+	flow(120)
+	left, _, _, _ := o.forecast.Left(10e9)
+	at += time.Hour
+	o.hold(time.Hour)
+	flow(2)
+	again, _, _, ok := o.forecast.Left(10e9)
+	if r := o.forecast.Rate(); !ok || r < 9.9e6 || r > 10.1e6 || again > left*11/10 {
+		t.Errorf("after a pause it goes at %d, and takes %v instead of %v", r, again, left)
+	}
+	if d := o.limits["network"]; d > 3*time.Minute {
+		t.Errorf("it was held back for %v", d)
+	}
+}

@@ -22,6 +22,7 @@ func (d *director) progress(stop <-chan struct{}, end context.CancelCauseFunc) {
 	var moved time.Time
 	var last, high int64 = -1, 0
 	began := time.Now()
+	looked := began
 	for stopped := false; !stopped; {
 		select {
 		case <-t.C:
@@ -42,10 +43,12 @@ func (d *director) progress(stop <-chan struct{}, end context.CancelCauseFunc) {
 		c.DoneBytes = high
 		paused := live && state == "" && d.controls.Paused()
 		if paused {
-			state = "paused" // which is not how fast the path is
+			state = "paused"
+			o.hold(now.Sub(looked))
 		} else {
 			d.notice(o.look(now.Sub(began), c, live && state == ""))
 		}
+		looked = now
 		p := events.Progress{DoneBytes: c.DoneBytes, SentBytes: c.Sent, VerifiedBytes: c.Verified, FilesDone: c.DoneFiles, FilesTotal: c.Files,
 			RateBps: f.Rate(), AvgBps: f.Average(), ETAms: -1, ETALoMs: -1, ETAHiMs: -1, LimitedBy: c.LimitedBy, LimitedDetail: c.LimitDetail, State: state,
 			CurrentPath: c.Current, CurrentShare: c.CurrentShare,
