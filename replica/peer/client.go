@@ -64,6 +64,7 @@ type Client struct {
 	streams []*stream
 	inside  *inside // nil: not used
 	heard   time.Time
+	held    bool // what came last is not taken by who reads the stream inside the link
 }
 
 // answer is a message that answers a request.
@@ -86,6 +87,7 @@ func NewClient(l Link) *Client {
 	c := &Client{link: l, done: make(chan struct{}), calls: make(map[uint32]*call), pings: make(map[uint64]*call), heard: time.Now()}
 	c.wg.Go(c.receive)
 	c.wg.Go(c.watch)
+	c.wg.Go(c.keepAlive)
 	return c
 }
 
@@ -142,7 +144,9 @@ func (c *Client) take(msg []byte) error {
 		if in == nil {
 			return ErrBreach
 		}
+		c.hold(true)
 		in.deliver(body)
+		c.hold(false)
 		return nil
 	case wire.KindFail:
 		f := new(wire.Fail)
@@ -195,8 +199,37 @@ func (c *Client) take(msg []byte) error {
 	return nil
 }
 
-// watch ends the link when nothing is heard.
+// hold notes that nothing more is received since what came is not read, which may
+// be held to a rate: then silence is not the server's.
+func (c *Client) hold(on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held, c.heard = on, time.Now()
+}
+
+// watch ends the link when nothing is heard. It sends nothing itself: a server that
+// does not read would hold it up.
 func (c *Client) watch() {
+	t := time.NewTicker(pingEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-c.done:
+			return
+		case <-t.C:
+		}
+		c.mu.Lock()
+		deaf := !c.held && time.Since(c.heard) > deafAfter
+		c.mu.Unlock()
+		if deaf {
+			c.end(fmt.Errorf("nothing was heard for %v", deafAfter))
+			return
+		}
+	}
+}
+
+// keepAlive has the server say something now and then.
+func (c *Client) keepAlive() {
 	t := time.NewTicker(pingEvery)
 	defer t.Stop()
 	for n := uint64(1 << 63); ; n++ {
@@ -204,13 +237,6 @@ func (c *Client) watch() {
 		case <-c.done:
 			return
 		case <-t.C:
-		}
-		c.mu.Lock()
-		quiet := time.Since(c.heard)
-		c.mu.Unlock()
-		if quiet > deafAfter {
-			c.end(fmt.Errorf("nothing was heard for %v", deafAfter))
-			return
 		}
 		// An answer that nobody waits for is heard, too.
 		if err := c.ping(n); err != nil {
