@@ -113,6 +113,7 @@ type hostConn struct {
 	mu     sync.Mutex    // guards what follows
 	making chan struct{} // closed when streams were made or could not be; nil: nobody makes any
 	failed error         // of the last one who made streams
+	inside bool          // no data connection got through: it is not tried again for each file
 }
 
 // connect gives a connection to the agent, the present one if it is alive.
@@ -341,6 +342,10 @@ func (c *hostConn) ways(ctx context.Context, size int64) error {
 		return nil
 	}
 	c.mu.Lock()
+	if c.inside {
+		c.mu.Unlock()
+		return nil
+	}
 	wait := c.making
 	if wait == nil {
 		wait = make(chan struct{})
@@ -427,6 +432,9 @@ func (c *hostConn) makeStreams() error {
 	}
 	record(c.h.all.d.rec, events.Warn{Code: "net.inband", Host: c.h.name, Message: text + "; sending inside ssh, which is slow"})
 	c.client.AddInside()
+	c.mu.Lock()
+	c.inside = true
+	c.mu.Unlock()
 	return nil
 }
 

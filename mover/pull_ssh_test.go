@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gomover/gomover/internal/framing"
@@ -14,6 +16,7 @@ import (
 	"github.com/gomover/gomover/replica/pull"
 	"github.com/gomover/gomover/store"
 	"github.com/gomover/gomover/store/osfs"
+	"github.com/gomover/gomover/transports"
 )
 
 // served is a replica on a host that has been reached already.
@@ -63,5 +66,40 @@ func TestOddPieces(t *testing.T) {
 	got, err := os.ReadFile(filepath.Join(to, "f"))
 	if err != nil || !bytes.Equal(got, content) || r.Verified != "pieces" {
 		t.Errorf("%d bytes came, verified by %s: %v", len(got), r.Verified, err)
+	}
+}
+
+// closedEnd is an endpoint whose path is closed.
+type closedEnd struct {
+	transports.Endpoint
+	dialled atomic.Int32
+}
+
+func (e *closedEnd) Dial(context.Context, transports.Offer, uint32) (transports.Stream, error) {
+	e.dialled.Add(1)
+	return nil, errors.New("no way")
+}
+
+// TestInside: that no data connection gets through is found out once for each login,
+// and not once for each file.
+func TestInside(t *testing.T) {
+	a, b := net.Pipe()
+	server := peer.NewServer(framing.New(a), nil)
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = server.Run(context.Background()) }() // ends with its client
+	client := peer.NewClient(framing.New(b))
+	defer func() { client.Close(); <-ended }()
+	end := &closedEnd{}
+	h := &pullHost{all: &pullHosts{d: newDirector(&Job{SSH: true}, nil)}, name: "h"}
+	c := &hostConn{h: h, client: client, ep: end, streams: 1}
+	defer c.wg.Wait()
+	for range 3 {
+		if err := c.ways(t.Context(), smallPull+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, way := client.Streams()
+	if got := end.dialled.Load(); got != 1 || n != 1 || way != "ssh" {
+		t.Errorf("dialled %d times, %d streams through %q", got, n, way)
 	}
 }
