@@ -142,7 +142,7 @@ func (c *conductor) run(ctx context.Context) error {
 		case <-beat.C:
 			c.mu.Lock()
 			if c.o.trial != nil {
-				c.settle()
+				c.settle(lookAt)
 			}
 			c.step()
 			c.hurry()

@@ -44,6 +44,8 @@ const (
 	sumsAtOnce  = 64 << 20         // bytes of the blocks whose sums are asked for at once
 	sumsAhead   = 2                // requests for sums under way to each voter
 	disputeTime = 30 * time.Second // for voters that are away, when the others differ
+	lookAt      = 256              // looked at in a tick: voters may differ about every block
+	mostAsking  = 4                // disputes for which those who can give bytes only are asked at once
 	// Between two tries to hear a voter; twice as long each time.
 	firstPause   = time.Second
 	longestPause = 15 * time.Second
@@ -63,6 +65,7 @@ type trial struct {
 	came     []arrival   // of each block that is here
 	doubt    rangeset.Set
 	disputes map[int64]*dispute
+	asking   int          // disputes that are
 	compared map[int]bool // voters whose whole was compared with the hash that is known
 }
 
@@ -143,7 +146,9 @@ func (c *conductor) say(place int, b int64, sum integrity.Sum) {
 		if c.o.done.Contains(b, b+1) {
 			t.doubt.Add(b, b+1)
 		}
-		c.settle()
+	}
+	if d := t.disputes[b]; d != nil {
+		c.decide(b, d)
 	}
 	if t.jury.Complete(v) && !t.compared[v] {
 		t.compared[v] = true
@@ -167,7 +172,7 @@ func (c *conductor) whole(v int) {
 	root, _ := tree.Root()
 	if root.String() == want {
 		t.jury.Believe(v)
-		c.settle()
+		c.settle(len(t.disputes))
 		c.reconsider()
 		return
 	}
@@ -195,7 +200,7 @@ func (c *conductor) unseat(place int) {
 	}
 	if v, ok := t.voter[place]; ok && !t.jury.Dismissed(v) {
 		t.jury.Dismiss(v)
-		c.settle()
+		c.settle(len(t.disputes))
 		c.reconsider()
 	}
 }
@@ -254,37 +259,48 @@ func (c *conductor) revoke(b int64) {
 	}
 }
 
-// settle looks at what voters differ about, and sends those away who are outvoted.
-func (c *conductor) settle() {
-	t := c.o.trial
-	for b, d := range t.disputes {
-		if d.asking {
-			continue
-		}
-		absent := 0
-		if time.Since(d.since) < disputeTime {
-			absent = t.jury.Left() - t.jury.Attending()
-		}
-		losers, open := t.jury.Settle(b, d.witnesses, absent)
-		switch {
-		case len(losers) > 0:
-			delete(t.disputes, b)
-			for _, v := range losers {
-				// This may settle others, too.
-				c.dismiss(v, fmt.Sprintf("same size, but what it has at %d differs from what the others have", b*c.o.block))
-			}
-			return
-		case !c.differ(b):
-			delete(t.disputes, b)
-		case !open:
-		case !d.asked:
-			d.asked, d.asking = true, true
-			c.wg.Go(func() { c.witness(b, d) })
-		case c.p.job.Check.Root == "":
-			c.end(fmt.Errorf("%w: they are of the same size and differ at %d", replica.ErrDisagree, b*c.o.block))
+// settle looks at most disputes, whichever, and sends those away who are outvoted.
+// Whoever is, is so by any dispute that can be settled.
+func (c *conductor) settle(most int) {
+	for b, d := range c.o.trial.disputes {
+		if most--; most < 0 || c.decide(b, d) {
 			return
 		}
 	}
+}
+
+// decide looks at one dispute. done tells that others were looked at because of it, or
+// that all is over.
+func (c *conductor) decide(b int64, d *dispute) (done bool) {
+	t := c.o.trial
+	if d.asking || c.over {
+		return c.over
+	}
+	absent := 0
+	if time.Since(d.since) < disputeTime {
+		absent = t.jury.Left() - t.jury.Attending()
+	}
+	losers, open := t.jury.Settle(b, d.witnesses, absent)
+	switch {
+	case len(losers) > 0:
+		delete(t.disputes, b)
+		for _, v := range losers {
+			// This may settle others, too.
+			c.dismiss(v, fmt.Sprintf("same size, but what it has at %d differs from what the others have", b*c.o.block))
+		}
+		return true
+	case !c.differ(b):
+		delete(t.disputes, b)
+	case !open || !d.asked && t.asking == mostAsking:
+	case !d.asked:
+		d.asked, d.asking = true, true
+		t.asking++
+		c.wg.Go(func() { c.witness(b, d) })
+	case c.p.job.Check.Root == "":
+		c.end(fmt.Errorf("%w: they are of the same size and differ at %d", replica.ErrDisagree, b*c.o.block))
+		return true
+	}
+	return false
 }
 
 // differ tells whether voters that are not out differ about a block.
@@ -328,8 +344,9 @@ func (c *conductor) witness(b int64, d *dispute) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d.witnesses, d.asking = sums, false
+	c.o.trial.asking--
 	if !c.over {
-		c.settle()
+		c.decide(b, d)
 		c.step()
 	}
 }
