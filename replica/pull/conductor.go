@@ -408,11 +408,16 @@ func (c *conductor) relieve(w *worker, now time.Time) (e rangeset.Extent, ok boo
 	from := 1.5*s.latency.Seconds() + leastWin.Seconds()
 	e, reading := v.tail()
 	n := e.Len()
-	if !math.IsInf(late, 1) {
+	switch {
+	case reading:
+		// What a connection has begun is left to it unless it is much slower.
+		if late < 2*(from+block/ours) {
+			return e, false
+		}
+	case !math.IsInf(late, 1):
 		n = min(n, int64((late-from)/(block/theirs+block/ours)))
 	}
-	// What a connection has begun is left to it unless it is much slower.
-	if n < 1 || reading && late < 2*(from+block/ours) {
+	if n < 1 {
 		return e, false
 	}
 	e.Lo = e.Hi - n
