@@ -227,7 +227,7 @@ func TestMessages(t *testing.T) {
 		{"a:x b:y", 1, "from a:x to b:y, both remote: " + later + "copy to this machine first, then on to the other"},
 		{"- h:x", 1, "copying from standard input: " + later + "write a file first and copy that"},
 		{"a:x -", 1, "copying to standard output: " + later + "copy to a file first: gomover a:x ./"},
-		{"http://h/x .", 1, "copying from http://h/x: " + later + "fetch the file with a web client first, then copy it"},
+		{"http://h/x .", 1, "copying from http://h/x: " + later + "use gomover pull URL FILE, which writes to this machine"},
 		{"a:x b:y .", 1, "sources on several hosts (a:x, b:y): " + later + "run gomover once for each host"},
 		// Several destinations.
 		{"f n1: n1:/./ n1:", 1, "n1: and n1: are the same destination"},

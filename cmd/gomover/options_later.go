@@ -14,7 +14,7 @@ var laterTable = []option{
 	{name: "older", kind: kindValue, later: "give the wanted files as words with -t"},
 	{name: "one-file-system", short: "x", kind: kindFlag, later: "copy each file system as a separate source"},
 	{name: "relative", short: "R", kind: kindFlag, later: "write the path at the destination and use --mkpath"},
-	{name: "tail", kind: kindValue, later: "copy again when the writer has closed the file; only what changed is sent"},
+	{name: "tail", kind: kindValue, later: "copy when the writer has closed the file"},
 	{name: "atimes", kind: kindFlag, later: "modification times are kept"},
 	{name: "chmod", kind: kindValue, later: "run chmod at the destination afterwards"},
 	{name: "chown", kind: kindValue, later: "run chown at the destination afterwards, or keep owners with --owner --group"},

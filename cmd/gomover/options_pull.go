@@ -34,8 +34,8 @@ var pullTable = []option{
 		help: "replicas used at once; the others stand by", store: numberAt(func(o *Options) *int { return &o.Pull.MaxSources }, "", 1, 256)},
 	{name: "mirror-streams", kind: kindValue, arg: "N", def: "4", group: groupPull,
 		help: "connections to each mirror", store: numberAt(func(o *Options) *int { return &o.Pull.MirrorStreams }, "", 1, 64)},
-	{name: "min-rate", kind: kindValue, arg: "RATE", def: "off", group: groupPull,
-		help: "leave a replica slower than this for 60s; end if all are", store: storeMinRate},
+	{name: "min-rate", kind: kindValue, arg: "RATE", def: "off", group: groupNet,
+		help: "end when slower for 60s; a pull leaves a slow replica first", store: storeMinRate},
 	{name: "trust-mirrors", kind: kindFlag, def: "off", group: groupPull, private: true,
 		help: "mix mirrors of which only samples were compared", store: flagAt(func(o *Options) *bool { return &o.Pull.TrustMirrors })},
 }

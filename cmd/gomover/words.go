@@ -67,7 +67,7 @@ func refuseLater(p location.Plan) error {
 	case location.ToStdout:
 		return refuse("copying to standard output", "copy to a file first: gomover "+src+" ./")
 	case location.Fetch:
-		return refuse("copying from "+src, "fetch the file with a web client first, then copy it")
+		return refuse("copying from "+src, "use gomover pull URL FILE, which writes to this machine")
 	case location.Mixed:
 		return refuse("sources from several kinds of places", "run gomover once for each place")
 	case location.ReplicaPull:
