@@ -124,7 +124,7 @@ func (c *core) nak(now time.Duration, out *outbox) {
 			from--
 		}
 	}
-	words := c.payload / 4
+	words := min(c.payload, c.full) / 4 // a report too long for the path would never come
 	var b []byte
 	for i := from; i < len(r.gaps.l); i++ {
 		g := &r.gaps.l[i]

@@ -195,3 +195,32 @@ func TestMTUHostile(t *testing.T) {
 		t.Errorf("%d packets of which a piece has come take %d bytes", most, size)
 	}
 }
+
+// TestReportsFitThePath: reports of very many losses are not longer than what is known
+// to pass.
+func TestReportsFitThePath(t *testing.T) {
+	s, a, b := wide(t, 7, jumboPath, 1400, 1500, Config{})
+	s.run(time.Minute, "connecting", func() bool { return a.c.state == connected && b.c != nil })
+	r := &b.c.recv
+	for i := int64(1); i < 2000; i += 2 {
+		b.c.receiveData(s.w.Now(), dataHeader(r.first.add(i), partOnly|msgInOrder, 0, b.c.id), []byte{1})
+	}
+	var out outbox
+	b.c.collect(s.w.Now(), &out)
+	reports := 0
+	for _, d := range out.ds {
+		h, body, err := parseHeader(d.B)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.control() && h.kind() == kindNak && len(body) > 1000 {
+			reports++
+		}
+		if len(d.B)+b.c.headers() > firstMTU {
+			t.Errorf("a %v packet of %d bytes", h.kind(), len(d.B)+b.c.headers())
+		}
+	}
+	if reports == 0 {
+		t.Error("no long report was sent")
+	}
+}
