@@ -195,7 +195,7 @@ func (c *core) collectMTU(now time.Duration, out *outbox) {
 func (c *core) judgeMTU(now time.Duration) bool {
 	m := &c.mtu
 	if !m.small.passed { // nothing does: it says nothing of sizes
-		m.wait = min(2*m.wait, mtuPatience)
+		m.wait = max(min(2*m.wait, mtuPatience), c.mtuWait())
 		return len(m.open) == 0
 	}
 	m.wait = 0
@@ -253,13 +253,18 @@ func (c *core) sendProbes(now time.Duration, out *outbox) {
 		c.sendProbe(&m.open[i], out)
 	}
 	if m.wait == 0 {
-		rtt := &c.send.rtt
-		if !rtt.measured { // of the handshake
-			rtt = &c.rtt
-		}
-		m.wait = max(rtt.patience(), 2*synInterval) + synInterval
+		m.wait = c.mtuWait()
 	}
 	m.due = now + m.wait
+}
+
+// mtuWait is how long the answers to probes may take.
+func (c *core) mtuWait() time.Duration {
+	rtt := &c.send.rtt
+	if !rtt.measured { // of the handshake
+		rtt = &c.rtt
+	}
+	return max(rtt.patience(), 2*synInterval) + synInterval
 }
 
 func (c *core) sendProbe(p *mtuProbe, out *outbox) {

@@ -196,6 +196,27 @@ func TestMTUHostile(t *testing.T) {
 	}
 }
 
+// TestMTUOnSlowPaths: where answers take longer than the longest pause between tries,
+// one that is lost does not end the search.
+func TestMTUOnSlowPaths(t *testing.T) {
+	path := jumboPath
+	path.Delay = 600 * ms
+	s, a, b := wide(t, 7, path, 1500, 1500, Config{})
+	var until time.Duration
+	b.filter = func(h header, _ []byte) bool {
+		answer := h.control() && h.kind() == kindUser && h.extended() == extProbed
+		if answer && until == 0 {
+			until = s.w.Now() + time.Second
+		}
+		return !answer || s.w.Now() > until
+	}
+	a.toSend = noise(1, 4<<20)
+	s.run(time.Minute, "finding the size", func() bool { return a.c.mtu.size == 1500 })
+	if until == 0 {
+		t.Error("no answer was lost")
+	}
+}
+
 // TestReportsFitThePath: reports of very many losses are not longer than what is known
 // to pass.
 func TestReportsFitThePath(t *testing.T) {
