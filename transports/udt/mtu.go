@@ -14,7 +14,8 @@ import (
 //	probe   info: a random number. Filled up with zeros to the length to be tried.
 //	probed  info: the number of the probe. One word: the bytes of its datagram.
 //	piece   info: the number of a data packet. Two half words: where in the payload
-//	        of that packet the piece begins, and the bytes of all of it; the piece.
+//	        of that packet the piece begins, and the bytes of all of it; the piece,
+//	        of leastPiece bytes at least unless it is the last.
 const (
 	extProbe  = 0x6d01
 	extProbed = 0x6d02
@@ -49,7 +50,10 @@ const (
 	doubtRest  = 8 * time.Second
 	doubtTimes = 3
 
-	pieceHead   = 4
+	pieceHead = 4
+	// leastPiece is what a piece has at the least size, over IPv6, in bytes. Shorter
+	// ones would cost a receiver more than what they bring.
+	leastPiece  = leastMTU - 40 - 8 - headerLen - pieceHead
 	mtuPatience = time.Second // between tries while nothing passes, at the most
 )
 
@@ -400,7 +404,7 @@ func (c *core) onPiece(now time.Duration, h header, body []byte) error {
 	at, all := int(binary.BigEndian.Uint16(body)), int(binary.BigEndian.Uint16(body[2:]))
 	body = body[pieceHead:]
 	pos := r.first.add(r.next).near(r.next, seq(h.w1))
-	if at+len(body) > all || all > c.longest() || pos < 0 {
+	if at+len(body) > all || at+len(body) < all && len(body) < leastPiece || all > c.longest() || pos < 0 {
 		return fmt.Errorf("%w: a piece from %d to %d of %d bytes", errPacket, at, at+len(body), all)
 	}
 	whole := dataHeader(seq(h.w1), partOnly|msgInOrder, h.time, h.id)

@@ -181,14 +181,14 @@ func TestMTUHostile(t *testing.T) {
 	for _, tt := range []struct {
 		ahead      int64
 		at, all, n int
-	}{{0, 0, 10, 11}, {0, 9, 10, 2}, {0, 0, mostMTU, 10}, {-1 << 20, 0, 10, 5}, {0, 0, 10, 0}} {
+	}{{0, 0, 10, 11}, {0, 9, 10, 2}, {0, 0, mostMTU, 10}, {-1 << 20, 0, 10, 5}, {0, 0, 10, 0}, {0, 8000, 16000, leastPiece - 1}} {
 		if err := piece(tt.ahead, tt.at, tt.all, tt.n); err == nil || len(r.parts) > 0 {
 			t.Errorf("%+v was taken", tt)
 		}
 	}
 	most := 0
 	for ahead := range int64(1000) {
-		_ = piece(ahead, 0, 16000, 100) // refused when there is no room
+		_ = piece(ahead, 0, 16000, leastPiece) // refused when there is no room
 		most = max(most, len(r.parts))
 	}
 	if size := int64(most) * 16000; most == 0 || size > 100<<10+3*mostMTU {
