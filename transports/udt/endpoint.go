@@ -192,6 +192,18 @@ type pathMTU interface {
 	PathMTU(ctx context.Context, to netip.AddrPort) (int, error)
 }
 
+// firstLink is the longest packet that the first link to a peer takes. Since the
+// socket cuts none there has to be a search; where nothing is known it is up to what
+// the usual link takes.
+func (e *Endpoint) firstLink(peer netip.AddrPort) int {
+	if nw, ok := e.nw.(pathMTU); ok {
+		if mtu, err := nw.PathMTU(context.Background(), peer); err == nil && mtu >= leastMTU {
+			return mtu
+		}
+	}
+	return defaultMSS
+}
+
 func random32() uint32 {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -211,9 +223,8 @@ func (e *Endpoint) newConn(peer netip.AddrPort, isn seq) (*Conn, error) {
 		cfg.MSS = max(cfg.MSS-20, minMSS)
 	}
 	c := &Conn{e: e, heap: -1, core: newCore(cfg, control, e.now(), peer, 0, isn)}
-	if nw, ok := e.nw.(pathMTU); ok && e.whole {
-		// Not known, it is not searched.
-		c.core.mtu.top, _ = nw.PathMTU(context.Background(), peer)
+	if e.whole {
+		c.core.mtu.top = e.firstLink(peer)
 	}
 	c.changed.L = &c.mu
 	return c, nil

@@ -1,12 +1,16 @@
 package udt
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/gomover/gomover/internal/netsim"
+	"github.com/gomover/gomover/internal/netx"
 )
 
 // wide is a connection over a path that takes packets of mtu bytes, between hosts
@@ -243,5 +247,28 @@ func TestReportsFitThePath(t *testing.T) {
 	}
 	if reports == 0 {
 		t.Error("no long report was sent")
+	}
+}
+
+// told is a network that tells a path MTU, or an error.
+type told struct {
+	netx.Network
+	mtu int
+	err error
+}
+
+func (n told) PathMTU(context.Context, netip.AddrPort) (int, error) { return n.mtu, n.err }
+
+// TestFirstLink: what is not known, or cannot be, does not end the search before it
+// begins.
+func TestFirstLink(t *testing.T) {
+	for _, tt := range []struct {
+		nw   netx.Network
+		want int
+	}{{told{mtu: 9000}, 9000}, {told{mtu: leastMTU}, leastMTU}, {told{mtu: 552}, defaultMSS}, {told{err: errors.New("no")}, defaultMSS}, {nil, defaultMSS}} {
+		e := &Endpoint{nw: tt.nw}
+		if got := e.firstLink(netip.MustParseAddrPort("192.0.2.1:5")); got != tt.want {
+			t.Errorf("%+v: %d bytes, want %d", tt.nw, got, tt.want)
+		}
 	}
 }
