@@ -205,6 +205,7 @@ func (g *group) begin(now time.Duration) {
 		}
 	}
 	if ready < minMembers {
+		g.waits = never // until there are enough again
 		for _, p := range g.s.pcbs {
 			p.multi.free = p.multi.free || p.group == g && (ready+undecided < minMembers || p.multi.qualified && undecided == 0)
 		}
