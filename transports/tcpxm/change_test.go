@@ -26,3 +26,30 @@ func TestSimulatedTooFewForAGroup(t *testing.T) {
 	x.check(1)
 	x.check(2)
 }
+
+// TestSimulatedKeysInARow: when two receivers are given up at once those that remain
+// can open what the group gets all the time, and so can one that has left the group.
+func TestSimulatedKeysInARow(t *testing.T) {
+	x := build(t, 22, home(50), Config{Size: 20e6, Group: groupAt, Slow: SlowWait}, same(5, line(5*ms, 0)))
+	x.until(10*time.Second, "multicast", func() bool { return len(x.s.groups[0].members) == 5 })
+	x.s.pcbs[4].slowDown(x.w.Now())
+	for _, p := range x.s.pcbs[:2] {
+		p.abort(x.w.Now(), ErrIncomplete)
+	}
+	x.until(10*time.Second, "two changes", func() bool {
+		for i := 2; i < 4; i++ {
+			if x.sites[i].r.epoch(x.s.sealers.group.keys.epoch) == nil {
+				t.Fatalf("at %v: receiver %d has no key of epoch %d", x.w.Now(), i, x.s.sealers.group.keys.epoch)
+			}
+		}
+		return x.s.stats.Epochs == 2
+	})
+	x.w.Run(x.w.Now() + time.Second)
+	if x.sites[4].r.epoch(x.s.sealers.group.keys.epoch) == nil {
+		t.Error("who has left the group does not know its key")
+	}
+	x.run(60 * time.Second)
+	for i := 2; i < 5; i++ {
+		x.check(i)
+	}
+}

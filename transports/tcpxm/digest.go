@@ -179,6 +179,7 @@ func (p *pcb) rescue(now time.Duration) {
 // rekey is a change of the group's key that is under way.
 type rekey struct {
 	on     bool
+	again  bool // another one is to follow
 	since  time.Duration
 	key    segment.GroupKey
 	number map[*pcb]uint32
@@ -187,15 +188,18 @@ type rekey struct {
 // rekeyDelay is how long the group waits for receivers to confirm a new key.
 const rekeyDelay = 2 * time.Second
 
-// changeKey begins with a new key for the group.
+// changeKey begins with a new key for the group. Receivers keep the last two that
+// they were told, so one change is over before the next one begins. Those that do
+// not listen to a group now may do so later.
 func (s *session) changeKey(now time.Duration) {
-	k := segment.GroupKey{Epoch: s.sealers.group.keys.epoch + 1, Secret: s.fresh()}
 	if s.rekey.on {
-		k.Epoch = s.rekey.key.Epoch + 1
+		s.rekey.again = true
+		return
 	}
+	k := segment.GroupKey{Epoch: s.sealers.group.keys.epoch + 1, Secret: s.fresh()}
 	s.rekey = rekey{on: true, since: now, key: k, number: make(map[*pcb]uint32)}
 	for _, p := range s.pcbs {
-		if p.live() && p.state != synSent && p.group != nil {
+		if p.live() && p.state != synSent {
 			s.rekey.number[p] = p.ctlOut.add(k.Append(nil))
 		}
 	}
@@ -228,6 +232,10 @@ func (s *session) finishRekey(now time.Duration) {
 	k := s.sealers.group.keys
 	k.epoch, k.secret = s.rekey.key.Epoch, Secret(s.rekey.key.Secret)
 	s.sealers.group = sealer{keys: k}
+	again := s.rekey.again
 	s.rekey = rekey{}
 	s.stats.Epochs++
+	if again {
+		s.changeKey(now)
+	}
 }
