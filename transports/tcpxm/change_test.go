@@ -1,8 +1,11 @@
 package tcpxm
 
 import (
+	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/gomover/gomover/transports/tcpxm/internal/segment"
 )
 
 // until lets everything happen until something is true.
@@ -51,5 +54,33 @@ func TestSimulatedKeysInARow(t *testing.T) {
 	x.run(60 * time.Second)
 	for i := 2; i < 5; i++ {
 		x.check(i)
+	}
+}
+
+// TestReceiversAtOneAddress: behind a relay receivers share an address, and are told
+// apart by their keys.
+func TestReceiversAtOneAddress(t *testing.T) {
+	cfg, err := Config{Tag: 5, Source: payload{1}, Size: 1000}.validate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.MustParseAddrPort("192.0.2.1:5000")
+	s, err := newSession(cfg, []Destination{{at, Secret{1}}, {at, Secret{2}}, {at, Secret{3}}}, 0, 1, newSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 2; i >= 0; i-- {
+		from := sealer{keys: keys{secret: Secret{byte(i + 1)}, role: fromReceiver, tag: 5, cipher: cfg.Cipher}}
+		g := segment.Segment{Src: 1, Dst: 1, Seq: 9, Flags: segment.SYN | segment.ACK, Window: 100}
+		var high uint16
+		g.Ack, high = segment.Number(s.iss, 0)
+		b, err := from.seal(segment.Shim{Kind: segment.Pair, High: high}, g.Append(make([]byte, segment.ShimLen, 200)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.receive(ms, at, b)
+		if p := s.pcbs[i]; p.state != open {
+			t.Errorf("receiver %d is not heard: %v", i, p.state)
+		}
 	}
 }

@@ -72,18 +72,19 @@ type entry struct {
 //	una             known by SACK            next
 //	 | in flight or lost, in scoreboard       | not sent yet, or arrived by the group
 type pcb struct {
-	s     *session
-	index int
-	addr  netip.AddrPort
-	state pcbState
-	err   error
-	in    opener
-	out   sealer
-	irs   uint32
-	mode  Mode
-	group *group // that it listens to, or is to; nil is none
-	heard bool   // it has joined that
-	tell  bool   // the group is to be told
+	s      *session
+	index  int
+	addr   netip.AddrPort
+	shared bool // by several receivers, behind a relay
+	state  pcbState
+	err    error
+	in     opener
+	out    sealer
+	irs    uint32
+	mode   Mode
+	group  *group // that it listens to, or is to; nil is none
+	heard  bool   // it has joined that
+	tell   bool   // the group is to be told
 
 	una, next int64 // slots
 	acked     int64 // bytes

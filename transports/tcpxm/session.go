@@ -36,6 +36,7 @@ type session struct {
 	seg      segment.Segment // being read
 	seed     uint64
 	read     []byte // scratch for a block
+	kept     []byte // a datagram that several receivers may have sent
 	policyAt time.Duration
 	plan     segment.Schedule // how often receivers acknowledge, but for the index
 	fresh    func() Secret    // makes secrets for later epochs
@@ -93,6 +94,11 @@ func newSession(cfg Config, dests []Destination, now time.Duration, seed uint64,
 		p, err := newPCB(s, i, d, now)
 		if err != nil {
 			return nil, err
+		}
+		for _, o := range s.pcbs {
+			if o.addr == p.addr {
+				o.shared, p.shared = true, true
+			}
 		}
 		s.pcbs = append(s.pcbs, p)
 	}
@@ -208,9 +214,14 @@ func (s *session) receive(now time.Duration, from netip.AddrPort, b []byte) {
 		if p.addr != from {
 			continue
 		}
-		plain, err := p.in.open(shim, b)
+		d := b
+		if p.shared {
+			s.kept = append(s.kept[:0], b...) // what is opened in vain is lost
+			d = s.kept
+		}
+		plain, err := p.in.open(shim, d)
 		if err != nil {
-			continue // several receivers may share an address behind a relay
+			continue
 		}
 		if s.seg.Parse(plain) != nil {
 			break
