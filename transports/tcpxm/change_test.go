@@ -84,3 +84,22 @@ func TestReceiversAtOneAddress(t *testing.T) {
 		}
 	}
 }
+
+// TestSmallBuffersAreWritable: writers are woken however small the buffer is.
+func TestSmallBuffersAreWritable(t *testing.T) {
+	cfg, err := Config{Tag: 5, Payload: minPayload, Retain: 2 * 128 * minPayload}.validate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newSession(cfg, []Destination{{netip.MustParseAddrPort("192.0.2.1:5000"), Secret{1}}}, 0, 1, newSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.writable() {
+		t.Error("an empty buffer has no room")
+	}
+	s.write(0, make([]byte, cfg.Retain))
+	if s.writable() {
+		t.Error("a full buffer has room")
+	}
+}

@@ -143,7 +143,8 @@ func (s *Session) peek(f func()) {
 	<-s.l.turn
 }
 
-// writable is how much room makes it worth waking a writer, in bytes.
+// writable is how much room makes it worth waking a writer, in bytes; half of the
+// buffer if that is less.
 const writable = 256 << 10
 
 // Write gives bytes of the stream to all receivers. It returns when they are in the
@@ -182,7 +183,7 @@ func (s *Session) Write(b []byte) (n int, err error) {
 // never will be.
 func (s *session) writable() bool {
 	x := &s.stream
-	return x.pages.low+s.cfg.Retain-x.end >= writable || x.closed || !s.anyLeft()
+	return x.pages.low+s.cfg.Retain-x.end >= min(writable, s.cfg.Retain/2) || x.closed || !s.anyLeft()
 }
 
 // CloseWrite ends the stream: receivers get its end behind what was written.
