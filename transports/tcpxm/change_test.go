@@ -103,3 +103,31 @@ func TestSmallBuffersAreWritable(t *testing.T) {
 		t.Error("a full buffer has room")
 	}
 }
+
+// TestSimulatedSlowWriter: who has little to send for a while does not go slowly
+// after it.
+func TestSimulatedSlowWriter(t *testing.T) {
+	for _, at := range []netip.AddrPort{{}, groupAt} {
+		x := build(t, 23, home(50), Config{Group: at}, same(3, line(50*ms, 0)))
+		give := func(n int64) {
+			b := make([]byte, n)
+			_, _ = x.data.ReadAt(b, x.size)
+			x.size += int64(x.s.write(x.w.Now(), b))
+			x.pump()
+		}
+		for i := range 300 {
+			x.w.At(time.Duration(i+1)*20*ms, func() { give(2000) })
+		}
+		x.w.Run(8 * time.Second)
+		begun := x.w.Now()
+		give(10e6)
+		x.s.finish()
+		x.run(60 * time.Second)
+		for i := range x.sites {
+			x.check(i)
+		}
+		if took := x.sites[0].done - begun; took > 5*time.Second {
+			t.Errorf("%v: it took %v", at, took)
+		}
+	}
+}

@@ -120,11 +120,11 @@ func (g *Group) span() time.Duration {
 }
 
 // step moves on after an acknowledgement.
-func (g *Group) step(s *Stats) {
+func (g *Group) step(s *Stats, a *Ack) {
 	now := s.Now
 	switch g.state {
 	case bbrStartup:
-		g.search(s)
+		g.search(s, a)
 	case bbrDrain:
 		if g.drained(1) || now-g.phaseAt > 2*g.span() {
 			g.state, g.phase, g.phaseAt = bbrProbeRate, 2, now
@@ -144,7 +144,7 @@ func (g *Group) step(s *Stats) {
 
 // search ends startup when the lowest rate did not grow in three round trips, or
 // when somebody loses in numbers.
-func (g *Group) search(s *Stats) {
+func (g *Group) search(s *Stats, a *Ack) {
 	span := g.span()
 	for _, m := range g.members {
 		span = max(span, m.srtt)
@@ -160,7 +160,7 @@ func (g *Group) search(s *Stats) {
 	switch low := g.lowest(); {
 	case lossy:
 		g.fullCount = bbrFullRounds
-	case s.AppLimited || low == 0:
+	case s.AppLimited || a.Delivery.AppLimited || low == 0:
 		return
 	case low >= g.full*bbrFullGrowth:
 		g.full, g.fullCount = low, 0
@@ -287,7 +287,7 @@ func (m *member) OnAck(s *Stats, a *Ack) {
 			o.saved = o.cwnd
 		}
 	}
-	g.step(s)
+	g.step(s, a)
 	m.setWindow(a)
 	m.learn(s)
 }
