@@ -73,5 +73,17 @@ func TestControl(t *testing.T) {
 		if r := w.ok("jobs"); r.out != "no job runs here\n" {
 			t.Errorf("pull %t: afterwards, %v", pull, r)
 		}
+
+		words[1] += "2"
+		p = w.start(append([]string{"--bwlimit=4MB"}, words...)...)
+		await(t, 20*time.Second, "another job that moves", func() bool {
+			var done int64
+			id, done = look()
+			return done > 0
+		})
+		w.ok("ctl", id, "stop")
+		p.wait().want(t, 130, "stopped by gomover ctl", "to continue: ")
+		w.ok(words...)
+		holds(t, dst+"2", data)
 	}
 }

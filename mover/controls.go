@@ -201,13 +201,15 @@ func (c *Controls) saw(now time.Time, p events.Progress, expected float64) {
 	case before == (pace.Plan{}) && plan.Verdict == pace.InTime && expected > 0 && float64(plan.Need) > expected:
 		c.warn(fmt.Sprintf("perhaps not complete by %s: that takes %s, earlier jobs to there had %s", by, units.FormatRate(plan.Need, false), units.FormatRate(units.Rate(expected), false)))
 	case plan.Verdict == before.Verdict:
+	case plan.Verdict == pace.TooLate && look.Rate == 0:
+		c.warn(fmt.Sprintf("not complete by %s: that takes %s", by, units.FormatRate(plan.Need, false)))
 	case plan.Verdict == pace.TooLate && plan.Need == 0:
 		c.warn(fmt.Sprintf("not complete by %s; about %s too late at %s", by, units.FormatLeft(plan.Late), units.FormatRate(look.Rate, false)))
 	case plan.Verdict == pace.TooLate:
 		c.warn(fmt.Sprintf("not complete by %s: that takes %s; about %s too late at %s", by, units.FormatRate(plan.Need, false), units.FormatLeft(plan.Late), units.FormatRate(look.Rate, false)))
 	case plan.Verdict == pace.Doubtful:
 		c.warn(fmt.Sprintf("perhaps not complete by %s: that takes %s, there are %s", by, units.FormatRate(plan.Need, false), units.FormatRate(look.Rate, false)))
-	case before.Verdict != pace.InTime:
+	case before.Verdict != pace.InTime && now.Before(c.deadline.At()):
 		c.warn("complete by " + by + " after all, it seems")
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/gomover/gomover/replica/pull"
 	"github.com/gomover/gomover/store"
 	"github.com/gomover/gomover/store/osfs"
+	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/wire"
 )
 
@@ -403,8 +404,24 @@ func (e *pullEnd) explain(p *pull.Pull, stop <-chan struct{}) {
 				n++
 			}
 		}
-		record(e.d.rec, events.Plan{Transport: e.transport(at), Streams: n * max(1, e.d.job.Pull.Streams), Dial: "target", Encrypt: "off", Reason: strings.ReplaceAll(s.Plan.String(), "\n  ", "; "), Alternatives: []events.Alternative{}})
+		way := e.transport(at)
+		record(e.d.rec, events.Plan{Transport: way, Streams: n * max(1, e.d.job.Pull.Streams), Dial: "target", Encrypt: protection(way, e.d.job.Seal), Reason: strings.ReplaceAll(s.Plan.String(), "\n  ", "; "), Alternatives: []events.Alternative{}})
 	}
+}
+
+// protection is how data is protected that goes such a way, in the words of
+// events.Plan; "" where not all of it is protected alike.
+func protection(way string, seal transports.Seal) string {
+	sealed := !slices.ContainsFunc(strings.Split(way, "+"), func(w string) bool { return w != "tcp" && w != "udt" })
+	switch {
+	case way == "ssh":
+		return "ssh"
+	case sealed:
+		return seal.String()
+	case way == "http":
+		return "off"
+	}
+	return ""
 }
 
 // transport is how a file's bytes travel, in words.

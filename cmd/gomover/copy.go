@@ -367,6 +367,8 @@ func exitOf(err error, failed map[wire.Class]int64, r *mover.Report) (int, *exit
 	switch {
 	case errors.As(err, &sig):
 		x = &exitError{Code: sig.code}
+	case errors.Is(err, mover.ErrInterrupted): // by a request to the running job
+		x.Code = exitINT
 	case errors.Is(err, mover.ErrReplicas):
 		x.Code = exitReplicas
 	case errors.Is(err, mover.ErrTooSlow), errors.Is(err, mover.ErrBelowRate), errors.Is(err, mover.ErrMinRate):
