@@ -410,8 +410,9 @@ func (c *conductor) relieve(w *worker, now time.Time) (e rangeset.Extent, ok boo
 	n := e.Len()
 	switch {
 	case reading:
-		// What a connection has begun is left to it unless it is much slower.
-		if late < 2*(from+block/ours) {
+		// What a connection has begun is left to it unless it is much slower; that of
+		// several which share a limit one brings less says nothing.
+		if c.limit.rate > 0 || late < 2*(from+block/ours) {
 			return e, false
 		}
 	case !math.IsInf(late, 1):
