@@ -147,7 +147,6 @@ func TestFanoutTree(t *testing.T) {
 // one that cannot be logged into: the last one has its data, each other its own
 // error, and when all is well again the same command sends what is missing.
 func TestFanoutTrouble(t *testing.T) {
-	t.Parallel()
 	f := newFleet(t, 4)
 	data := content(122, 8<<20)
 	put(t, filepath.Join(f.near, "f"), data)
@@ -245,7 +244,6 @@ func TestFanoutInterrupt(t *testing.T) {
 // TestFanoutChain sends a tree along three hosts, of which only the first gets it
 // from here.
 func TestFanoutChain(t *testing.T) {
-	t.Parallel()
 	f := newFleet(t, 3)
 	for i := range 40 {
 		put(t, filepath.Join(f.near, "d", fmt.Sprint(i%4), fmt.Sprint("f", i)), content(byte(i), i*3000))
@@ -270,8 +268,9 @@ func TestFanoutChain(t *testing.T) {
 	}
 	end := l[len(l)-1]
 	// What was there before is not passed on without a look into it, to whoever stands
-	// behind in the chain: the order is that in which they were ready.
-	if n := number(end, "sent_bytes"); n > all+2*8<<20 {
+	// behind in the chain: the order is that in which they were ready. A host that is
+	// slow to be reached by the one before it is served from here.
+	if n := number(end, "sent_bytes"); n > 2*all {
 		t.Errorf("%d bytes were sent from here, of %d", n, all)
 	}
 	if n := number(end, "done_bytes"); n != 3*all {
@@ -283,7 +282,6 @@ func TestFanoutChain(t *testing.T) {
 // TestFanoutChainBreaks kills the agent that passes on while it does: those behind
 // it go on elsewhere, and the killed one comes back.
 func TestFanoutChainBreaks(t *testing.T) {
-	t.Parallel()
 	f := newFleet(t, 3)
 	data := content(126, 24<<20)
 	put(t, filepath.Join(f.near, "f"), data)
