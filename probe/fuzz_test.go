@@ -97,8 +97,8 @@ func FuzzArrivals(f *testing.F) {
 func FuzzPacket(f *testing.F) {
 	s := newSealer(secret, asking)
 	b := make([]byte, shortest)
-	s.write(b, head{kind: kindEcho})
-	b[20] ^= 1 // else the seed itself would be accepted
+	// With another key: what is one changed bit away from being right is soon found.
+	newSealer(secret, answering).write(b, head{kind: kindEcho})
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if h, ok := s.read(b); ok {
