@@ -41,7 +41,7 @@ TEST_PACKAGES = openssh-server openssh-client zsh fish tcsh busybox netcat-openb
 	util-linux passwd openssl nftables iproute2 gcc libc6-dev libudt-dev g++
 BENCH_PACKAGES = openssh-server openssh-client rsync rclone iperf3 tar util-linux iproute2 \
 	globus-gass-copy-progs globus-gridftp-server-progs aria2 nginx-light xrootd-client \
-	xrootd-server uftp udpcast libudt-dev g++
+	xrootd-server uftp udpcast libudt-dev g++ mount e2fsprogs procps
 
 .DEFAULT_GOAL := help
 .PHONY: help build lab demo demo-fanout demo-pull test test-short test-deps cover fuzz fuzz-short soak-udt soak-interop lint cross bench bench-go bench-copy bench-udt bench-pull bench-tuner bench-tcpxm bench-bottlenecks bench-grid bench-deps install clean
@@ -148,7 +148,7 @@ bench-grid: build lab ## no flags beside every fixed number of streams in the la
 	$(BUILD) -o bin/bench-grid ./bench/grid
 	bin/bench-grid -lab "$(LAB)" -program bin/gomover $(BENCHFLAGS)
 
-bench-deps: ## install what bench, bench-copy, bench-udt and bench-pull compare with (as root, with apt)
+bench-deps: ## install what the measurements need and compare with (as root, with apt)
 	@scripts/need $(BENCH_PACKAGES)
 
 install: build ## install the program below PREFIX (/usr/local)

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,12 +22,9 @@ const (
 
 // bench is one run. One goroutine.
 type bench struct {
-	ground.Options
-	json    string
+	ground.Bench
 	span    time.Duration // of each scene, from the first data on
-	dir     string        // in memory, removed at the end
 	binary  string
-	groups  *ground.Groups
 	g       *ground.Ground
 	disk    *disk
 	results []result
@@ -54,7 +49,6 @@ func main() { os.Exit(ground.Exit("bench/bottleneck", os.Args[1:], run)) }
 func parse(args []string) (*bench, error) {
 	b := &bench{}
 	flags := flag.NewFlagSet("bench/bottleneck", flag.ContinueOnError)
-	flags.StringVar(&b.json, "json", "", "write the results to this file")
 	flags.DurationVar(&b.span, "for", 7*time.Second, "how long each runs, from the first data on")
 	var names []string
 	for _, s := range scenes {
@@ -67,22 +61,6 @@ func parse(args []string) (*bench, error) {
 		return nil, fmt.Errorf("-for: at least %v", settle+time.Second)
 	}
 	return b, nil
-}
-
-// check says what is missing before anything is started.
-func (b *bench) check() error {
-	if os.Geteuid() != 0 {
-		return errors.New("root is needed: for network namespaces, cgroups and loop devices")
-	}
-	if b.Lab == "" {
-		return errors.New("-lab PROGRAM is needed, a WAN emulator (docs/bench.md)")
-	}
-	for _, program := range []string{b.Lab, "ip", "ssh", "/usr/sbin/sshd", "losetup", "mkfs.ext4", "mount", "sysctl"} {
-		if _, err := exec.LookPath(program); err != nil {
-			return fmt.Errorf("looking for what is needed: %w; on Debian: apt-get install iproute2 openssh-server mount e2fsprogs procps", err)
-		}
-	}
-	return nil
 }
 
 // Sizes of what is moved: more than any scene gets through.
@@ -100,23 +78,19 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := b.check(); err != nil {
+	if err := b.Check([]string{"ip", "ssh", "/usr/sbin/sshd", "losetup", "mkfs.ext4", "mount", "sysctl"}); err != nil {
 		return err
 	}
-	if b.dir, err = os.MkdirTemp(b.Memory, "gomover-bench-"); err != nil {
-		return fmt.Errorf("making a directory in memory: %w", err)
+	defer b.Close()
+	if err := b.Open("gomover-bench-"); err != nil {
+		return err
 	}
-	defer os.RemoveAll(b.dir)
-	b.binary = filepath.Join(b.dir, "gomover")
+	b.binary = filepath.Join(b.Dir, "gomover")
 	if err := b.Mover(ctx, b.binary); err != nil {
 		return err
 	}
-	if b.groups, err = ground.NewGroups(b.dir); err != nil {
-		return err
-	}
-	defer b.groups.Close()
 	// Before the hosts, which have mounts of their own and see only what is there then.
-	if b.disk, err = newDisk(ctx, b.dir, fileSize+diskSize); err != nil {
+	if b.disk, err = newDisk(ctx, b.Dir, fileSize+diskSize); err != nil {
 		return err
 	}
 	defer b.disk.close()
@@ -127,12 +101,12 @@ func run(ctx context.Context, args []string) (err error) {
 	ground.PrintMachine()
 	fmt.Println()
 	for _, s := range scenes {
-		if !slices.Contains(b.Rows, s.name) {
+		if !b.Chosen(s.name) {
 			continue
 		}
 		r, err := b.scene(ctx, &s)
 		if ctx.Err() != nil {
-			return errors.New("interrupted")
+			return ground.ErrInterrupted
 		}
 		if err != nil {
 			r = result{Name: s.name, What: s.what, Want: s.want, Error: err.Error()}
@@ -150,7 +124,7 @@ func (b *bench) begin(ctx context.Context) error {
 		return fmt.Errorf("looking for the agents kept in the user's cache: %w", err)
 	}
 	t := ground.Topology{Control: "cubic", Sites: []ground.Site{{Name: "near"}, {Name: "far"}, {Name: "second"}, {Name: "third"}}}
-	b.g, err = ground.Emulated(ctx, ground.Setup{Groups: b.groups, Program: b.Lab, Dir: b.dir, Cache: cache}, t)
+	b.g, err = ground.Emulated(ctx, ground.Setup{Groups: b.Groups, Program: b.Lab, Dir: b.Dir, Cache: cache}, t)
 	if err != nil {
 		return err
 	}
@@ -158,7 +132,7 @@ func (b *bench) begin(ctx context.Context) error {
 		return err
 	}
 	// The first login brings the program there.
-	small := filepath.Join(b.dir, "first")
+	small := filepath.Join(b.Dir, "first")
 	if err := payload.MakeFile(ctx, small, 5, 2); err != nil {
 		return err
 	}
@@ -170,7 +144,7 @@ func (b *bench) begin(ctx context.Context) error {
 
 func (b *bench) near() *ground.Host { return b.g.Host("near") }
 func (b *bench) far() *ground.Host  { return b.g.Host("far") }
-func (b *bench) file() string       { return filepath.Join(b.dir, "file") }
+func (b *bench) file() string       { return filepath.Join(b.Dir, "file") }
 
 // line is a result for people.
 func (r *result) line() string {
@@ -220,7 +194,7 @@ func (b *bench) report() error {
 	n := float64(len(b.results))
 	fmt.Printf("\n%d of %d are named right, %.0f%% (bar: %.0f%%); %.1f%% of the time, from %v after the start on (bar: %.0f%%)\n",
 		right, len(b.results), 100*float64(right)/n, 100*bar, 100*share/n, settle, 100*secondsBar)
-	if err := ground.WriteJSON(b.json, b.results); err != nil {
+	if err := ground.WriteJSON(b.JSON, b.results); err != nil {
 		return err
 	}
 	if float64(right) < bar*n || share < secondsBar*n {

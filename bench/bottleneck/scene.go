@@ -74,9 +74,9 @@ func (b *bench) scene(ctx context.Context, s *scene) (r result, err error) {
 
 // places gives what is copied, and where to.
 func (b *bench) places(ctx context.Context, s *scene) (source, target string, err error) {
-	source, target = b.file(), filepath.Join(b.dir, "target", "copy")
+	source, target = b.file(), filepath.Join(b.Dir, "target", "copy")
 	if s.files {
-		source = filepath.Join(b.dir, "tree")
+		source = filepath.Join(b.Dir, "tree")
 		if _, err := os.Stat(source); err == nil {
 			return source + "/", target, nil
 		}
@@ -99,7 +99,7 @@ func (b *bench) places(ctx context.Context, s *scene) (source, target string, er
 func (b *bench) watch(ctx context.Context, s *scene, args ...string) (r result, err error) {
 	r = result{Name: s.name, What: s.what, Want: s.want, All: make(map[string]float64)}
 	cmd := b.g.Command(ctx, b.near(), args...)
-	log, err := os.Create(filepath.Join(b.dir, "log"))
+	log, err := os.Create(filepath.Join(b.Dir, "log"))
 	if err != nil {
 		return r, err
 	}
@@ -171,7 +171,7 @@ func (b *bench) during(s *scene, pid int) (undo func(), err error) {
 		if s.quota[i] == 0 {
 			continue
 		}
-		r, err := newRation(fmt.Sprintf("%s.%d", filepath.Base(b.dir), i), s.quota[i])
+		r, err := newRation(fmt.Sprintf("%s.%d", filepath.Base(b.Dir), i), s.quota[i])
 		if err != nil {
 			return undo, err
 		}

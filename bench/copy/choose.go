@@ -77,7 +77,7 @@ func (b *bench) choose(ctx context.Context, c chosenWay) (err error) {
 		}
 	}
 	size := b.Size(2 << 30)
-	src, dst := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "dst")
+	src, dst := filepath.Join(b.Dir, "src"), filepath.Join(b.Dir, "dst")
 	if err := payload.MakeFile(ctx, src, size, 5); err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (b *bench) choose(ctx context.Context, c chosenWay) (err error) {
 	var share, whole ground.Samples
 	var notes []string
 	for range b.Rounds {
-		home := filepath.Join(b.dir, "state") // each copy is the first one on this path
+		home := filepath.Join(b.Dir, "state") // each copy is the first one on this path
 		if err := os.RemoveAll(home); err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func (b *bench) choose(ctx context.Context, c chosenWay) (err error) {
 		whole = append(whole, 100*rate(size, u.wall)/payloadRate)
 		notes = append(notes, fmt.Sprintf("%.2f s, of which login %.2f s; %s", u.wall.Seconds(), login.wall.Seconds(), moves(u.output)))
 	}
-	b.add(ground.Result{
+	b.Add(ground.Result{
 		Row: "choice: " + c.name, Figure: share.Text("%.1f", "% of the payload rate") + fmt.Sprintf(", with the login %.1f%%", whole.Median()),
 		Bar: fmt.Sprintf(">= %.0f%%", 100*c.bar), Value: share.Median(), Limit: 100 * c.bar, Samples: share, Notes: notes, Pass: share.Median() >= 100*c.bar,
 	})

@@ -9,7 +9,7 @@ import (
 
 func TestParse(t *testing.T) {
 	s, err := parse([]string{"-rows", "loop,kill", "-kills", "7"})
-	if err != nil || !s.chosen("loop") || !s.chosen("kill") || s.chosen("wan") || s.kills != 7 {
+	if err != nil || !s.Chosen("loop") || !s.Chosen("kill") || s.Chosen("wan") || s.kills != 7 {
 		t.Errorf("parse gives %+v, %v", s, err)
 	}
 	if s, err = parse(nil); err != nil || len(s.Rows) != len(rows) {

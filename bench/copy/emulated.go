@@ -50,12 +50,12 @@ func (b *bench) emulated(ctx context.Context, l link) (*ends, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for the agents kept in the user's cache: %w", err)
 	}
-	base, err := ground.Emulated(ctx, ground.Setup{Groups: b.groups, Program: b.Lab, Dir: b.dir, Cache: cache}, l.topology())
+	base, err := ground.Emulated(ctx, ground.Setup{Groups: b.Groups, Program: b.Lab, Dir: b.Dir, Cache: cache}, l.topology())
 	if err != nil {
 		return nil, err
 	}
 	base.Quiet, base.Reserve = b.Quiet, b.reserve
-	g := &ends{Ground: base, near: base.Hosts[0], far: base.Hosts[1], dir: b.dir, binary: b.binary, sshPort: 22}
+	g := &ends{Ground: base, near: base.Hosts[0], far: base.Hosts[1], dir: b.Dir, binary: b.binary, sshPort: 22}
 	if err := g.ready(ctx); err != nil {
 		g.Close()
 		return nil, err

@@ -84,7 +84,7 @@ func rowKill(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer g.Close()
-	src, old := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "old")
+	src, old := filepath.Join(b.Dir, "src"), filepath.Join(b.Dir, "old")
 	if err := errors.Join(payload.MakeFile(ctx, src, b.Size(killSize), 5), payload.MakeFile(ctx, old, killOldSize, 6)); err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func rowKill(ctx context.Context, b *bench) error {
 	random := rand.New(rand.NewPCG(b.seed, 0))
 	for i := 0; tally.done < b.kills; i++ {
 		pace := tally.done % 2
-		t := trial{g: g, src: src, dst: filepath.Join(b.dir, "final"), random: random, when: momentOf(tally.done), who: victim(tally.done / 2 % 3)}
+		t := trial{g: g, src: src, dst: filepath.Join(b.Dir, "final"), random: random, when: momentOf(tally.done), who: victim(tally.done / 2 % 3)}
 		t.args = g.mover(append(paces[pace], src, g.target(t.dst))...)
 		if random.IntN(2) == 1 {
 			t.old = old

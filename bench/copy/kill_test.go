@@ -79,7 +79,7 @@ func TestTally(t *testing.T) {
 		}
 		b := &bench{}
 		b.reportKill(k)
-		got := b.results[0]
+		got := b.Results[0]
 		if got.Pass != c.pass || !strings.Contains(got.Figure, c.figure) || got.Value < c.value-0.01 || got.Value > c.value+0.01 {
 			t.Errorf("%s: pass %v, %v MiB, %q", c.name, got.Pass, got.Value, got.Figure)
 		}

@@ -69,7 +69,7 @@ func (b *bench) reportKill(k killTally) {
 		most = max(most, greatest)
 	}
 	notes = append(notes, "beyond the file: all bytes of the loopback interface, with headers, acknowledgements and ssh")
-	b.add(ground.Result{
+	b.Add(ground.Result{
 		Row:    "kill",
 		Figure: fmt.Sprintf("%d of %d identical, %s wrong under the final name, at most %.1f MiB per kill beyond the file", k.identical, k.done, number(k.wrong), float64(most)/(1<<20)),
 		Bar:    "all; <= 64 MiB", Value: float64(most) / (1 << 20), Limit: killExtra >> 20,

@@ -54,7 +54,7 @@ func rowLoop(ctx context.Context, b *bench) error {
 	}
 	defer g.Close()
 	size := b.Size(4 << 30)
-	src, dst := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "dst")
+	src, dst := filepath.Join(b.Dir, "src"), filepath.Join(b.Dir, "dst")
 	if err := payload.MakeFile(ctx, src, size, 3); err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func rowLoop(ctx context.Context, b *bench) error {
 
 // parts measures what nobody can avoid, each alone. Unit: CPU seconds per GB.
 func (b *bench) parts(ctx context.Context, g *ends, part map[string]ground.Samples, size int64, streams int) error {
-	src, dst := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "dst")
+	src, dst := filepath.Join(b.Dir, "src"), filepath.Join(b.Dir, "dst")
 	f, err := b.iperf(ctx, g, "127.0.0.1", "-P", strconv.Itoa(streams), "-n", strconv.FormatInt(size, 10))
 	if err != nil {
 		return err
@@ -139,12 +139,12 @@ func (b *bench) reportLoop(m mode, cpu, speed ground.Samples, part map[string]gr
 		fmt.Sprintf("unavoidable, CPU seconds per GB, %d streams: %s = %.3f", streams, text[len(" + "):], sum),
 		"hash: both ends, blocks of 256 KiB; AEAD: seal and open, frames of 256 KiB; cp and iperf3: whole programs, both ends")
 	value := cpu.Median() / sum
-	b.add(ground.Result{
+	b.Add(ground.Result{
 		Row: "loop, CPU, " + m.name, Figure: fmt.Sprintf("%s, %.2f x the unavoidable parts", cpu.Text("%.3f", " CPU s/GB"), value),
 		Bar: "<= 1.3 x", Value: value, Limit: cpuBar, Samples: cpu, Notes: notes, Pass: value <= cpuBar,
 	})
 	limit := throughputBar * float64(runtime.NumCPU()) / cpu.Median()
-	b.add(ground.Result{
+	b.Add(ground.Result{
 		Row: "loop, throughput, " + m.name, Figure: speed.Text("%.3f", " GB/s"), Bar: fmt.Sprintf(">= %.3f GB/s", limit),
 		Value: speed.Median(), Limit: limit, Samples: speed, Pass: speed.Median() >= limit,
 	})
@@ -233,7 +233,7 @@ func rowPeers(ctx context.Context, b *bench) error {
 	}
 	defer g.Close()
 	size := b.Size(4 << 30)
-	src, dst := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "dst")
+	src, dst := filepath.Join(b.Dir, "src"), filepath.Join(b.Dir, "dst")
 	if err := payload.MakeFile(ctx, src, size, 4); err != nil {
 		return err
 	}
@@ -278,7 +278,7 @@ func rowPeers(ctx context.Context, b *bench) error {
 		place = "first"
 	}
 	value := times["scp"].Median() / times["gomover"].Median()
-	b.add(ground.Result{
+	b.Add(ground.Result{
 		Row: "peers", Figure: fmt.Sprintf("%s, %.2f x scp (%s)", place, value, seconds(order, times)), Bar: "first, and >= 1.5 x scp",
 		Value: value, Limit: 1.5, Samples: times["gomover"], Pass: first && value >= 1.5,
 		Notes: append([]string{"CPU of both ends: " + seconds(order, cpu)}, noise("peers", foreign)...),

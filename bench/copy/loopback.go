@@ -19,9 +19,9 @@ const loopbackPort = 2222
 // loopback makes a network namespace whose loopback interface joins both ends,
 // with an ssh server, keys and configuration of its own.
 func (b *bench) loopback(ctx context.Context) (g *ends, err error) {
-	name := filepath.Base(b.dir)
-	base := &ground.Ground{Home: filepath.Join(b.dir, "home"), Quiet: b.Quiet, Reserve: b.reserve}
-	g = &ends{Ground: base, dir: b.dir, binary: b.binary, sshPort: loopbackPort, shared: true}
+	name := filepath.Base(b.Dir)
+	base := &ground.Ground{Home: filepath.Join(b.Dir, "home"), Quiet: b.Quiet, Reserve: b.reserve}
+	g = &ends{Ground: base, dir: b.Dir, binary: b.binary, sshPort: loopbackPort, shared: true}
 	defer func() {
 		if err != nil {
 			g.Close()
@@ -35,10 +35,10 @@ func (b *bench) loopback(ctx context.Context) (g *ends, err error) {
 		return nil, err
 	}
 	wrap := func(args []string) []string { return append([]string{"ip", "netns", "exec", name}, args...) }
-	if g.near, err = g.AddHost(b.groups, nearHost, "127.0.0.1", wrap); err != nil {
+	if g.near, err = g.AddHost(b.Groups, nearHost, "127.0.0.1", wrap); err != nil {
 		return nil, err
 	}
-	if g.far, err = g.AddHost(b.groups, farHost, "127.0.0.1", wrap); err != nil {
+	if g.far, err = g.AddHost(b.Groups, farHost, "127.0.0.1", wrap); err != nil {
 		return nil, err
 	}
 	if err := g.startServer(ctx); err != nil {

@@ -11,32 +11,15 @@ import (
 // memoryBar is the most that one end may hold resident. Unit: bytes.
 const memoryBar = 256 << 20
 
-// add keeps and prints a result.
-func (b *bench) add(r ground.Result) {
-	b.results = append(b.results, r)
-	fmt.Println(r)
-	for _, note := range r.Notes {
-		fmt.Printf("    %s\n", note)
-	}
-}
-
-// printTable prints all results once more, as Markdown.
-func (b *bench) printTable() {
-	fmt.Print("\n| row | figure | bar | |\n| --- | --- | --- | --- |\n")
-	for _, r := range b.results {
-		fmt.Println(r)
-	}
-}
-
 // reportMemory judges the peaks that all rows have left.
 func (b *bench) reportMemory() {
 	for _, r := range rows {
-		peak, ok := b.peaks[r.name]
+		peak, ok := b.peaks[r.Name]
 		if !ok {
 			continue
 		}
-		b.add(ground.Result{
-			Row:    r.name + ", peak memory",
+		b.Add(ground.Result{
+			Row:    r.Name + ", peak memory",
 			Figure: fmt.Sprintf("%d MiB at the commanding end, %d MiB at the far end", peak[0]>>20, peak[1]>>20),
 			Bar:    "<= 256 MiB at each",
 			Value:  float64(max(peak[0], peak[1])) / (1 << 20), Limit: memoryBar >> 20,

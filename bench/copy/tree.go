@@ -25,7 +25,7 @@ func rowTree(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer g.Close()
-	if err := b.tree(ctx, g, b.dir, "memory", false); err != nil {
+	if err := b.tree(ctx, g, b.Dir, "memory", false); err != nil {
 		return err
 	}
 	disk, err := os.MkdirTemp(b.disk, "gomover-bench-")
@@ -85,7 +85,7 @@ func (b *bench) tree(ctx context.Context, g *ends, dir, label string, durable bo
 	}
 	mine := times["gomover"].Median()
 	rsync, tar := mine/times["rsync"].Median(), mine/times["tar"].Median()
-	b.add(ground.Result{
+	b.Add(ground.Result{
 		Row:    "tree, " + label,
 		Figure: fmt.Sprintf("%.2f x rsync -a, %.2f x tar (%s)", rsync, tar, seconds(order, times)),
 		Bar:    "<= 0.5 x rsync -a, <= 1.0 x tar", Value: rsync, Limit: 0.5, Samples: times["gomover"],
@@ -122,7 +122,7 @@ func rowMemory(ctx context.Context, b *bench) error {
 	}
 	defer g.Close()
 	files := max(10, int(1_000_000*b.Scale))
-	src, dst := filepath.Join(b.dir, "empty"), filepath.Join(b.dir, "empty.copy")
+	src, dst := filepath.Join(b.Dir, "empty"), filepath.Join(b.Dir, "empty.copy")
 	if err := payload.MakeTree(ctx, src, max(1, files/1000), files, 0); err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func rowMemory(ctx context.Context, b *bench) error {
 		return err
 	}
 	b.peak("memory", u)
-	b.add(ground.Result{
+	b.Add(ground.Result{
 		Row: "memory", Figure: fmt.Sprintf("%d empty files in %.1f s, %.1f s of CPU", files, u.wall.Seconds(), u.cpu.Seconds()),
 		Bar: "reference; the peak is judged below", Value: u.wall.Seconds(), Reference: true,
 	})

@@ -28,7 +28,7 @@ func (b *bench) wide(ctx context.Context, name string, l link, bar float64) erro
 	}
 	defer g.Close()
 	size := b.Size(2 << 30)
-	src, dst := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "dst")
+	src, dst := filepath.Join(b.Dir, "src"), filepath.Join(b.Dir, "dst")
 	if err := payload.MakeFile(ctx, src, size, 1); err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (b *bench) wide(ctx context.Context, name string, l link, bar float64) erro
 		notes = append(notes, fmt.Sprintf("%.2f s, %d streams, %.1f s of CPU at both ends, others %.2f processors, the link carried %.3f times the payload and lost %d packets",
 			u.wall.Seconds(), u.streams, u.cpu.Seconds(), u.foreign, float64(carried.bytes)/float64(size), carried.drops))
 	}
-	b.add(ground.Result{
+	b.Add(ground.Result{
 		Row: name, Figure: share.Text("%.1f", "% of the payload rate"), Bar: fmt.Sprintf(">= %.0f%%", 100*bar),
 		Value: share.Median(), Limit: 100 * bar, Samples: share, Notes: append(notes, noise(name, foreign)...),
 		Pass: share.Median() >= 100*bar,
@@ -76,7 +76,7 @@ func (b *bench) wide(ctx context.Context, name string, l link, bar float64) erro
 
 // widePeers runs what others would use once each, over the same link.
 func (b *bench) widePeers(ctx context.Context, g *ends, name string, size int64) error {
-	src, dst := filepath.Join(b.dir, "src"), filepath.Join(b.dir, "dst")
+	src, dst := filepath.Join(b.Dir, "src"), filepath.Join(b.Dir, "dst")
 	if err := os.Truncate(src, size); err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (b *bench) widePeers(ctx context.Context, g *ends, name string, size int64)
 			return err
 		}
 		os.Remove(dst)
-		b.add(ground.Result{
+		b.Add(ground.Result{
 			Row: name + ", " + p.name, Figure: fmt.Sprintf("%.1f%% of the payload rate (%d MiB, once)", 100*rate(size, u.wall)/payloadRate, size>>20),
 			Bar: "reference", Value: 100 * rate(size, u.wall) / payloadRate, Reference: true,
 		})
@@ -107,7 +107,7 @@ func (b *bench) widePeers(ctx context.Context, g *ends, name string, size int64)
 		if err != nil {
 			return err
 		}
-		b.add(ground.Result{
+		b.Add(ground.Result{
 			Row: name + ", iperf3", Figure: fmt.Sprintf("%.1f%% of the payload rate (8 streams, %s, 15 s with the start)", 100*out.rate/payloadRate, cc),
 			Bar: "reference", Value: 100 * out.rate / payloadRate, Reference: true,
 		})
@@ -193,7 +193,7 @@ func rowSmall(ctx context.Context, b *bench) error {
 	if b.Scale < 1 {
 		rounds = 3
 	}
-	src := filepath.Join(b.dir, "small")
+	src := filepath.Join(b.Dir, "small")
 	if err := payload.MakeFile(ctx, src, 1024, 2); err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func rowSmall(ctx context.Context, b *bench) error {
 	times := map[string]ground.Samples{}
 	var ratio ground.Samples
 	for i := range rounds {
-		dst := filepath.Join(b.dir, fmt.Sprintf("small.%d", i))
+		dst := filepath.Join(b.Dir, fmt.Sprintf("small.%d", i))
 		check, err := carried(ctx, g)
 		if err != nil {
 			return err
@@ -227,7 +227,7 @@ func rowSmall(ctx context.Context, b *bench) error {
 		ratio = append(ratio, (u.wall-3*roundTrip).Seconds()/login.wall.Seconds())
 	}
 	value := (times["gomover"].Median() - 3*roundTrip.Seconds()) / times["ssh host true"].Median()
-	b.add(ground.Result{
+	b.Add(ground.Result{
 		Row: "small", Figure: fmt.Sprintf("%.2f x ssh host true, + 3 RTT (%s)", value, seconds([]string{"gomover", "ssh host true"}, times)),
 		Bar: "<= 1.3 x, + 3 RTT", Value: value, Limit: 1.3, Samples: ratio, Pass: value <= 1.3,
 	})

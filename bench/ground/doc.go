@@ -9,7 +9,9 @@
 // described in docs/bench.md.
 //
 // It is for Linux and needs root. Nothing in it decides what is measured or what
-// is good: that is up to bench/copy and bench/suite.
+// is good: that is up to the programs beside it. What their runs have in common is a
+// Bench: settings, a directory in memory, and rows that are measured in turn for a
+// Report.
 //
-// Start reading at Ground and Timed in ground.go.
+// Start reading at Bench in bench.go, and Ground and Timed in ground.go.
 package ground

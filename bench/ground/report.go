@@ -47,11 +47,15 @@ type Report struct {
 	notes   []string // for the next result that is judged
 }
 
-// Add keeps and prints a result, to which the notes since the one before belong.
+// Add keeps and prints a result, to which the notes since the one before belong. Those
+// that it brings itself have not been printed yet.
 func (p *Report) Add(r Result) {
-	r.Notes, p.notes = p.notes, nil
-	p.Results = append(p.Results, r)
 	fmt.Println(r)
+	for _, note := range r.Notes {
+		fmt.Println("    " + note)
+	}
+	r.Notes, p.notes = append(p.notes, r.Notes...), nil
+	p.Results = append(p.Results, r)
 }
 
 // Note prints something that belongs to the next result that is judged.

@@ -105,12 +105,12 @@ func (b *bench) network(ctx context.Context) (*network, error) {
 			Name: s.name, Link: &ground.Link{Rate: rateText(sinkRate), Delay: s.delay.String()}, Up: &ground.Link{Rate: rateText(s.rate)},
 		})
 	}
-	g, err := ground.Emulated(ctx, ground.Setup{Groups: b.groups, Program: b.Lab, Dir: b.dir, Cache: cache}, t)
+	g, err := ground.Emulated(ctx, ground.Setup{Groups: b.Groups, Program: b.Lab, Dir: b.Dir, Cache: cache}, t)
 	if err != nil {
 		return nil, err
 	}
 	g.Quiet = b.Quiet
-	n := &network{Ground: g, b: b, dir: filepath.Join(b.dir, "net")}
+	n := &network{Ground: g, b: b, dir: filepath.Join(b.Dir, "net")}
 	g.OnClose(func() { os.RemoveAll(n.dir) })
 	for _, s := range sites {
 		m := &mirror{site: s, host: g.Host(s.name), root: filepath.Join(n.dir, s.name), kept: map[int]bool{}}

@@ -17,7 +17,7 @@ import (
 func rowBars(ctx context.Context, b *bench, _ string) error {
 	b.release()
 	b.reserve.Release() // bench/copy has its own
-	program, report := filepath.Join(b.dir, "bench-copy"), filepath.Join(b.dir, "bars.json")
+	program, report := filepath.Join(b.Dir, "bench-copy"), filepath.Join(b.Dir, "bars.json")
 	if err := ground.Build(ctx, "github.com/gomover/gomover/bench/copy", program); err != nil {
 		return err
 	}

@@ -181,7 +181,7 @@ func (t table) words(e entry) (words []string) {
 	if t.tree {
 		plan = e.program.Tree
 	}
-	short := strings.NewReplacer(t.dir+"/", "", t.b.dir+"/", "")
+	short := strings.NewReplacer(t.dir+"/", "", t.b.Dir+"/", "")
 	client := plan(transfer, e.settings).Client
 	for _, w := range append(client.Env, client.Args...) {
 		words = append(words, short.Replace(w))

@@ -20,7 +20,7 @@ import (
 
 // settings are the command line's.
 type settings struct {
-	ground.Options
+	ground.Bench
 	out     string
 	only    []string // programs; gomover is always among them
 	quick   bool
@@ -31,10 +31,8 @@ type settings struct {
 // bench is one run. One goroutine.
 type bench struct {
 	settings
-	dir    string // in memory, removed at the end
-	mover  string // the program that is measured
-	udt    string // the driver of libudt
-	groups *ground.Groups
+	mover string // the program that is measured
+	udt   string // the driver of libudt
 	// reserve is nil with small sizes, where it is not worth its time.
 	reserve *ground.Reserve
 	kept    *scene // the network of the rows with two ends, while it is up
@@ -58,7 +56,7 @@ func parse(args []string) (s settings, err error) {
 	flags.BoolVar(&s.quick, "quick", false, "small files, few points, one round: everything in some minutes, nothing exact")
 	flags.StringVar(&s.control, "cc", "cubic", "the TCP congestion control of all hosts")
 	flags.StringVar(&s.from, "from", "", "measure nothing: write table and pictures of this results.json again")
-	if err := s.Parse(flags, args, names); err != nil {
+	if err := s.Options.Parse(flags, args, names); err != nil {
 		return s, err
 	}
 	if s.quick { // unless it is said otherwise
@@ -78,7 +76,7 @@ func parse(args []string) (s settings, err error) {
 }
 
 // programs are those to compare, gomover first.
-func (s settings) programs() (list []peer.Program) {
+func (s *settings) programs() (list []peer.Program) {
 	for _, p := range peer.All() {
 		if slices.Contains(s.only, p.Name) {
 			list = append(list, p)
@@ -87,26 +85,12 @@ func (s settings) programs() (list []peer.Program) {
 	return list
 }
 
-// check says what is missing before anything is started.
-func (s settings) check() error {
-	if os.Geteuid() != 0 {
-		return errors.New("root is needed: for network namespaces and cgroups")
-	}
-	var missing []string
+// needed names what the programs consist of.
+func (s *settings) needed() (need []string) {
 	for _, p := range s.programs() {
-		for _, need := range p.Needs {
-			if _, err := exec.LookPath(need); err != nil {
-				missing = append(missing, need)
-			}
-		}
+		need = append(need, p.Needs...)
 	}
-	if missing != nil {
-		return fmt.Errorf("programs are missing: %s; make bench-deps installs them", strings.Join(missing, ", "))
-	}
-	if _, err := exec.LookPath(s.Lab); err != nil {
-		return fmt.Errorf("-lab: a WAN emulator is needed (docs/bench.md): %w", err)
-	}
-	return nil
+	return need
 }
 
 // run measures the chosen rows, writes what was found, and leaves nothing else
@@ -126,24 +110,20 @@ func run(ctx context.Context, args []string) (err error) {
 		}
 		return b.write()
 	}
-	if err := s.check(); err != nil {
+	if err := b.Check(b.needed()); err != nil {
 		return err
 	}
-	if b.dir, err = os.MkdirTemp(s.Memory, "gomover-suite-"); err != nil {
-		return fmt.Errorf("making a directory in memory: %w", err)
+	defer b.Close()
+	if err := b.Open("gomover-suite-"); err != nil {
+		return err
 	}
-	defer os.RemoveAll(b.dir)
 	// Servers that work as another user must get through.
-	if err := os.Chmod(b.dir, 0o711); err != nil {
+	if err := os.Chmod(b.Dir, 0o711); err != nil {
 		return err
 	}
 	if err := b.build(ctx); err != nil {
 		return err
 	}
-	if b.groups, err = ground.NewGroups(b.dir); err != nil {
-		return err
-	}
-	defer b.groups.Close()
 	if b.Scale >= 1 && !b.quick {
 		if b.reserve, err = ground.NewReserve(); err != nil {
 			return err
@@ -251,7 +231,7 @@ func (b *bench) begin() {
 // build makes the program that is measured, as it is released, and the driver of
 // libudt.
 func (b *bench) build(ctx context.Context) error {
-	b.mover, b.udt = filepath.Join(b.dir, "gomover"), filepath.Join(b.dir, "udtbench")
+	b.mover, b.udt = filepath.Join(b.Dir, "gomover"), filepath.Join(b.Dir, "udtbench")
 	if slices.Contains(b.only, "libudt") {
 		root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/gomover/gomover").Output()
 		if err != nil {

@@ -30,7 +30,7 @@ func (b *bench) network(ctx context.Context, sites []ground.Site) (*scene, error
 	if err != nil {
 		return nil, fmt.Errorf("looking for the agents kept in the user's cache: %w", err)
 	}
-	setup := ground.Setup{Groups: b.groups, Program: b.Lab, Dir: b.dir, Cache: cache}
+	setup := ground.Setup{Groups: b.Groups, Program: b.Lab, Dir: b.Dir, Cache: cache}
 	g, err := ground.Emulated(ctx, setup, ground.Topology{Control: b.control, Sites: sites})
 	if err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func (b *bench) network(ctx context.Context, sites []ground.Site) (*scene, error
 	s := &scene{Ground: g, b: b, iface: ground.Interface(g.Hosts[0].PID)}
 	m := &b.report.Machine // the emulator raises them
 	m.ReceiveMax, m.SendMax = ground.FirstLine("/proc/sys/net/core/rmem_max"), ground.FirstLine("/proc/sys/net/core/wmem_max")
-	if s.dir, err = os.MkdirTemp(b.dir, "scene-"); err == nil {
+	if s.dir, err = os.MkdirTemp(b.Dir, "scene-"); err == nil {
 		err = os.Chmod(s.dir, 0o755)
 	}
 	g.OnClose(func() { os.RemoveAll(s.dir) })

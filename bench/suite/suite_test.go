@@ -185,7 +185,7 @@ func TestGains(t *testing.T) {
 }
 
 func TestPlanned(t *testing.T) {
-	b := &bench{settings: settings{Options: ground.Options{Rows: []string{rows[1].name, rows[3].name}}}}
+	b := &bench{settings: settings{Bench: ground.Bench{Options: ground.Options{Rows: []string{rows[1].name, rows[3].name}}}}}
 	if got, want := b.planned(0), rows[1].minutes+rows[3].minutes; got != want || want == 0 {
 		t.Errorf("%v minutes, want %v", got, want)
 	}

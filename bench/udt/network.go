@@ -70,7 +70,7 @@ func (b *bench) emulated(ctx context.Context, p path) (*ground.Ground, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for the user's cache: %w", err)
 	}
-	setup := ground.Setup{Groups: b.groups, Program: b.Lab, Dir: b.dir, Cache: cache}
+	setup := ground.Setup{Groups: b.Groups, Program: b.Lab, Dir: b.Dir, Cache: cache}
 	g, err := ground.Emulated(ctx, setup, ground.Topology{Control: "cubic", Sites: p.sites()})
 	if err != nil {
 		return nil, err
@@ -81,8 +81,8 @@ func (b *bench) emulated(ctx context.Context, p path) (*ground.Ground, error) {
 
 // loopback makes a network namespace in which both ends of a flow are.
 func (b *bench) loopback(ctx context.Context) (g *ground.Ground, err error) {
-	name := filepath.Base(b.dir)
-	g = &ground.Ground{Home: b.dir, Quiet: b.Quiet}
+	name := filepath.Base(b.Dir)
+	g = &ground.Ground{Home: b.Dir, Quiet: b.Quiet}
 	defer func() {
 		if err != nil {
 			g.Close()
@@ -102,7 +102,7 @@ func (b *bench) loopback(ctx context.Context) (g *ground.Ground, err error) {
 	}
 	inside := func(args []string) []string { return append([]string{"ip", "netns", "exec", name}, args...) }
 	for _, host := range []string{"from", "to0"} {
-		if _, err := g.AddHost(b.groups, host, "127.0.0.1", inside); err != nil {
+		if _, err := g.AddHost(b.Groups, host, "127.0.0.1", inside); err != nil {
 			return nil, err
 		}
 	}

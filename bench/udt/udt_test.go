@@ -116,15 +116,14 @@ func TestKept(t *testing.T) {
 // loopBench is what the row loop needs, for a very short time.
 func loopBench(t *testing.T, scale float64) *bench {
 	t.Helper()
-	b := &bench{Options: ground.Options{Rounds: 1, Scale: scale}, dir: t.TempDir()}
+	b := &bench{Bench: ground.Bench{Options: ground.Options{Rounds: 1, Scale: scale, Memory: t.TempDir()}}}
+	t.Cleanup(b.Close)
+	if err := b.Open("gomover-udt-"); err != nil {
+		t.Fatal(err)
+	}
 	if err := b.build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	var err error
-	if b.groups, err = ground.NewGroups(b.dir); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.groups.Close)
 	return b
 }
 
@@ -137,7 +136,7 @@ func spaces(t *testing.T, b *bench) string {
 	}
 	var l []string
 	for line := range strings.Lines(string(out)) {
-		if strings.HasPrefix(line, filepath.Base(b.dir)) {
+		if strings.HasPrefix(line, filepath.Base(b.Dir)) {
 			l = append(l, line)
 		}
 	}
