@@ -378,32 +378,37 @@ func (e *pullEnd) Totals() engine.Totals {
 // explainAfter is when the plan is told: once rates have been seen. Ours.
 const explainAfter = 2 * time.Second
 
-// explain records the plan: what is expected at the start, and what is seen
-// after a while.
+// explain records the plan: what is expected at the start, what is seen after a
+// while, and again when a source was found to share its bottleneck with another one.
 func (e *pullEnd) explain(p *pull.Pull, stop <-chan struct{}) {
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
 	e.mu.Lock()
 	at := e.at
 	e.mu.Unlock()
-	began, told := time.Now(), 0
-	for told < 2 {
+	began, told, shared := time.Now(), 0, 0
+	for {
 		select {
 		case <-t.C:
 		case <-stop:
 			return
 		}
 		s := p.State()
-		if len(s.Plan.Shares) == 0 || told == 1 && time.Since(began) < explainAfter {
-			continue
-		}
-		told++
-		n := 0
+		n, idle := 0, 0
 		for _, sh := range s.Plan.Shares {
 			if sh.State == replica.Active || sh.State == replica.Opening {
 				n++
 			}
+			if sh.Shared {
+				idle++
+			}
 		}
+		more := idle > shared
+		shared = idle
+		if len(s.Plan.Shares) == 0 || !more && (told == 1 && time.Since(began) < explainAfter || told >= 2) {
+			continue
+		}
+		told++
 		way := e.transport(at)
 		record(e.d.rec, events.Plan{Transport: way, Streams: n * max(1, e.d.job.Pull.Streams), Dial: "target", Encrypt: protection(way, e.d.job.Seal), Reason: strings.ReplaceAll(s.Plan.String(), "\n  ", "; "), Alternatives: []events.Alternative{}})
 	}

@@ -16,6 +16,7 @@ func (s *Sched) Poll(now time.Duration) []Order {
 		for _, c := range s.sources {
 			s.watch(now, c)
 		}
+		s.compare(now)
 		if s.replan || now >= s.nextPlan {
 			s.plan(now)
 		}
@@ -33,7 +34,7 @@ func (s *Sched) Next() time.Duration {
 	if s.Done() {
 		return Never
 	}
-	next := s.nextPlan
+	next := min(s.nextPlan, s.joint.since+lookSpan)
 	for _, c := range s.sources {
 		switch {
 		case c.state == Resting:
@@ -132,7 +133,7 @@ func (s *Sched) plan(now time.Duration) {
 func (s *Sched) candidates(now time.Duration) (cs []candidate) {
 	full := s.filled()
 	for _, c := range s.sources {
-		if c.silent || c.state == Resting || c.state == Out {
+		if c.silent || c.state == Resting || c.state == Out || c.sharing(now) {
 			continue
 		}
 		k := candidate{id: c.id, cost: c.Cost, rank: c.rank(now), held: c.state != Standby}

@@ -55,6 +55,10 @@ func (s *Sched) Received(now time.Duration, id SourceID, n int64) {
 	}
 	s.came += n
 	c.received += n
+	c.bucket += float64(n)
+	if t := s.joint.trial; t != nil && int(id) < len(t.bytes) {
+		t.bytes[id] += float64(n)
+	}
 	if c.state != Active {
 		return
 	}

@@ -72,6 +72,7 @@ type Sched struct {
 	came   int64        // bytes that have come from all sources
 	kept   int64        // bytes that were stored, without what was there before
 
+	joint    joint
 	nextPlan time.Duration
 	replan   bool
 	orders   []Order
@@ -257,6 +258,7 @@ func (s *Sched) take(now time.Duration, c *source, e rangeset.Extent, removed fu
 	}
 	c.partial = min(c.partial, c.left)
 	if c.left == 0 {
+		c.gap = true
 		c.meter.end(now)
 	}
 }
@@ -267,7 +269,7 @@ func (s *Sched) release(now time.Duration, c *source) {
 	for _, e := range c.spans {
 		s.giveBack(e)
 	}
-	c.spans, c.left, c.partial = c.spans[:0], 0, 0
+	c.spans, c.left, c.partial, c.gap = c.spans[:0], 0, 0, true
 	c.meter.end(now)
 	s.replan = true
 }

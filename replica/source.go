@@ -89,6 +89,15 @@ type source struct {
 	strikes  int
 	barred   rangeset.Set // blocks that came wrong from it
 
+	// Of bottlenecks that it may share, see shared.go.
+	bucket    float64   // bytes in the open look
+	gap       bool      // it was not at work all the time of it
+	looks     []float64 // rates, the latest last
+	held      bool      // it is given nothing, for a trial
+	tries     int
+	nextTrial time.Duration
+	shares    *sharing // nil: with nobody as far as is known
+
 	received int64 // bytes
 	stored   int64 // bytes that nobody had delivered before
 }
@@ -97,7 +106,7 @@ type source struct {
 func (c *source) usable() bool { return c.state != Out }
 
 // working tells whether blocks may be given to it.
-func (c *source) working() bool { return c.state == Active && !c.silent }
+func (c *source) working() bool { return c.state == Active && !c.silent && !c.held }
 
 // rate is what it delivers in bytes per second, as far as that is known; 0 only
 // when it is silent.
@@ -178,6 +187,6 @@ func (c *source) set(to State, why string) {
 		c.Rate, c.guessed = units.Rate(max(1, c.meter.usual())), false
 	}
 	c.state, c.why = to, why
-	c.silent, c.slow = false, false
+	c.silent, c.slow, c.held, c.gap = false, false, false, true
 	c.meter.forget()
 }

@@ -20,6 +20,7 @@ type Share struct {
 	Planned  int64      // bytes that are still to come from it
 	Asked    int64      // bytes of these that it was asked for
 	Stored   int64      // bytes that came from it first and are kept
+	Shared   bool       // it stands by since another one has all that both could get
 	Failures int        // in a row
 	Strikes  int        // wrong blocks
 }
@@ -43,9 +44,12 @@ func (s *Sched) Plan(now time.Duration) Plan {
 	sum := 0.0
 	for i, c := range s.sources {
 		sh := Share{Source: c.id, Name: c.Name, State: c.state, Why: c.why, Rate: units.Rate(c.expected()), Measured: c.meter.trusted(),
-			Spread: c.meter.spread(), Asked: c.left, Stored: c.stored, Failures: int(c.streak), Strikes: c.strikes}
-		if c.silent {
+			Spread: c.meter.spread(), Asked: c.left, Stored: c.stored, Shared: c.state == Standby && c.shares != nil, Failures: int(c.streak), Strikes: c.strikes}
+		switch {
+		case c.silent:
 			sh.Why = "says nothing"
+		case c.held:
+			sh.Why = "held back for a moment to see whether it shares a bottleneck"
 		}
 		p.Shares = append(p.Shares, sh)
 		switch c.state {
