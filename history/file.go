@@ -104,8 +104,16 @@ func (f *File) Pairs() ([]Pair, error) {
 // was not used for the longest time goes. Errors: ErrBusy, and those of the file
 // system.
 func (f *File) Change(p Pair, now time.Time, change func(*Record)) error {
-	if len(p.From)+len(p.To) > maxName {
-		return fmt.Errorf("remembering a pair of hosts with names of %d bytes: too long", len(p.From)+len(p.To))
+	return f.ChangeAll([]Pair{p}, now, func(_ int, r *Record) { change(r) })
+}
+
+// ChangeAll is Change for several pairs, all or none of which are written; change is
+// called with the number of each.
+func (f *File) ChangeAll(pairs []Pair, now time.Time, change func(int, *Record)) error {
+	for _, p := range pairs {
+		if len(p.From)+len(p.To) > maxName {
+			return fmt.Errorf("remembering a pair of hosts with names of %d bytes: too long", len(p.From)+len(p.To))
+		}
 	}
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
 		return fmt.Errorf("making a folder for the history: %w", err)
@@ -120,23 +128,30 @@ func (f *File) Change(p Pair, now time.Time, change func(*Record)) error {
 			if err != nil {
 				return err
 			}
-			k := key(p)
-			r := decode(p, b.Get(k))
-			change(&r)
-			r.Pair, r.Used = p, now.UTC()
-			v, err := encode(&r)
-			if err != nil {
-				return err
-			}
-			if err := b.Put(k, v); err != nil {
-				return err
-			}
-			if err := u.Put(k, binary.BigEndian.AppendUint64(nil, uint64(now.UnixNano()))); err != nil {
-				return err
+			for i, p := range pairs {
+				if err := alter(b, u, p, now, func(r *Record) { change(i, r) }); err != nil {
+					return err
+				}
 			}
 			return drop(b, u)
 		})
 	})
+}
+
+// alter changes the record of one pair.
+func alter(b, u *bbolt.Bucket, p Pair, now time.Time, change func(*Record)) error {
+	k := key(p)
+	r := decode(p, b.Get(k))
+	change(&r)
+	r.Pair, r.Used = p, now.UTC()
+	v, err := encode(&r)
+	if err != nil {
+		return err
+	}
+	if err := b.Put(k, v); err != nil {
+		return err
+	}
+	return u.Put(k, binary.BigEndian.AppendUint64(nil, uint64(now.UnixNano())))
 }
 
 // encode writes a record, with fewer jobs if it gets too long.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -328,5 +329,62 @@ func TestNext(t *testing.T) {
 		if rate, low, high, holds := r.Next(now); rate != c.rate || low != c.low || high != c.high || holds != c.holds {
 			t.Errorf("%v: about %v, %v to %v in %v; want %+v", c.rates, rate, low, high, holds, c)
 		}
+	}
+}
+
+func TestPrior(t *testing.T) {
+	var r Record
+	if p := r.Prior(start, 1<<30); p != (Prior{}) {
+		t.Errorf("of nothing: %+v", p)
+	}
+	add := func(rate, rtt, startUp float64) {
+		j := job(start.Add(time.Duration(len(r.Jobs))*25*time.Hour), 1<<30, rate)
+		j.RTT, j.StartUp, j.Rate.P10, j.Rate.P90 = rtt, startUp, rate*0.95, rate*1.05
+		r.Add(j)
+	}
+	add(1e8, 0.1, 1.5)
+	one := r.Prior(start, 1<<30)
+	if one.Jobs != 1 || one.Rate != 1e8 || one.RTT != 100*time.Millisecond || one.StartUp != 1500*time.Millisecond || one.Spread < 0.2 || one.Spread > 0.25 {
+		t.Errorf("of one job: %+v", one)
+	}
+	for range 4 {
+		add(1.02e8, 0.09, 2)
+	}
+	five := r.Prior(start, 0)
+	if five.Jobs != 5 || five.Rate != 1.02e8 || five.RTT != 90*time.Millisecond || five.StartUp != 2*time.Second || five.Spread > 0.15 {
+		t.Errorf("of five alike: %+v", five)
+	}
+	add(2e7, 0.3, 0)
+	add(3e8, 0.1, math.Inf(1))
+	if p := r.Prior(start, 1<<30); p.Spread < 0.5 || p.RTT != 90*time.Millisecond {
+		t.Errorf("of five that differ: %+v", p)
+	}
+	// Jobs of quite another size are better than none.
+	if p := r.Prior(start, 1<<50); p.Rate != 1.02e8 {
+		t.Errorf("of other sizes: %+v", p)
+	}
+	wrong := Record{Jobs: []Job{{Rate: Rates{Median: math.Inf(1)}}, {Rate: Rates{Median: math.NaN()}}, {Rate: Rates{Median: -1}}}}
+	if p := wrong.Prior(start, 1); p != (Prior{}) {
+		t.Errorf("of nonsense: %+v", p)
+	}
+}
+
+func TestSeveralPairsAtOnce(t *testing.T) {
+	f := At(filepath.Join(t.TempDir(), "history.db"))
+	l := []Pair{{"a", "here"}, {"b", "here"}}
+	if err := f.ChangeAll(l, start, func(i int, r *Record) { r.Add(job(start, int64(i+1), 1e6)) }); err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range l {
+		if r, err := f.Load(p); err != nil || len(r.Jobs) != 1 || r.Jobs[0].Bytes != int64(i+1) {
+			t.Errorf("%v: %+v, %v", p, r, err)
+		}
+	}
+	long := Pair{strings.Repeat("x", maxName), "here"}
+	if err := f.ChangeAll([]Pair{l[0], long}, start, func(_ int, r *Record) { r.Jobs = nil }); err == nil {
+		t.Error("a name that is too long was taken")
+	}
+	if r, _ := f.Load(l[0]); len(r.Jobs) != 1 {
+		t.Error("half of what was to be written was")
 	}
 }

@@ -33,10 +33,11 @@ type Job struct {
 	Transport string             `json:"transport"`
 	Streams   int                `json:"streams"` // at the end
 	Rate      Rates              `json:"rate"`
-	RTT       float64            `json:"rtt,omitempty"`    // least seen, in seconds; 0: not known
-	Loss      float64            `json:"loss,omitempty"`   // share of segments that were sent again
-	Limits    map[string]float64 `json:"limits,omitempty"` // share of time each factor held it back
-	Alerts    int                `json:"alerts"`           // changes of the path that were told
+	RTT       float64            `json:"rtt,omitempty"`      // least seen, in seconds; 0: not known
+	StartUp   float64            `json:"start_up,omitempty"` // seconds from the begin of a login until bytes could be asked for; 0: not known
+	Loss      float64            `json:"loss,omitempty"`     // share of segments that were sent again
+	Limits    map[string]float64 `json:"limits,omitempty"`   // share of time each factor held it back
+	Alerts    int                `json:"alerts"`             // changes of the path that were told
 	Outcomes  []forecast.Outcome `json:"outcomes,omitempty"`
 }
 

@@ -42,6 +42,7 @@ type director struct {
 	totals  engine.Totals
 	started bool
 	sources []events.SourceEnd // of a pull
+	pasts   *pasts             // of a pull; set before its session begins
 	via     string             // destination that passes on to this one; "": none
 
 	controls *Controls
@@ -120,7 +121,14 @@ func (d *director) run(ctx context.Context) error {
 		defer lock.Release()
 	}
 	if d.job.Pull != nil {
-		return d.sessionPull(ctx)
+		began := time.Now()
+		d.pasts = newPasts(d.job)
+		err := d.sessionPull(ctx)
+		if err == nil {
+			// The job is done; that the next one knows less is no concern of its user.
+			_ = d.pasts.remember(began)
+		}
+		return err
 	}
 	if d.job.local() {
 		return d.sessionLocal(ctx)

@@ -319,6 +319,10 @@ func (e *pullEnd) ended(i int, name, action string, r pull.Result, began time.Ti
 	}
 	e.mu.Unlock()
 	e.d.gave(e.files[i].places, r)
+	for k, p := range r.Places {
+		source := e.files[i].places[k].Source
+		e.d.pasts.gave(source, wayOf(source), p)
+	}
 	ev := events.File{Path: name, Dest: e.d.job.Dest.Shown, Action: action, SizeBytes: r.Size, SentBytes: fetched, Verified: r.Verified, Ms: time.Since(began).Milliseconds()}
 	if (r.Hash != integrity.Sum{}) {
 		ev.Hash = integrity.Name + ":" + r.Hash.String()
@@ -429,16 +433,31 @@ func protection(way string, seal transports.Seal) string {
 	return ""
 }
 
+// wayOf is how a source's bytes travel, in a word; "" if that is not known.
+func wayOf(s pull.Source) string {
+	switch s := s.(type) {
+	case webSource:
+		return "http"
+	case *localSource:
+		return "local"
+	case *sshSource:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.conn != nil {
+			_, way := s.conn.client.Streams()
+			return way
+		}
+	}
+	return ""
+}
+
 // transport is how a file's bytes travel, in words.
 func (e *pullEnd) transport(at int) string {
 	ways := e.hosts.ways()
 	for _, p := range e.files[at].places {
 		way := ""
-		switch p.Source.(type) {
-		case webSource:
-			way = "http"
-		case *localSource:
-			way = "local"
+		if _, ok := p.Source.(*sshSource); !ok {
+			way = wayOf(p.Source)
 		}
 		if way != "" && !slices.Contains(ways, way) {
 			ways = append(ways, way)

@@ -69,18 +69,22 @@ func (d *director) pullFiles(ctx context.Context, hosts *pullHosts) (files []pul
 
 // place makes a source of a replica.
 func (d *director) place(hosts *pullHosts, r Replica, cost int) (pull.Place, error) {
-	if r.Host != "" {
+	p := pull.Place{Name: r.Shown, Cost: cost}
+	switch {
+	case r.Host != "":
 		host, root := hosts.at(r)
-		return pull.Place{Name: r.Shown, Source: &sshSource{h: host, root: root}, Cost: cost}, nil
+		p.Source = &sshSource{h: host, root: root}
+	case r.URL == "":
+		p.Source, p.Cost = &localSource{path: r.Path}, 0
+	default:
+		s, err := d.web(r.URL)
+		if err != nil {
+			return pull.Place{}, wire.Failf(wire.ClassUsage, "%v", err)
+		}
+		p.Source = s
 	}
-	if r.URL == "" {
-		return pull.Place{Name: r.Shown, Source: &localSource{path: r.Path}}, nil
-	}
-	s, err := d.web(r.URL)
-	if err != nil {
-		return pull.Place{}, wire.Failf(wire.ClassUsage, "%v", err)
-	}
-	return pull.Place{Name: r.Shown, Source: s, Cost: cost}, nil
+	p.Past = d.pasts.of(&r, p.Source)
+	return p, nil
 }
 
 // webSource is an HTTP source as a pull wants it.

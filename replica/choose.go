@@ -20,6 +20,7 @@ const (
 type candidate struct {
 	id    SourceID
 	load  Load
+	sure  float64 // bytes per second that it very likely has; 0: those of the load
 	cost  int     // smaller is preferred when the sink is the limit
 	rank  float64 // larger is preferred when there are too many
 	held  bool    // it is in use: what flows is not cancelled
@@ -62,6 +63,8 @@ func leaveSurplus(sink float64, cs []candidate) {
 	for _, i := range order {
 		if c := &cs[i]; c.use && !c.held && sum >= sinkMargin*sink {
 			c.use, c.why = false, "the others fill what this end can take"
+		} else if c.use && c.sure > 0 {
+			sum += c.sure
 		} else if c.use {
 			sum += float64(c.load.Rate)
 		}

@@ -15,7 +15,7 @@ const (
 	installment   = 0.5                   // of a source's share of what nobody has
 	leastSpan     = 0.25                  // seconds of its rate
 	mostSpan      = 8.0                   // seconds of its rate
-	mostSpanBlind = 1.0                   // the same before a rate was seen
+	mostSpanBlind = 1.0                   // the same before a rate was seen, over its spread in earlier runs
 	leadLatencies = 1.5                   // asked ahead, in latencies
 	leadTime      = 50 * time.Millisecond // and a little
 	leastSteal    = 256 << 10             // bytes: less is not worth two requests
@@ -47,8 +47,11 @@ func (s *Sched) assign(now time.Duration, c *source) bool {
 		}
 	}
 	most := mostSpanBlind
-	if c.meter.trusted() {
+	switch {
+	case c.meter.trusted():
 		most = mostSpan
+	case c.Runs > 0: // the better its rate is known the longer
+		most = min(mostSpan, mostSpanBlind/max(c.Spread, mostSpanBlind/mostSpan))
 	}
 	block := float64(s.config.Block)
 	want := installment * float64(s.free.Total()) * block * rate / max(sum, rate)

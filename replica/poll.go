@@ -138,6 +138,7 @@ func (s *Sched) candidates(now time.Duration) (cs []candidate) {
 		}
 		k := candidate{id: c.id, cost: c.Cost, rank: c.rank(now), held: c.state != Standby}
 		k.load = Load{Start: c.Start + c.Latency, Rate: units.Rate(max(1, c.expected()))}
+		k.sure = max(1, c.sure())
 		switch {
 		case c.state == Opening:
 			k.load.Start = max(0, c.Start-(now-c.opened)) + c.Latency
@@ -146,6 +147,7 @@ func (s *Sched) candidates(now time.Duration) (cs []candidate) {
 			if full {
 				// The sink slows it down: it could do more.
 				k.load.Rate = max(k.load.Rate, c.Rate)
+				k.sure = float64(k.load.Rate)
 			}
 		}
 		cs = append(cs, k)

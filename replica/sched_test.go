@@ -399,17 +399,17 @@ func TestFinishWaitsForTheFirstByte(t *testing.T) {
 
 func TestWords(t *testing.T) {
 	s, _ := NewSched(Config{Size: 40e9, Block: 1 << 20, Sink: 1e9}, []Source{
-		{Name: "h1:/f", Rate: 8e8}, {Name: "h2:/f", Rate: 2e8, Start: time.Second}, {Name: "h3:/f", Rate: 1e3}, {Name: "h4:/f", Rate: 1e8}, {Name: "h5:/f", Rate: 1e8},
+		{Name: "h1:/f", Rate: 8e8}, {Name: "h2:/f", Rate: 2e8, Start: time.Second}, {Name: "h3:/f", Rate: 1e3}, {Name: "h4:/f", Rate: 1e8}, {Name: "h5:/f", Rate: 1e8, Runs: 4, Spread: 0.25},
 	}, nil)
 	s.Gone(0, 3, "size 5, the others have 7")
 	s.Poll(0)
 	s.Up(0, 0, 10*time.Millisecond)
 	const want = `40.0 GB of 40.0 GB left, all sources done in 40s, limited by this end to 1.00 GB/s
   h1:/f: 73% of it, 800 MB/s (expected)
-  h2:/f: 18% of it, 200 MB/s (expected), connecting
-  h3:/f: stand-by, the others fill what this end can take
+  h2:/f: 18% of it, 200 MB/s (expected), connecting, which takes 1s
+  h3:/f: stand-by, too slow: one block takes 17m29s
   h4:/f: left out, size 5, the others have 7
-  h5:/f: 9% of it, 100 MB/s (expected), connecting`
+  h5:/f: 9% of it, 100 MB/s (expected by 4 earlier runs, varying by 25%), connecting`
 	if got := s.Plan(0).String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

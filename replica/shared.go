@@ -71,16 +71,20 @@ func (s *Sched) compare(now time.Duration) {
 	if t := s.joint.trial; t != nil {
 		s.judge(now, t)
 	}
-	d := (now - s.joint.since).Seconds()
-	if now-s.joint.since < lookSpan {
+	since := s.joint.since
+	if now-since < lookSpan {
 		return
 	}
+	d, full := (now - since).Seconds(), s.filled()
 	s.joint.since = now
 	for _, c := range s.sources {
 		if c.gap || c.state != Active || c.left == 0 || c.silent || c.due > now {
 			c.looks = c.looks[:0]
 		} else {
 			c.looks = append(c.looks, c.bucket/d)
+			if !full && !c.held {
+				c.record.add(c.bucket/d, now-since)
+			}
 			c.looks = c.looks[max(0, len(c.looks)-looksNeeded):]
 		}
 		c.bucket, c.gap = 0, c.left == 0

@@ -17,6 +17,8 @@ type SourceID int
 type Source struct {
 	Name    string        // for people
 	Rate    units.Rate    // bytes per second that are expected; 0: not known
+	Runs    int           // earlier runs by which Rate is known; 0: it is a guess
+	Spread  float64       // then: standard deviation of the rate, as a share of it
 	Start   time.Duration // expected from Open to Up
 	Latency time.Duration // from a request to its first byte; Up tells better
 	Cost    int           // the smaller the better, where fewer sources are enough
@@ -97,6 +99,7 @@ type source struct {
 	tries     int
 	nextTrial time.Duration
 	shares    *sharing // nil: with nobody as far as is known
+	record    record
 
 	received int64 // bytes
 	stored   int64 // bytes that nobody had delivered before
@@ -119,6 +122,18 @@ func (c *source) rate() float64 {
 	}
 	return max(1, float64(c.Rate))
 }
+
+// sure is the rate that it will exceed in four of five cases.
+func (c *source) sure() float64 {
+	if c.Runs == 0 || c.state == Active && c.meter.trusted() {
+		return c.expected()
+	}
+	return c.expected() * math.Exp(-oneInFive*c.Spread)
+}
+
+// oneInFive is how many standard deviations below its mean a normal distribution has a
+// fifth of its weight.
+const oneInFive = 0.84
 
 // remaining is how many bytes it was asked for that have not come.
 func (c *source) remaining() float64 { return float64(max(0, c.left-c.partial)) }
@@ -185,6 +200,7 @@ func (c *source) fail(now time.Duration, why string) {
 func (c *source) set(to State, why string) {
 	if c.state == Active && c.meter.usual() > 0 {
 		c.Rate, c.guessed = units.Rate(max(1, c.meter.usual())), false
+		c.Runs, c.Spread = 0, 0
 	}
 	c.state, c.why = to, why
 	c.silent, c.slow, c.held, c.gap = false, false, false, true

@@ -13,16 +13,18 @@ type Share struct {
 	Source   SourceID
 	Name     string
 	State    State
-	Why      string     // of the state, in words; often empty
-	Rate     units.Rate // bytes per second, seen or else expected
-	Measured bool       // the rate was seen lately
-	Spread   float64    // standard deviation of the seen rate over its mean
-	Planned  int64      // bytes that are still to come from it
-	Asked    int64      // bytes of these that it was asked for
-	Stored   int64      // bytes that came from it first and are kept
-	Shared   bool       // it stands by since another one has all that both could get
-	Failures int        // in a row
-	Strikes  int        // wrong blocks
+	Why      string        // of the state, in words; often empty
+	Rate     units.Rate    // bytes per second, seen or else expected
+	Measured bool          // the rate was seen lately
+	Spread   float64       // standard deviation of the rate over its mean, as seen or as by earlier runs
+	Runs     int           // earlier runs that the expected rate is known from
+	Start    time.Duration // expected until it can be asked; 0 when it can, or is not known
+	Planned  int64         // bytes that are still to come from it
+	Asked    int64         // bytes of these that it was asked for
+	Stored   int64         // bytes that came from it first and are kept
+	Shared   bool          // it stands by since another one has all that both could get
+	Failures int           // in a row
+	Strikes  int           // wrong blocks
 }
 
 // Plan is who delivers what from now on, as the closed form sees it.
@@ -44,7 +46,13 @@ func (s *Sched) Plan(now time.Duration) Plan {
 	sum := 0.0
 	for i, c := range s.sources {
 		sh := Share{Source: c.id, Name: c.Name, State: c.state, Why: c.why, Rate: units.Rate(c.expected()), Measured: c.meter.trusted(),
-			Spread: c.meter.spread(), Asked: c.left, Stored: c.stored, Shared: c.state == Standby && c.shares != nil, Failures: int(c.streak), Strikes: c.strikes}
+			Spread: c.meter.spread(), Runs: c.Runs, Asked: c.left, Stored: c.stored, Shared: c.state == Standby && c.shares != nil, Failures: int(c.streak), Strikes: c.strikes}
+		if !sh.Measured {
+			sh.Spread = c.Spread
+		}
+		if c.state == Standby || c.state == Opening {
+			sh.Start = c.Start
+		}
 		switch {
 		case c.silent:
 			sh.Why = "says nothing"
@@ -92,22 +100,35 @@ func (p Plan) String() string {
 func (sh Share) text(left int64) string {
 	t := fmt.Sprintf("%s: %s", sh.Name, sh.State)
 	if sh.Planned > 0 && left > 0 {
-		how := "expected"
-		if sh.Measured {
-			how = "seen"
-			if sh.Spread >= 0.1 {
-				how = fmt.Sprintf("seen, varying by %.0f%%", 100*sh.Spread)
-			}
-		}
-		t = fmt.Sprintf("%s: %.0f%% of it, %s (%s)", sh.Name, 100*float64(sh.Planned)/float64(left), units.FormatRate(sh.Rate, false), how)
+		t = fmt.Sprintf("%s: %.0f%% of it, %s (%s)", sh.Name, 100*float64(sh.Planned)/float64(left), units.FormatRate(sh.Rate, false), sh.how())
 		if sh.State == Opening {
 			t += ", connecting"
+			if sh.Start > 0 {
+				t += ", which takes " + short(sh.Start)
+			}
 		}
 	}
 	if sh.Why != "" && (sh.State != Active || sh.Planned == 0) {
 		t += ", " + sh.Why
 	}
 	return t
+}
+
+// how says by what a rate is known.
+func (sh Share) how() string {
+	how := "expected"
+	switch {
+	case sh.Measured:
+		how = "seen"
+	case sh.Runs == 1:
+		how = "expected by an earlier run"
+	case sh.Runs > 1:
+		how = fmt.Sprintf("expected by %d earlier runs", sh.Runs)
+	}
+	if sh.Spread >= 0.1 {
+		how += fmt.Sprintf(", varying by %.0f%%", 100*sh.Spread)
+	}
+	return how
 }
 
 // short prints a duration for people.

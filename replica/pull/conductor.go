@@ -86,9 +86,14 @@ func newConductor(p *Pull, group []int, o *object, quiet time.Duration) (*conduc
 	var known []replica.Source
 	for _, i := range group {
 		s := replica.Source{Name: p.job.Places[i].Name, Cost: p.job.Places[i].Cost}
-		if f := p.place[i].facts; f != nil {
-			s.Latency = f.Latency
+		var past replica.Past
+		if known := p.job.Places[i].Past; known != nil {
+			past = known(o.e.Size / int64(len(group)))
 		}
+		if f := p.place[i].facts; f != nil {
+			s.Latency, past.Start = f.Latency, 0 // it can be asked at once
+		}
+		past.Apply(&s)
 		known = append(known, s)
 		c.feeds = append(c.feeds, &feed{place: i})
 	}
@@ -256,11 +261,10 @@ func (c *conductor) open(id replica.SourceID, f *feed) {
 
 // meet asks a place for the facts, unless they are fresh, and puts workers to it.
 func (c *conductor) meet(s *session, facts *Facts) {
-	place := &c.p.job.Places[s.f.place]
 	if facts == nil {
 		ctx, cancel := context.WithTimeout(s.ctx, openTimeout)
 		defer cancel()
-		f, err := place.Source.Open(ctx)
+		f, err := c.p.opened(ctx, s.f.place)
 		if err != nil {
 			c.failed(s, err)
 			return

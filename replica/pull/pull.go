@@ -72,6 +72,9 @@ type Place struct {
 	Name   string // for people, without passwords
 	Source Source
 	Cost   int // the smaller the better, where fewer are enough
+	// Past, if not nil, tells what earlier runs say of it, for one that asks it for so
+	// many bytes.
+	Past func(bytes int64) replica.Past
 }
 
 // Check is how the content is verified. The zero value knows nothing.
@@ -144,6 +147,10 @@ type Result struct {
 type PlaceResult struct {
 	Bytes int64  // stored
 	Out   string // why it is left out; "" if it is not
+
+	Seen    replica.Seen  // how fast it was
+	Start   time.Duration // that it took until it could be asked for the first time; 0: it never could
+	Latency time.Duration // from a request to its first byte; 0: not known
 }
 
 // Pull is a job at work.
@@ -189,6 +196,27 @@ type placeState struct {
 	bytes int64  // of rounds that have ended
 	state replica.State
 	out   string
+
+	seen           replica.Seen // in rounds that have ended
+	start, latency time.Duration
+}
+
+// opened opens a place and notes how long that took.
+func (p *Pull) opened(ctx context.Context, i int) (Facts, error) {
+	began := time.Now()
+	f, err := p.job.Places[i].Source.Open(ctx)
+	if err == nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		at := &p.place[i]
+		if at.start == 0 {
+			at.start = time.Since(began)
+		}
+		if f.Latency > 0 {
+			at.latency = f.Latency
+		}
+	}
+	return f, err
 }
 
 // Bounds of what is waited for. Ours.
@@ -240,7 +268,8 @@ func (p *Pull) Run(ctx context.Context) (Result, error) {
 		err = context.Cause(ctx)
 	}
 	for i := range p.place {
-		r.Places = append(r.Places, PlaceResult{p.place[i].bytes, p.place[i].out})
+		at := &p.place[i]
+		r.Places = append(r.Places, PlaceResult{Bytes: at.bytes, Out: at.out, Seen: at.seen, Start: at.start, Latency: at.latency})
 	}
 	return r, err
 }
@@ -373,6 +402,8 @@ func (p *Pull) round(ctx context.Context, group []int, o *object, r *Result, qui
 	p.fetched = o.fetched
 	for k, i := range group {
 		p.place[i].bytes += r.Plan.Shares[k].Stored
+		seen := c.sched.Seen(replica.SourceID(k))
+		p.place[i].seen = replica.Seen{Took: p.place[i].seen.Took + seen.Took, Rates: append(p.place[i].seen.Rates, seen.Rates...)}
 		p.place[i].state = r.Plan.Shares[k].State
 		if sh := r.Plan.Shares[k]; sh.State == replica.Out && p.place[i].out == "" {
 			p.place[i].out = sh.Why

@@ -87,7 +87,7 @@ func (p *Pull) survey(ctx context.Context) (facts []replica.Facts, late []int) {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			f, err := p.job.Places[i].Source.Open(ctx)
+			f, err := p.opened(ctx, i)
 			mu.Lock()
 			defer mu.Unlock()
 			facts[i] = replica.Facts{Name: p.job.Places[i].Name, Err: err, Size: f.Size, Ranges: f.Ranges}
