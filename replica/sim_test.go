@@ -304,6 +304,23 @@ func TestSimulatedEight(t *testing.T) {
 	asked.check(t, "requests", 250, 350, 400)
 }
 
+// TestSimulatedLong: the same where the optimum is a minute or more.
+func TestSimulatedLong(t *testing.T) {
+	var spans, waste results
+	for seed := uint64(1000); len(spans) < 30; seed++ {
+		sources, size := eight(seed)
+		want := ideal(size, 0, sources)
+		if want < time.Minute {
+			continue
+		}
+		w := newSim(t, Config{Size: size, Block: 1 << 20}, sources)
+		spans = append(spans, float64(w.run(10*want))/float64(want))
+		waste = append(waste, w.wasted())
+	}
+	spans.check(t, "makespan over the fluid optimum", 1.01, 1.03, 1.05)
+	waste.check(t, "bytes that came twice", 0.002, 0.002, 0.002)
+}
+
 func TestSimulatedAhead(t *testing.T) {
 	// More is asked for before it is needed, as for several connections.
 	var spans, waste results

@@ -26,14 +26,21 @@ var simulated = []figure{
 	{"TestSimulatedEight", "makespan over the fluid optimum", "95%", "8 sources: 95% of the runs", 1.03},
 	{"TestSimulatedEight", "makespan over the fluid optimum", "worst", "8 sources: worst", 1.10},
 	{"TestSimulatedEight", "bytes that came twice", "worst", "8 sources: bytes that came twice, worst", 0.002},
+	{"TestSimulatedLong", "makespan over the fluid optimum", "median", "8 sources, a minute or more, 30 runs: median", 1.01},
+	{"TestSimulatedLong", "makespan over the fluid optimum", "95%", "8 sources, a minute or more: 95% of the runs", 1.03},
+	{"TestSimulatedLong", "bytes that came twice", "worst", "8 sources, a minute or more: bytes that came twice, worst", 0.002},
 	{"TestSimulatedChanges/tenth", "makespan over the fluid optimum", "worst", "fastest to a tenth: worst of 20", 1.02},
 	{"TestSimulatedChanges/reset", "seconds beyond the optimum and two latencies", "worst", "fastest breaks: seconds beyond the optimum and 2 latencies", 1},
 	{"TestSimulatedChanges/silent", "seconds beyond the optimum and two latencies", "worst", "fastest falls silent: the same", 1},
+	{"TestSimulatedFaults", "wrong pieces that were stored", "worst", "bytes changed at random: wrong pieces that were stored, 20 runs", 0},
+	{"TestSimulatedFaults", "wrong pieces until a place was out", "worst", "bytes changed at random: pieces until a source was out", 2},
+	{"TestSharedBottleneck", "seconds until one of two was left out", "worst", "two behind one link: seconds until one is left out, worst of 6", 15},
+	{"TestSharedBottleneck", "makespan over the fluid optimum", "worst", "two behind one link: worst of 6", 1.01},
 }
 
 // rowSimulated runs the tests and judges what they print.
 func rowSimulated(ctx context.Context, b *bench) error {
-	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-v", "-run", "^TestSimulated", "github.com/gomover/gomover/replica")
+	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-v", "-run", "^TestSimulated|^TestShared", "github.com/gomover/gomover/replica", "github.com/gomover/gomover/replica/pull")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
