@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -252,8 +253,8 @@ func readLine(r io.Reader, n int) ([]byte, error) {
 // ErrNotRunning means that no job of that name runs here.
 var ErrNotRunning = errors.New("is not running on this machine")
 
-// Running lists the jobs in the state directory dir that seem to run, by name; those of
-// killed processes are among them.
+// Running lists the jobs in the state directory dir that run, by name. What killed
+// processes have left is not among them.
 func Running(dir string) ([]string, error) {
 	l, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -264,12 +265,28 @@ func Running(dir string) ([]string, error) {
 	}
 	var ids []string
 	for _, e := range l {
-		if id, ok := strings.CutSuffix(e.Name(), suffix); ok && e.Type() == os.ModeSocket {
+		if id, ok := strings.CutSuffix(e.Name(), suffix); ok && e.Type() == os.ModeSocket && listens(filepath.Join(dir, e.Name())) {
 			ids = append(ids, id)
 		}
 	}
 	slices.Sort(ids)
 	return ids, nil
+}
+
+// listens tells that somebody may listen at a socket: that the system does not say
+// otherwise.
+func listens(path string) bool {
+	at, release, err := reach(path)
+	if err != nil {
+		return true
+	}
+	defer release()
+	c, err := net.DialTimeout("unix", at, askTimeout)
+	if err != nil {
+		return !errors.Is(err, syscall.ECONNREFUSED)
+	}
+	c.Close()
+	return true
 }
 
 // Find gives the one running job whose name begins with prefix.

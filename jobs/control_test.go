@@ -132,8 +132,12 @@ func TestControlAfterCrash(t *testing.T) {
 	}
 	l.SetUnlinkOnClose(false)
 	l.Close()
-	if ids, err := Running(dir); err != nil || len(ids) != 1 {
+	if ids, err := Running(dir); err != nil || len(ids) != 0 {
 		t.Errorf("%v, %v", ids, err)
+	}
+	serve(t, dir, "abd", new(parrot))
+	if id, err := Find(dir, "ab"); id != "abd" {
+		t.Errorf("the one that runs is %q, %v", id, err)
 	}
 	if _, err := Ask(t.Context(), dir, "abc", Request{Ask: AskStatus}, nil); !errors.Is(err, ErrNotRunning) {
 		t.Error(err)
