@@ -87,3 +87,79 @@ func TestControl(t *testing.T) {
 		holds(t, dst+"2", data)
 	}
 }
+
+// jobOf is the ID of a job that writes events to its output.
+func jobOf(t *testing.T, p *process) string {
+	t.Helper()
+	e, ok := lastEvent(p.out.String(), "job.start")
+	if !ok {
+		t.Fatalf("no job.start:\n%v", p.out.String())
+	}
+	return e["job"].(string)
+}
+
+// TestControlProbe has the path looked at while data flows over it.
+func TestControlProbe(t *testing.T) {
+	t.Parallel()
+	bothWays(t, "loopback", func(t *testing.T, pull bool) {
+		w := newWorld(t)
+		data := content(91, 12<<20)
+		words, src, dst := []string{"f", "far:g"}, filepath.Join(w.near, "f"), filepath.Join(w.far, "g")
+		if pull {
+			words, src, dst = []string{"far:f", "./g"}, filepath.Join(w.far, "f"), filepath.Join(w.near, "g")
+		}
+		put(t, src, data)
+		p := slowly(t, w, words...)
+		id := jobOf(t, p)
+		if r := w.ok("ctl", id, "probe"); !strings.HasPrefix(r.out, "the path is looked at; ") {
+			t.Errorf("%v", r)
+		}
+		await(t, 20*time.Second, "what is found", func() bool { return strings.Contains(p.out.String(), `"code":"net.probed"`) })
+		if r := w.ok("ctl", id, "probe"); !strings.HasPrefix(r.out, "the path cannot be looked at now, or was within the last minute") {
+			t.Errorf("%v", r)
+		}
+		w.ok("ctl", id, "bwlimit=off")
+		r := p.wait()
+		r.want(t, 0)
+		holds(t, dst, data)
+		ways := 0
+		for _, e := range checkEvents(t, r.out, 0) {
+			if e["ev"] == "probe" {
+				if text, _ := e["finding"].(string); !strings.HasPrefix(text, "looked at the path to far again: ") || e["rtt_min_ms"].(float64) <= 0 || e["ms"].(float64) > 1500 {
+					t.Errorf("%v", e)
+				}
+				ways++
+			}
+		}
+		if ways != 2 {
+			t.Errorf("%d directions were looked at\n%v", ways, r)
+		}
+		if r := w.ok("probe", "--history", "far"); !strings.Contains(r.out, "  path: measured ") {
+			t.Errorf("what was found is not remembered:\n%v", r)
+		}
+		w.clean(w.near, w.far)
+	})
+}
+
+// TestPausedForLong: a job that was paused for longer than it may be without an answer
+// does not give up when its connection breaks then.
+func TestPausedForLong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	data := content(92, 8<<20)
+	put(t, filepath.Join(w.near, "f"), data)
+	const giveUp = 2 * time.Second
+	p := slowly(t, w, "--give-up=2s", "--retry-wait=100ms", "--probe=off", "f", "far:g")
+	id := jobOf(t, p)
+	w.ok("ctl", id, "pause")
+	time.Sleep(giveUp) // which is what is arranged
+	kill(t, parent(t, w.agents()[0]))
+	await(t, 20*time.Second, "the host is back", func() bool {
+		return strings.Count(p.out.String(), `"state":"ready"`) == 2 || !p.running()
+	})
+	w.ok("ctl", id, "bwlimit=off", "continue")
+	r := p.wait()
+	r.want(t, 0)
+	holds(t, filepath.Join(w.far, "g"), data)
+	w.clean(w.near, w.far)
+}

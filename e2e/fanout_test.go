@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -334,5 +335,45 @@ func TestFanoutChainBreaks(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %v after a host was lost", took)
 	}
+	f.clean()
+}
+
+// TestFanoutChainControl changes a chain while it runs: also what one host passes on to
+// the next.
+func TestFanoutChainControl(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, 2)
+	data := content(127, 16<<20)
+	put(t, filepath.Join(f.near, "f"), data)
+	p := f.start("--json", "--fanout=chain", "--bwlimit=6MB", "--streams=2", "f", "h1:", "h2:")
+	behind := ""
+	await(t, 20*time.Second, "one passes on to the other", func() bool {
+		for line := range strings.Lines(p.out.String()) {
+			var e map[string]any
+			if json.Unmarshal([]byte(line), &e) == nil && e["ev"] == "progress.dest" && e["via"] != nil && number(e, "done_bytes") > 1<<20 {
+				behind = e["dest"].(string)
+			}
+		}
+		return behind != "" || !p.running()
+	})
+	id := jobOf(t, p)
+	if r := f.ok("ctl", id); !strings.Contains(r.out, "limit") {
+		t.Errorf("the limit of all is not told:\n%v", r)
+	}
+	f.ok("ctl", id, "streams=3")
+	f.ok("ctl", id, "bwlimit=off")
+	r := p.wait()
+	r.want(t, 0)
+	told := make(map[string]int)
+	for _, e := range checkEvents(t, r.out, 0) {
+		if e["ev"] == "tune" && e["what"] == "streams" && e["reason"] == "as asked while running" && e["to"] == 3.0 {
+			told[e["dest"].(string)]++
+		}
+	}
+	if told["h1:"] != 1 || told["h2:"] != 1 {
+		t.Errorf("changed are %v, where %s gets its data from the other", told, behind)
+	}
+	holds(t, f.at(1, "f"), data)
+	holds(t, f.at(2, "f"), data)
 	f.clean()
 }

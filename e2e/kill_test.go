@@ -44,7 +44,8 @@ func newJourney(t *testing.T, pull bool) *journey {
 // begin starts a slow run and waits until a share of the file is confirmed.
 func (j *journey) begin(confirmed int64) *process {
 	j.t.Helper()
-	p := j.start(append([]string{killRate, "--json", "--progress=none"}, j.args...)...)
+	// A probe beside the start would be another process to kill.
+	p := j.start(append([]string{killRate, "--json", "--progress=none", "--probe=off"}, j.args...)...)
 	await(j.t, 20*time.Second, fmt.Sprintf("%d bytes are confirmed", confirmed), func() bool {
 		if !p.running() {
 			j.t.Fatalf("the run ended before it could be killed:\n%v", p.wait())

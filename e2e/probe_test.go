@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gomover/gomover/internal/lab/labtest"
@@ -54,7 +55,7 @@ func TestProbe(t *testing.T) {
 	w, _, _ := newCable(t)
 	r := w.ok("probe", "far")
 	for _, want := range []string{"far at 10.77.0.2, measured in", "round trip", "up to 1500 bytes whole", "to far", "from far",
-		"TCP both ways, UDP both ways", "this end", "far end", "begins with"} {
+		"TCP both ways, UDP both ways", "10 of 10 packets to a group arrived", "this end", "far end", "begins with"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("%q is not said:\n%v", want, r)
 		}
@@ -65,6 +66,9 @@ func TestProbe(t *testing.T) {
 	r = w.ok("probe", "--json", "far")
 	there, back := paths(t, r.out)
 	for _, e := range []map[string]any{there, back} {
+		if e["multicast"] != (e["from"] == "local") {
+			t.Errorf("multicast: got %v", e)
+		}
 		if e["mtu"] != 1500.0 || e["tcp_in"] != true || e["tcp_out"] != true || e["udp"] != true || e["loss"] != 0.0 || e["rtt_min_ms"].(float64) <= 0 {
 			t.Errorf("got %v", e)
 		}
@@ -114,10 +118,19 @@ func TestDoctor(t *testing.T) {
 			far.filter(w.stranger("drop"), "udp dport 50000-50019 drop")
 			near.filter("tcp dport 50000-50019 ct state new drop", "ct state new meta l4proto udp drop")
 		}, []string{"far"}, 9, "TCP there, TCP back, UDP there, UDP back", ""},
+		{"multicast", func(w *world, _, far *space) { far.filter("ip daddr 224.0.0.0/4 drop") }, []string{"far"}, 0, "multicast", "sudo iptables -I INPUT -p udp -d 224.0.0.0/4 -j ACCEPT"},
+		{"no multicast on the interface", func(w *world, _, far *space) {
+			far.run("ip link set v1 multicast off")
+			far.filter("ip daddr 224.0.0.0/4 drop")
+		}, []string{"far"}, 0, "multicast", "sudo ip link set dev v1 multicast on"},
 		{"MTU", func(w *world, _, far *space) { far.run("ip link set v1 mtu 1400") }, []string{"far"}, 0, "MTU", "ip link set dev v0 mtu 1400"},
 		{"MTU, and no word of it", func(w *world, _, far *space) { far.filter("meta l4proto udp ip length > 1300 drop") }, []string{"far"}, 0, "MTU", "ip link set dev v0 mtu 1300"},
 		{"buffers", func(w *world, _, far *space) { far.run("sysctl -w net.ipv4.tcp_moderate_rcvbuf=0") }, []string{"far"}, 0, "buffers there", "sysctl -w net.ipv4.tcp_moderate_rcvbuf"},
 	}
+	var named atomic.Int32
+	t.Cleanup(func() {
+		t.Logf("# %d of %d arranged faults are named, with what mends them", named.Load(), len(tests)-1)
+	})
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -141,6 +154,9 @@ func TestDoctor(t *testing.T) {
 			}
 			if got := strings.Join(problems, ", "); got != tt.check {
 				t.Errorf("problems: %q, want %q\n%v", got, tt.check, r)
+			}
+			if tt.check != "" && !t.Failed() {
+				named.Add(1)
 			}
 		})
 	}
@@ -211,6 +227,18 @@ func TestProbeBeside(t *testing.T) {
 	}
 	if n != 2 {
 		t.Errorf("%d directions were measured\n%v", n, r)
+	}
+
+	t.Log("# the next one remembers, and says so")
+	r = w.ok("--json", "big", "far:h")
+	var known []event
+	for _, e := range checkEvents(t, r.out, 0) {
+		if e["ev"] == "probe" {
+			known = append(known, e)
+		}
+	}
+	if len(known) != 1 || known[0]["cached"] != true || known[0]["udp"] != true || known[0]["mtu"] != 1500.0 || known[0]["confidence"].(float64) < 0.99 {
+		t.Errorf("known is %v", known)
 	}
 	w.clean(w.near, w.far)
 }

@@ -67,6 +67,9 @@ func (s *Source) choose(now time.Time, t Totals) {
 	default:
 		v.Held = true
 	}
+	if known := s.known.Swap(nil); known != nil {
+		c.watch.Known = *known
+	}
 	if t.Listed {
 		c.watch.Left = t.Bytes - t.DoneBytes
 	}

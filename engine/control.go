@@ -6,6 +6,7 @@ import (
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/tuner"
+	"github.com/gomover/gomover/tuner/choice"
 	"github.com/gomover/gomover/wire"
 )
 
@@ -35,6 +36,8 @@ type Control struct {
 	Priority *string `json:"priority,omitempty"`
 	// Paused stops what has not been sent yet, or lets it go on.
 	Paused *bool `json:"paused,omitempty"`
+	// Known is what a probe tells of the path, instead of what was known before.
+	Known *choice.Path `json:"known,omitempty"`
 	// Why goes into the events.
 	Why string `json:"why,omitempty"`
 }
@@ -46,6 +49,7 @@ func (c *Control) check() error {
 	case c.Streams != nil && (c.Streams[0] < 0 || c.Streams[1] < 0 || c.Streams[0] > maxStreams || c.Streams[1] > maxStreams || c.Streams[1] > 0 && c.Streams[1] < c.Streams[0]):
 	case c.Window != nil && (*c.Window <= 0 || *c.Window > maxWindow):
 	case c.Priority != nil && !ValidPriority(*c.Priority):
+	case c.Known != nil && !c.Known.Sensible():
 	case len(c.Why) > wire.MaxText:
 	default:
 		return nil
@@ -77,6 +81,9 @@ func (s *Source) Control(c Control) error {
 		s.limit.pause(*c.Paused)
 		s.renew.Store(true)
 		s.tellControl("pause", number(from), number(*c.Paused), c.Why)
+	}
+	if c.Known != nil {
+		s.known.Store(c.Known)
 	}
 	if c.Priority != nil {
 		s.mu.Lock()

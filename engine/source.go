@@ -14,6 +14,7 @@ import (
 	"github.com/gomover/gomover/store"
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/tuner"
+	"github.com/gomover/gomover/tuner/choice"
 	"github.com/gomover/gomover/wire"
 )
 
@@ -70,14 +71,15 @@ type Source struct {
 	pinged   time.Time
 	rtt      time.Duration // least seen on the link
 	streams  streamSet
-	cc       string         // congestion control chosen; "": the system's
-	sysCC    string         // the system's own
-	ccPolicy tuner.CCPolicy // the ticker's
-	retuner  *retuner       // the ticker's; nil until there are streams
-	flow     flow           // the ticker's
-	chooser  *chooser       // the ticker's; nil: nothing is left to choose
-	grown    bool           // the ticker's: streams are retuned, though not asked to be
-	bounds   [2]int         // streams, at least and at most; 0: any
+	cc       string                      // congestion control chosen; "": the system's
+	sysCC    string                      // the system's own
+	ccPolicy tuner.CCPolicy              // the ticker's
+	retuner  *retuner                    // the ticker's; nil until there are streams
+	flow     flow                        // the ticker's
+	chooser  *chooser                    // the ticker's; nil: nothing is left to choose
+	known    atomic.Pointer[choice.Path] // for the chooser, what was learned of the path meanwhile
+	grown    bool                        // the ticker's: streams are retuned, though not asked to be
+	bounds   [2]int                      // streams, at least and at most; 0: any
 	priority string
 	tunes    int // steps of tuning so far
 }

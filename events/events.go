@@ -41,11 +41,14 @@ type Probe struct {
 	TCPOut       bool     `json:"tcp_out"`   // From connects to To
 	TCPIn        bool     `json:"tcp_in"`    // To connects to From
 	UDP          bool     `json:"udp"`       // datagrams of From reach To
-	Multicast    bool     `json:"multicast"` // seen to work; it is not tried with one host
+	Multicast    bool     `json:"multicast"` // packets of From to a group reach To; it is tried by gomover probe, that way alone
 	Cached       bool     `json:"cached"`    // remembered, not measured now
 	Flags        []string `json:"flags"`
 	Ms           int64    `json:"ms"` // the whole probe, both directions
 	SentBytes    int64    `json:"sent_bytes"`
+	AgeMs        int64    `json:"age_ms,omitempty"`     // of what is remembered
+	Confidence   float64  `json:"confidence,omitempty"` // how much that counts still, 0..1
+	Finding      string   `json:"finding,omitempty"`    // what has changed, where that was the reason to look, for people
 }
 
 // Facts is what an end of a path has to offer.
@@ -239,6 +242,7 @@ type Anomaly struct {
 	SinceMs    int64   `json:"since_ms"`         // how long ago it began
 	Likely     string  `json:"likely,omitempty"` // path-change, loss-rise, less-available, disk, cpu
 	LimitedBy  string  `json:"limited_by"`
+	Action     string  `json:"action,omitempty"` // what is done about it, for people
 	Message    string  `json:"message"`
 }
 

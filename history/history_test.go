@@ -388,3 +388,19 @@ func TestSeveralPairsAtOnce(t *testing.T) {
 		t.Error("half of what was to be written was")
 	}
 }
+
+// TestHeld: jobs that somebody held back on purpose say nothing of the path.
+func TestHeld(t *testing.T) {
+	now := time.Now()
+	var r Record
+	for i := range 5 {
+		r.Add(Job{Start: now.Add(-time.Duration(i) * time.Minute), Bytes: 1 << 30, Rate: Rates{Median: 1}, Limits: map[string]float64{"bwlimit": 0.2, "slowest host": 0.2}})
+	}
+	if rate, _, _, holds := r.Next(now); rate != 0 || holds != 0 || r.Expect(now, 1<<30) != 0 || len(r.Hours) != 0 || len(r.Jobs) != 5 {
+		t.Errorf("foretold %v, %v; hours %v", rate, holds, r.Hours)
+	}
+	r.Add(Job{Start: now, Bytes: 1 << 30, Rate: Rates{Median: 8}, Limits: map[string]float64{"bwlimit": 0.2, "network": 0.8}})
+	if rate, _, _, _ := r.Next(now); rate != 8 {
+		t.Errorf("foretold %v, want 8", rate)
+	}
+}

@@ -72,6 +72,19 @@ func (f Fact) Weight(now time.Time, halfLife time.Duration) float64 {
 	return math.Pow(0.5, float64(age)/float64(halfLife))
 }
 
+// heldShare is the share of its time from which a job that somebody held back on
+// purpose says nothing of the path.
+const heldShare = 0.3
+
+// Held tells that a job's rate was that of a limit which its user had set, or of the
+// slowest of its destinations, and not that of the path.
+func (j *Job) Held() bool { return j.Limits["bwlimit"]+j.Limits["slowest host"] >= heldShare }
+
+// tells says that a job's rate is known, and that of the path.
+func (j *Job) tells() bool {
+	return j.Rate.Median > 0 && !math.IsInf(j.Rate.Median, 0) && !j.Held()
+}
+
 // Hours are rates by hour of the week, in UTC: 0 is Monday's first hour. Hours
 // without jobs are missing.
 type Hours map[int]Hour
@@ -95,7 +108,7 @@ func (r *Record) Add(j Job) {
 	r.Jobs = append(r.Jobs, j)
 	slices.SortStableFunc(r.Jobs, func(a, b Job) int { return cmp.Compare(a.Start.UnixNano(), b.Start.UnixNano()) })
 	r.Jobs = r.Jobs[max(0, len(r.Jobs)-maxJobs):]
-	if !(j.Rate.Median > 0) || math.IsInf(j.Rate.Median, 0) {
+	if !j.tells() {
 		return
 	}
 	if r.Hours == nil {
@@ -139,14 +152,14 @@ const (
 )
 
 // Expect is the rate in bytes per second that a job of a size may reach now, from
-// what earlier ones did; 0: not known.
+// what earlier ones did that were not held back on purpose; 0: not known.
 func (r *Record) Expect(now time.Time, bytes int64) float64 {
 	if h := r.Hours[hourOf(now)]; h.Jobs >= hourJobs && h.Rate > 0 {
 		return h.Rate
 	}
 	var rates []float64
 	for _, j := range slices.Backward(r.Jobs) {
-		if d := classOf(j.Bytes) - classOf(bytes); d >= -1 && d <= 1 && j.Rate.Median > 0 {
+		if d := classOf(j.Bytes) - classOf(bytes); d >= -1 && d <= 1 && j.tells() {
 			rates = append(rates, j.Rate.Median)
 		}
 		if len(rates) == likeJobs {
@@ -185,13 +198,14 @@ func (r *Record) SetFact(name string, f Fact) {
 // before, and between which rates it will be with the probability holds: as near to
 // 80 % as the number of jobs allows. By order statistics the next of n alike lies
 // between the k-th of both ends in (n+1-2k)/(n+1) of all cases. holds is 0, and low
-// and high say nothing, for fewer than two jobs; rate is 0 where nothing is known.
+// and high say nothing, for fewer than two jobs; rate is 0 where nothing is known. Jobs
+// that were held back on purpose do not count.
 func (r *Record) Next(now time.Time) (rate, low, high, holds float64) {
 	const want = 0.8
 	var rates []float64
 	bytes := int64(0)
 	for _, j := range r.Jobs {
-		if j.Rate.Median > 0 && !math.IsInf(j.Rate.Median, 0) {
+		if j.tells() {
 			rates, bytes = append(rates, j.Rate.Median), j.Bytes
 		}
 	}

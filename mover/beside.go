@@ -2,12 +2,16 @@ package mover
 
 import (
 	"context"
+	"encoding/json"
 	"net/netip"
+	"path/filepath"
 	"time"
 
 	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/history"
 	"github.com/gomover/gomover/internal/framing"
 	"github.com/gomover/gomover/internal/netx"
+	"github.com/gomover/gomover/internal/units"
 	"github.com/gomover/gomover/probe"
 	"github.com/gomover/gomover/probe/estimate"
 	"github.com/gomover/gomover/sshboot"
@@ -22,7 +26,7 @@ const (
 	ProbeOff  = "off"
 )
 
-// Constants of a probe beside a copy. Ours.
+// Constants of probes beside a copy. Ours.
 const (
 	// besideLeast is the size of a job in bytes from which it is worth a probe, and
 	// besideShare the share of it that the trains of one direction may take: both
@@ -33,7 +37,12 @@ const (
 	besideWait = 5 * time.Second
 	// besideTrains is how long trains last, and besideLimit bounds the whole.
 	besideTrains = 300 * time.Millisecond
-	besideLimit  = 10 * time.Second
+	besideLimit  = 1500 * time.Millisecond
+	// besideBoot is how long the other end's process may take to start.
+	besideBoot = 10 * time.Second
+	// besideFresh is the weight of what is remembered from which that is not measured
+	// again: it is not older than a day then.
+	besideFresh = 0.9
 )
 
 // probeFact is what a probe tells of a path, for later jobs.
@@ -45,61 +54,130 @@ type probeFact struct {
 	MTU      int     `json:"mtu"`
 }
 
-// probeBeside measures the path while data flows already, by a process of its own on
-// the same login, if that does not cost another one. Nothing comes of its errors but
-// that nothing is known.
-func (d *director) probeBeside(ctx context.Context, sh sshboot.Shell) {
-	if d.job.Probe != ProbeFull || sh.HostKey() == nil {
+// measure probes the path, with what Params leave to the caller: Bytes, Time.
+type measure func(ctx context.Context, p probe.Params) (*probe.Report, error)
+
+// besides looks at the path while data flows over it: at the start of a job, and when
+// something has changed. It probes by a process of its own on the same login, if that
+// does not cost another one.
+func (d *director) besides(ctx context.Context, sh sshboot.Shell) {
+	if d.job.Probe == ProbeOff || sh.HostKey() == nil {
 		return
 	}
-	size, ok := d.sizeSoon(ctx)
-	if !ok || size < besideLeast {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, besideLimit)
-	defer cancel()
+	d.lookout.open()
+	defer d.lookout.close()
+	m := func(ctx context.Context, p probe.Params) (*probe.Report, error) { return d.probeOver(ctx, sh, p) }
+	d.atStart(ctx, m)
+	d.lookout.run(ctx, func() { d.lookAgain(ctx, m) })
+}
+
+// probeOver is a measure over a login.
+func (d *director) probeOver(ctx context.Context, sh sshboot.Shell, p probe.Params) (*probe.Report, error) {
 	j := d.job
 	bo := j.Boot
 	bo.Args, bo.Version, bo.Protocol = []string{"agent", "--probe"}, j.Version, wire.Version
-	b, err := sshboot.Boot(ctx, sh, bo)
+	booting, cancel := context.WithTimeout(ctx, besideBoot)
+	defer cancel()
+	b, err := sshboot.Boot(booting, sh, bo)
 	if err != nil {
-		return
+		return nil, err
 	}
-	peers := j.DataAddr
-	if a := sh.Remote().Addr(); len(peers) == 0 && a.IsValid() {
-		peers = []netip.Addr{a}
+	p.Peers = j.DataAddr
+	if a := sh.Remote().Addr(); len(p.Peers) == 0 && a.IsValid() {
+		p.Peers = []netip.Addr{a}
 	}
-	r, err := probe.Measure(ctx, framing.New(b), &probe.Params{
-		Network: new(netx.System), Ports: orDefault(j.Ports), Bind: j.Bind, IPv4: j.IPv4, IPv6: j.IPv6,
-		Own: ownAddresses(), Peers: peers, Bytes: min(probe.DefaultBytes, size/besideShare), Time: besideTrains,
-	})
-	if err != nil {
-		return
-	}
-	there, back := ProbeEvents(j.FarHost(), r)
-	record(d.rec, there)
-	record(d.rec, back)
-	way := &r.There
-	if !j.push() {
-		way = &r.Back
-	}
-	d.learner.probed(probeFactOf(r, way))
+	p.Network, p.Ports, p.Bind, p.IPv4, p.IPv6, p.Own = new(netx.System), orDefault(j.Ports), j.Bind, j.IPv4, j.IPv6, ownAddresses()
+	p.Facts = gather(ctx)
+	p.Dir, p.FarDir = j.places()
+	ctx, cancel = context.WithTimeout(ctx, besideLimit)
+	defer cancel()
+	return probe.Measure(ctx, framing.New(b), &p)
 }
 
-// sizeSoon waits for what the listing says of the size, in bytes; of a long one the
-// part that is known.
-func (d *director) sizeSoon(ctx context.Context) (int64, bool) {
+// places are the paths whose disks hold the data, here and at the far end; "" is a
+// home directory.
+func (j *Job) places() (here, far string) {
+	near, other := &j.Dest, j.farPlace().Path
+	if j.push() {
+		near = &j.Sources[0]
+	}
+	here, err := filepath.Abs(near.Path)
+	if err != nil {
+		here = ""
+	}
+	if !filepath.IsAbs(other) {
+		other = ""
+	}
+	return here, other
+}
+
+// atStart probes at the start, unless that is known, or the job is soon over. With
+// ProbeFull trains are sent, too, and it is always done. Nothing comes of errors but
+// that nothing is known.
+func (d *director) atStart(ctx context.Context, m measure) {
+	full := d.job.Probe == ProbeFull
+	if !full && d.known.weight >= besideFresh || d.lookout.looked() {
+		return
+	}
+	done, size, ok := d.sizeSoon(ctx)
+	if !ok || size < besideLeast || !full && done > size/2 {
+		return
+	}
+	p := probe.Params{Bytes: -1}
+	if full {
+		p.Bytes, p.Time = min(probe.DefaultBytes, size/besideShare), besideTrains
+	}
+	if r := d.look(ctx, m, p); r != nil {
+		there, back := ProbeEvents(d.job.FarHost(), r)
+		record(d.rec, there)
+		record(d.rec, back)
+	}
+}
+
+// look probes, and gives what is found to whom it concerns; nil if nothing is known. A
+// probe for which there was no time to end tells what it has found until then.
+func (d *director) look(ctx context.Context, m measure, p probe.Params) *probe.Report {
+	d.lookout.begin()
+	r, err := m(ctx, p)
+	if r == nil || ctx.Err() != nil || r.RTT.N == 0 && r.Connect == 0 {
+		return nil
+	}
+	f := probeFactOf(r, d.way(r))
+	if err != nil && !f.UDP {
+		f.UDP = d.known.UDP || d.known.weight == 0 // there was no time to find out
+	}
+	if f.Capacity == 0 {
+		// As far as it was measured before, and nothing says that it has changed.
+		f.Capacity, f.Free = d.known.Capacity, d.known.Free
+	}
+	d.known.probeFact, d.known.weight, d.known.age = f, 1, 0
+	d.job.keepProbe(f)
+	d.controls.learned(f.path())
+	return r
+}
+
+// way is the direction of the data.
+func (d *director) way(r *probe.Report) *probe.Direction {
+	if d.job.push() {
+		return &r.There
+	}
+	return &r.Back
+}
+
+// sizeSoon waits for what the listing says of the size, in bytes, of which done are
+// done; of a long one the part that is known.
+func (d *director) sizeSoon(ctx context.Context) (done, size int64, ok bool) {
 	t := time.NewTicker(progressEvery)
 	defer t.Stop()
 	for end := time.Now().Add(besideWait); ; {
-		c, _, live := d.now()
-		if live && (c.Listed || c.Bytes > besideShare*probe.DefaultBytes || time.Now().After(end)) {
-			return c.Bytes, true
-		}
 		select {
 		case <-t.C:
 		case <-ctx.Done():
-			return 0, false
+			return 0, 0, false
+		}
+		c, _, live := d.now()
+		if live && (c.Listed || c.Bytes > besideShare*probe.DefaultBytes || time.Now().After(end)) {
+			return c.DoneBytes, c.Bytes, true
 		}
 	}
 }
@@ -115,6 +193,46 @@ func probeFactOf(r *probe.Report, way *probe.Direction) probeFact {
 		f.Free = float64(way.Rate)
 	}
 	return f
+}
+
+// keepProbe remembers what a probe told for later jobs, if that is possible.
+func (j *Job) keepProbe(f probeFact) {
+	h := j.history()
+	v, err := json.Marshal(f)
+	if h == nil || err != nil {
+		return
+	}
+	now := time.Now().UTC()
+	_ = h.Change(j.pair(), now, func(r *history.Record) { r.SetFact(probeFactName, history.Fact{At: now, Value: v}) })
+}
+
+// tellKnown tells what is remembered of the path.
+func (d *director) tellKnown() {
+	from, to := localHost, d.job.FarHost()
+	if !d.job.push() {
+		from, to = to, from
+	}
+	if d.known.weight > 0 {
+		record(d.rec, d.known.event(from, to))
+	}
+}
+
+// event is what is remembered of the path, as an event.
+func (m *memory) event(from, to string) events.Probe {
+	e := events.Probe{From: from, To: to, RTTms: m.RTTms, RTTMinMs: m.RTTms, LossHigh: 1, CapacityBps: int64(m.Capacity), CapacityIs: estimate.Unusable.String(),
+		AvailableIs: estimate.Unusable.String(), MTU: m.MTU, UDP: m.UDP, Cached: true, AgeMs: m.age.Milliseconds(), Confidence: m.weight}
+	if m.Capacity > 0 {
+		e.CapacityIs = estimate.Measured.String()
+		e.BDPBytes = estimate.BDP(units.Rate(m.Capacity), time.Duration(m.RTTms*float64(time.Millisecond)))
+	}
+	return e
+}
+
+// KnownPath is what probes told of the path from one host to another, by what is
+// remembered of jobs between them; false if that is nothing, or too old.
+func KnownPath(from, to string, r *history.Record, now time.Time) (e events.Probe, ok bool) {
+	m := memoryOf(r, now)
+	return m.event(from, to), m.weight > 0
 }
 
 // payloadShare is what TCP over Ethernet carries of IP packets of 1500 bytes.
@@ -139,12 +257,12 @@ func ProbeEvents(name string, r *probe.Report) (there, back events.Probe) {
 	if r.Echoes > 0 {
 		loss = float64(r.Lost) / float64(r.Echoes)
 	}
-	path := func(from, to string, d *probe.Direction, out, in, udp bool) events.Probe {
+	path := func(from, to string, d *probe.Direction, out, in, udp, groups bool) events.Probe {
 		return events.Probe{From: from, To: to, RTTms: ms(r.RTT.P50), RTTMinMs: ms(r.RTT.Min), RTTP95Ms: ms(r.RTT.P95), ConnectMs: ms(r.Connect),
 			Loss: loss, LossLow: r.LossLow, LossHigh: r.LossHigh, Reordered: r.Order.Share(),
 			CapacityBps: int64(d.Rate), CapacityIs: d.Verdict.String(), AvailableBps: int64(d.Available), AvailableIs: d.Free.String(), Reason: d.Why,
-			Class: d.Class, BDPBytes: d.BDP, MTU: r.MTU, TCPOut: out, TCPIn: in, UDP: udp, Flags: r.Flags, Ms: r.Took.Milliseconds(), SentBytes: r.Bytes}
+			Class: d.Class, BDPBytes: d.BDP, MTU: r.MTU, TCPOut: out, TCPIn: in, UDP: udp, Multicast: groups, Flags: r.Flags, Ms: r.Took.Milliseconds(), SentBytes: r.Bytes}
 	}
-	return path(localHost, name, &r.There, r.TCPOut.OK, r.TCPIn.OK, r.UDPOut.OK),
-		path(name, localHost, &r.Back, r.TCPIn.OK, r.TCPOut.OK, r.UDPIn.OK || r.UDPOut.OK)
+	return path(localHost, name, &r.There, r.TCPOut.OK, r.TCPIn.OK, r.UDPOut.OK, r.Group.OK),
+		path(name, localHost, &r.Back, r.TCPIn.OK, r.TCPOut.OK, r.UDPIn.OK || r.UDPOut.OK, false)
 }

@@ -351,7 +351,10 @@ type behind struct {
 	failed bool // files that were not passed on, or failed here
 }
 
-var _ end = (*behind)(nil)
+var (
+	_ end        = (*behind)(nil)
+	_ controlled = (*behind)(nil)
+)
 
 // answer takes what the host before reports.
 func (b *behind) answer(a answer) {
@@ -408,6 +411,11 @@ func (b *behind) Totals() engine.Totals {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.totals
+}
+
+// Control tells the source at the host before what to change.
+func (b *behind) Control(c engine.Control) error {
+	return b.first.tell(order{Chan: b.id, Control: &c})
 }
 
 // close lets go of the host before.

@@ -15,11 +15,13 @@ import (
 )
 
 // order is what the director tells an agent about passing on: first to make an
-// endpoint, then where the next sink is. Exactly one of Begin and Go is set.
+// endpoint, then where the next sink is, and then what to change while it runs. Exactly
+// one of Begin, Go and Control is set.
 type order struct {
-	Chan  uint8       `json:"chan"` // of the link to the next sink
-	Begin *passOn     `json:"begin,omitempty"`
-	Go    *passTarget `json:"go,omitempty"`
+	Chan    uint8           `json:"chan"` // of the link to the next sink
+	Begin   *passOn         `json:"begin,omitempty"`
+	Go      *passTarget     `json:"go,omitempty"`
+	Control *engine.Control `json:"control,omitempty"`
 }
 
 // passOn is what an endpoint for the next sink is made with.
@@ -87,6 +89,8 @@ type passRun struct {
 	link  *muxLink
 	begin *passOn
 	ep    transports.Endpoint
+	src   *engine.Source // serves it; nil: not yet
+	pass  *passing       // what that reads
 }
 
 // beside runs the agent's sink and serves others meanwhile, and after it until the
@@ -135,6 +139,9 @@ func (a *passer) serve(ctx context.Context) {
 func (a *passer) take(ctx context.Context, o *order) error {
 	r := a.runs[o.Chan]
 	switch {
+	case o.Control != nil && o.Begin == nil && o.Go == nil && r != nil && r.src != nil:
+		return r.src.Control(*o.Control)
+	case o.Control != nil:
 	case o.Begin != nil && o.Go == nil && r == nil && o.Chan >= chanFirst && len(a.runs) < maxPassing &&
 		len(o.Begin.Roots) <= wire.MaxRoots && o.Begin.Engine.BlockSize >= 0 && o.Begin.Engine.BlockSize <= engine.MaxBlock:
 		r = &passRun{link: a.m.open(o.Chan), begin: o.Begin}
@@ -158,7 +165,8 @@ func (a *passer) take(ctx context.Context, o *order) error {
 		}
 		ep := r.ep
 		r.ep = nil // the source's from here on
-		a.wg.Go(func() { a.run(ctx, o.Chan, r, ep, far) })
+		a.source(o.Chan, r, ep, far)
+		a.wg.Go(func() { a.run(ctx, o.Chan, r, ep) })
 		return nil
 	}
 	return wire.Failf(wire.ClassProtocol, "an order to pass on that makes no sense")
@@ -182,18 +190,23 @@ func (a *passer) over(id uint8, err error) error {
 	return a.tell(x)
 }
 
-// run serves one sink.
-func (a *passer) run(ctx context.Context, id uint8, r *passRun, ep transports.Endpoint, far transports.Offer) {
-	defer ep.Close()
-	pass := &passing{p: a.tap}
+// source makes the source for one sink.
+func (a *passer) source(id uint8, r *passRun, ep transports.Endpoint, far transports.Offer) {
+	r.pass = &passing{p: a.tap}
 	var roots []engine.SourceRoot
 	for i, x := range r.begin.Roots {
-		roots = append(roots, engine.SourceRoot{Store: &passingRoot{r: pass, i: i}, Base: string(x.Base), Inside: x.Inside, Shown: string(x.Shown)})
+		roots = append(roots, engine.SourceRoot{Store: &passingRoot{r: r.pass, i: i}, Base: string(x.Base), Inside: x.Inside, Shown: string(x.Shown)})
 	}
 	o := r.begin.Engine
 	o.NoInband, o.NoStreams = true, false
 	paths := engine.Paths{Endpoint: ep, Far: far, DialFirst: true, Name: otherEnd, Seal: transports.Seal(r.begin.Seal), Window: r.begin.Window, CCs: ccs(), Prefer: "tcp", Ports: "TCP"}
-	src := engine.NewSource(o, paths, passLink{r.link, pass}, roots, passRecorder{a, id})
+	r.src = engine.NewSource(o, paths, passLink{r.link, r.pass}, roots, passRecorder{a, id})
+}
+
+// run serves one sink.
+func (a *passer) run(ctx context.Context, id uint8, r *passRun, ep transports.Endpoint) {
+	defer ep.Close()
+	src, pass := r.src, r.pass
 	stop := make(chan struct{})
 	var beside sync.WaitGroup
 	beside.Go(func() {

@@ -13,6 +13,7 @@ import (
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/internal/units"
 	"github.com/gomover/gomover/jobs"
+	"github.com/gomover/gomover/tuner/choice"
 	"github.com/gomover/gomover/tuner/pace"
 )
 
@@ -39,7 +40,9 @@ type Controls struct {
 	priority string
 	streams  [2]int
 	paused   bool
-	rate     units.Rate // in force
+	resumed  time.Time   // when the last pause ended; zero: there was none
+	rate     units.Rate  // in force
+	look     func() bool // looks at the path, if that may be; nil: nobody does
 }
 
 // controlled is an end that can be changed while it runs.
@@ -61,11 +64,12 @@ func NewControls(j *Job) *Controls {
 	return c
 }
 
-// begin tells who hears of the job, and how it is stopped.
-func (c *Controls) begin(rec events.Recorder, stop context.CancelCauseFunc) {
+// begin tells who hears of the job, how it is stopped, and who looks at the path when
+// asked.
+func (c *Controls) begin(rec events.Recorder, stop context.CancelCauseFunc, look func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.rec, c.stop = rec, stop
+	c.rec, c.stop, c.look = rec, stop, look
 	if c.stopped && stop != nil {
 		stop(errStopped)
 	}
@@ -221,6 +225,23 @@ func (c *Controls) warn(text string) {
 
 func msec(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
+// learned tells the end what is known of the path by now.
+func (c *Controls) learned(p choice.Path) {
+	c.mu.Lock()
+	end := c.end
+	c.mu.Unlock()
+	if end != nil {
+		c.control(end, engine.Control{Known: &p})
+	}
+}
+
+// background tells whether the job gives way to all others.
+func (c *Controls) background() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.priority == engine.Background
+}
+
 // limit is the rate in force, in bytes per second; 0 is none.
 func (c *Controls) limit() int64 {
 	c.mu.Lock()
@@ -233,6 +254,16 @@ func (c *Controls) Paused() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.paused
+}
+
+// heldUntil is the last instant until now at which the job was paused; zero: none.
+func (c *Controls) heldUntil(now time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.paused {
+		return now
+	}
+	return c.resumed
 }
 
 // Pause stops what has not been sent yet, or lets it go on. Streams stay open.
@@ -251,7 +282,7 @@ func (c *Controls) ToggleLimit() {
 
 // Set changes settings, all of them or, on an error, none, and gives for each a line for
 // people. The names are bwlimit, streams, window, priority, finish-by, pause, continue,
-// resume, and stop.
+// resume, probe, and stop.
 func (c *Controls) Set(list []jobs.Setting) ([]string, error) {
 	all, err := parseChanges(list, time.Now())
 	if err != nil {
@@ -262,7 +293,33 @@ func (c *Controls) Set(list []jobs.Setting) ([]string, error) {
 			return nil, errors.New("a pull from replicas can only be stopped")
 		}
 	}
+	c.mu.Lock()
+	table, priority := c.table, c.priority
+	c.mu.Unlock()
+	if err := checkBold(all, table, priority); err != nil {
+		return nil, err
+	}
 	return c.applyAll(all), nil
+}
+
+// checkBold refuses changes after which a job would take all that there is: one that is
+// bold needs a limit.
+func checkBold(all []change, table pace.Timetable, priority string) error {
+	why := error(nil)
+	for _, x := range all {
+		switch {
+		case x.Table != nil:
+			table = *x.Table
+			why = errors.New("bwlimit: a job that is bold needs a limit; priority=fair takes it as it comes")
+		case x.Priority != nil:
+			priority = *x.Priority
+			why = errors.New("priority: bold needs a limit, such as bwlimit=800Mbit")
+		}
+	}
+	if priority == engine.Bold && !table.Limits() {
+		return why // nil: it was so before
+	}
+	return nil
 }
 
 func parseChanges(list []jobs.Setting, now time.Time) (all []change, err error) {
@@ -278,11 +335,26 @@ func parseChanges(list []jobs.Setting, now time.Time) (all []change, err error) 
 
 func (c *Controls) applyAll(all []change) (said []string) {
 	for _, x := range all {
-		c.apply(x)
+		if x.Probe {
+			x.Said = c.probe()
+		} else {
+			c.apply(x)
+		}
 		said = append(said, x.Said)
 	}
 	c.poke()
 	return said
+}
+
+// probe has the path looked at, and says whether.
+func (c *Controls) probe() string {
+	c.mu.Lock()
+	look := c.look
+	c.mu.Unlock()
+	if look == nil || !look() {
+		return "the path cannot be looked at now, or was within the last minute"
+	}
+	return "the path is looked at; the job's events tell what is found"
 }
 
 // apply makes one change.
@@ -315,6 +387,9 @@ func (c *Controls) apply(x change) {
 			c.deadline = pace.NewDeadline(time.Now(), *x.FinishBy)
 		}
 	case x.Paused != nil:
+		if c.paused && !*x.Paused {
+			c.resumed = time.Now()
+		}
 		c.paused = *x.Paused
 		set.Paused = x.Paused
 	case x.Stop:
@@ -371,6 +446,7 @@ type change struct {
 	FinishBy *time.Time
 	Paused   *bool
 	Stop     bool
+	Probe    bool
 	Said     string
 }
 
@@ -408,6 +484,8 @@ func parseSetting(s jobs.Setting, now time.Time) (x change, err error) {
 		x = change{Paused: &no, Said: "goes on"}
 	case "stop":
 		x = change{Stop: true, Said: "stops; the same command goes on later"}
+	case "probe":
+		x = change{Probe: true}
 	default:
 		bare = false
 	}
@@ -442,7 +520,7 @@ func parseSetting(s jobs.Setting, now time.Time) (x change, err error) {
 		t, err = ParseFinishBy(s.Value, now)
 		x.FinishBy = &t
 	default:
-		err = errors.New("is none of bwlimit, streams, window, priority, finish-by, pause, continue and stop")
+		err = errors.New("is none of bwlimit, streams, window, priority, finish-by, pause, continue, probe and stop")
 	}
 	return x, err
 }
@@ -483,61 +561,6 @@ func ParseFinishBy(text string, now time.Time) (time.Time, error) {
 	}
 	return t, nil
 }
-
-// ErrMinRate means that a job was slower than Job.MinRate for a minute.
-var ErrMinRate = errors.New("slower than the least rate")
-
-// slowSpan is over what a rate must be below Job.MinRate.
-const slowSpan = time.Minute
-
-// floor watches that a job is not slower than it must be.
-type floor struct {
-	least units.Rate
-	marks []floorMark // one a second, of the last slowSpan
-}
-
-type floorMark struct {
-	at    time.Time
-	bytes int64
-}
-
-// step takes how many bytes are confirmed. It errs when they were too few. idle tells
-// that it is no fault of the path: the job is paused, or has nothing to send yet.
-func (f *floor) step(now time.Time, bytes int64, idle bool) error {
-	if f.least == 0 {
-		return nil
-	}
-	if idle {
-		f.marks = f.marks[:0]
-		return nil
-	}
-	if n := len(f.marks); n > 0 && now.Sub(f.marks[n-1].at) < time.Second {
-		return nil
-	}
-	f.marks = append(f.marks, floorMark{now, bytes})
-	first := f.marks[0]
-	span := now.Sub(first.at)
-	if span < slowSpan {
-		return nil
-	}
-	rate := units.Rate(float64(bytes-first.bytes) / span.Seconds())
-	f.marks = f.marks[1:]
-	if rate >= f.least {
-		return nil
-	}
-	return &slowError{rate, f.least}
-}
-
-// slowError is ErrMinRate with the rates.
-type slowError struct{ was, least units.Rate }
-
-// Error implements error.
-func (e *slowError) Error() string {
-	return fmt.Sprintf("%s over the last minute, less than --min-rate %s", units.FormatRate(e.was, false), units.FormatRate(e.least, false))
-}
-
-// Is makes it ErrMinRate.
-func (e *slowError) Is(err error) bool { return err == ErrMinRate }
 
 var _ controlled = (*engine.Source)(nil)
 var _ controlled = (*engine.Sink)(nil)

@@ -112,7 +112,7 @@ func TestFinishBy(t *testing.T) {
 		start := time.Now()
 		c := NewControls(&Job{FinishBy: start.Add(100 * time.Second)})
 		rec := new(heard)
-		c.begin(rec, nil)
+		c.begin(rec, nil, nil)
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
 		wg.Go(func() { c.run(stop) })
@@ -197,7 +197,7 @@ func TestSet(t *testing.T) {
 	}
 	c := NewControls(&Job{Pull: new(Pull)})
 	var cause error
-	c.begin(nil, func(err error) { cause = err })
+	c.begin(nil, func(err error) { cause = err }, nil)
 	if _, err := c.Set([]jobs.Setting{{Name: "pause"}}); err == nil {
 		t.Error("a pull from replicas is paused")
 	}
@@ -208,7 +208,7 @@ func TestSet(t *testing.T) {
 	if _, err := c.Set([]jobs.Setting{{Name: "stop"}}); err != nil {
 		t.Error(err)
 	}
-	c.begin(nil, func(err error) { cause = err })
+	c.begin(nil, func(err error) { cause = err }, nil)
 	if !errors.Is(cause, errStopped) {
 		t.Errorf("stopped before it began, the cause is %v", cause)
 	}
@@ -247,5 +247,101 @@ func TestFloor(t *testing.T) {
 	f = floor{}
 	if err := step(1000, 0, false); err != nil {
 		t.Errorf("without a least rate: %v", err)
+	}
+}
+
+// TestBold: no change makes a job take all that there is.
+func TestBold(t *testing.T) {
+	set := func(text string) (l []jobs.Setting) {
+		for w := range strings.FieldsSeq(text) {
+			name, value, _ := strings.Cut(w, "=")
+			l = append(l, jobs.Setting{Name: name, Value: value})
+		}
+		return l
+	}
+	table, err := pace.Parse("50MB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		job  Job
+		set  string
+		want string // part of the error; "": none
+	}{
+		{Job{}, "priority=bold", "priority: bold needs a limit"},
+		{Job{}, "bwlimit=50MB priority=bold", ""},
+		{Job{}, "priority=bold bwlimit=50MB", ""},
+		{Job{}, "priority=bold bwlimit=off", "bwlimit: a job that is bold needs a limit"},
+		{Job{Limit: table}, "priority=bold", ""},
+		{Job{Limit: table, Engine: engine.Options{Priority: engine.Bold}}, "bwlimit=off", "bwlimit: a job that is bold needs a limit"},
+		{Job{Limit: table, Engine: engine.Options{Priority: engine.Bold}}, "bwlimit=off priority=fair", ""},
+		{Job{}, "priority=background", ""},
+	} {
+		one := NewControls(&tt.job)
+		_, err := one.Set(set(tt.set))
+		j := tt.job
+		j.Limit = pace.Timetable{}
+		_, ferr := NewFanControls(&Fan{Jobs: []*Job{&j}, Limit: tt.job.Limit}).Set(set(tt.set))
+		for _, err := range []error{err, ferr} {
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s: %v, want %q", tt.set, err, tt.want)
+			}
+		}
+		if tt.want != "" && one.Settings()["bwlimit"] != tt.job.Limit.String() {
+			t.Errorf("%s: refused, and bwlimit is %s", tt.set, one.Settings()["bwlimit"])
+		}
+	}
+}
+
+// TestHeldUntil: a pause is no time without progress.
+func TestHeldUntil(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewControls(&Job{})
+		if at := c.heldUntil(time.Now()); !at.IsZero() {
+			t.Errorf("never paused, and held until %v", at)
+		}
+		c.Pause(true)
+		time.Sleep(time.Hour)
+		if at := c.heldUntil(time.Now()); !at.Equal(time.Now()) {
+			t.Errorf("paused, and held until %v before now", time.Since(at))
+		}
+		c.Pause(false)
+		time.Sleep(time.Minute)
+		c.Pause(false)
+		if at := c.heldUntil(time.Now()); time.Since(at) != time.Minute {
+			t.Errorf("held until %v before now", time.Since(at))
+		}
+	})
+}
+
+// TestFanLimit: what is in force for all together is told.
+func TestFanLimit(t *testing.T) {
+	table, err := pace.Parse("50MB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := NewFanControls(&Fan{Jobs: []*Job{{}, {}}, Limit: table}).Settings()
+	if m["limit"] == "" || m["limit"] != m["bwlimit"] {
+		t.Errorf("got %v", m)
+	}
+}
+
+// TestAskProbe: who asks for a look at the path is told whether there will be one.
+func TestAskProbe(t *testing.T) {
+	c := NewControls(&Job{})
+	ask := []jobs.Setting{{Name: "probe"}}
+	if said, err := c.Set(ask); err != nil || !strings.Contains(said[0], "cannot be looked at") {
+		t.Errorf("nobody looks: %q, %v", said, err)
+	}
+	c.begin(nil, nil, func() bool { return true })
+	if said, err := c.Set(ask); err != nil || !strings.Contains(said[0], "is looked at") {
+		t.Errorf("%q, %v", said, err)
+	}
+	f := &FanControls{legs: []*Controls{c}, wake: make(chan struct{}, 1)}
+	if said, err := f.Set(ask); err != nil || !strings.Contains(said[0], "is looked at") {
+		t.Errorf("of several: %q, %v", said, err)
+	}
+	if _, err := c.Set([]jobs.Setting{{Name: "probe", Value: "now"}}); err == nil {
+		t.Error("probe=now is taken")
 	}
 }

@@ -41,6 +41,7 @@ type director struct {
 	state   string     // what is being tried between sessions
 	totals  engine.Totals
 	started bool
+	lived   bool               // in this session both ends have met
 	sources []events.SourceEnd // of a pull
 	pasts   *pasts             // of a pull; set before its session begins
 	via     string             // destination that passes on to this one; "": none
@@ -49,7 +50,8 @@ type director struct {
 	floor    floor   // progress's
 	outlook  outlook // progress's, and Run's after that
 	learner  *learner
-	before   pathFact // what the job begins with; zero: nothing
+	known    memory // of the path: whole's, and then besides'
+	lookout  lookout
 }
 
 // Run does the job. The error is nil when every file is where it should be,
@@ -78,13 +80,14 @@ func (d *director) whole(ctx context.Context) (Report, error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, j.TimeLimit, errTime)
 		defer cancel()
 	}
-	begun, before := j.begin(r.Began)
+	begun, known := j.begin(r.Began)
 	d.mu.Lock() // others may look at it already
-	d.job, d.before = begun, before
+	d.job, d.known = begun, known
 	d.mu.Unlock()
+	d.tellKnown()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	d.controls.begin(d.rec, cancel)
+	d.controls.begin(d.rec, cancel, d.lookout.ask)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { d.progress(stop, cancel) })
@@ -143,9 +146,13 @@ func (d *director) run(ctx context.Context) error {
 			return err
 		}
 		d.mu.Lock()
-		done, started := d.totals.DoneBytes+d.totals.DoneFiles, d.started
+		done, started, lived := d.totals.DoneBytes+d.totals.DoneFiles, d.started, d.lived
 		began = began || d.totals.Verified+d.totals.OK > 0
+		d.lived = false
 		d.mu.Unlock()
+		if held := d.controls.heldUntil(time.Now()); lived && held.After(last) {
+			last = held // it was told to make none; the link was there until now
+		}
 		if done > best {
 			best, last, wait = done, time.Now(), max(d.job.RetryWait, 10*time.Millisecond)
 		}
@@ -252,7 +259,7 @@ func (d *director) setState(s string) {
 // use makes e the end whose totals count.
 func (d *director) use(e end) {
 	d.mu.Lock()
-	d.current, d.state, d.started = e, "", true
+	d.current, d.state, d.started, d.lived = e, "", true, true
 	d.mu.Unlock()
 	d.controls.session(e)
 }
@@ -420,7 +427,7 @@ func (d *director) session(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop()
-	wg.Go(func() { d.probeBeside(beside, sh) })
+	wg.Go(func() { d.besides(beside, sh) })
 	return d.named(d.runEnd(ctx, e))
 }
 
@@ -488,7 +495,7 @@ func (d *director) named(err error) error {
 func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn engine.Link, r *readSpec, w *writeSpec, roots []engine.SourceRoot, early uint16) (e end, done func(), err error) {
 	j := d.job
 	o := d.options()
-	st := start{Version: wire.Version, JobID: d.id, Secret: make([]byte, 32), Engine: o, TCP: j.TCP, UDT: j.UDT, Spare: j.Spare, Known: j.known, Client: true, Seal: uint8(j.Seal),
+	st := start{Version: wire.Version, JobID: d.id, Secret: make([]byte, 32), Engine: o, TCP: j.TCP, UDT: j.UDT, Spare: j.Spare, Known: d.known.path(), Client: true, Seal: uint8(j.Seal),
 		Ports: j.Ports, Window: j.Window, DSCP: j.DSCP, IPv4: j.IPv4, IPv6: j.IPv6, Listen: true, Pass: d.chain != nil}
 	if _, err := rand.Read(st.Secret); err != nil {
 		return nil, nil, err
@@ -522,7 +529,7 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn engine.Link,
 			return nil, nil, &localError{err}
 		}
 		paths.Endpoint, paths.Prefer, paths.Ports = ep, prefer(j.UDT), portsOf(j.TCP, j.UDT)
-		paths.Spare, paths.Known = spareWay(j.TCP, j.UDT, j.Spare), j.known
+		paths.Spare, paths.Known = spareWay(j.TCP, j.UDT, j.Spare), d.known.path()
 		done = func() { ep.Close() }
 		st.Offer = offerText(ep.Offer())
 		st.Listen = !(st.DialOnly && !mine)
@@ -584,26 +591,3 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn engine.Link,
 	t.Accept = acceptRoots(r)
 	return engine.NewSink(o, paths, conn, t, d.ownWords()), done, nil
 }
-
-// readyWait is how long the far end may take to be ready: longer than the engine
-// waits for a sign of life, since a source may have patterns to expand.
-const readyWait = 2 * time.Minute
-
-// awaitReady receives what the far end says when it knows its job. It closes
-// conn when nothing comes in time.
-func (d *director) awaitReady(conn engine.Link, rd *ready) error {
-	limit := readyWait
-	if d.job.GiveUp > 0 {
-		limit = min(limit, d.job.GiveUp)
-	}
-	timer := time.AfterFunc(limit, func() { conn.Close() })
-	err := recvKind(conn, wire.KindReady, rd)
-	if !timer.Stop() && err != nil {
-		return wire.Failf(wire.ClassLost, "nothing was heard for %v, before the far end was ready", limit)
-	}
-	return err
-}
-
-// nearRTT stands for the round trip to an address of this machine, before
-// anything was measured.
-const nearRTT = 100 * time.Microsecond

@@ -42,6 +42,7 @@ func Doctor(ctx context.Context, j *ProbeJob) ([]Check, error) {
 	d := &diagnosis{j: j, p: &p, err: err}
 	d.boot()
 	d.ports()
+	d.multicast()
 	d.path()
 	d.hosts()
 	if err == nil && !d.r().TCPOut.OK && !d.r().TCPIn.OK && !d.r().UDPOut.OK {
@@ -217,6 +218,40 @@ func (d *diagnosis) ports() {
 			d.problem(names[i], mend, "%s", why)
 		}
 	}
+}
+
+// multicast tells whether packets to a group arrive.
+func (d *diagnosis) multicast() {
+	const name = "multicast"
+	r := d.r()
+	g := &r.Group
+	const flag = "sudo ip link set dev %s multicast on"
+	switch {
+	case d.p.Report == nil:
+		d.unknown(name)
+	case g.OK:
+		d.ok(name, "%d of %d packets to a group arrived", g.Heard, g.Sent)
+	case !r.UDPOut.OK:
+		d.checks = append(d.checks, Check{Name: name, State: CheckUnknown, Text: "not to be expected: UDP does not get through"})
+	case r.Here.Network.Name != "" && !r.Here.Network.Groups:
+		d.problem(name, here(fmt.Sprintf(flag, r.Here.Network.Name)), "the interface %s here takes none", r.Here.Network.Name)
+	case r.Far.Network.Name != "" && !r.Far.Network.Groups && plainDir(r.Far.Network.Name) == r.Far.Network.Name:
+		d.problem(name, d.there(fmt.Sprintf(flag, r.Far.Network.Name)), "the interface %s there takes none", r.Far.Network.Name)
+	case d.routed():
+		d.problem(name, "on each router in between: multicast routing (PIM) for 239.192.0.0/14; without it, to several hosts: gomover --fanout=chain",
+			"%s: routers are in between, which mostly pass none on; only copies to several hosts at once could use it", g.Why)
+	default:
+		d.problem(name, d.there("sudo iptables -I INPUT -p udp -d 224.0.0.0/4 -j ACCEPT"), "%s; only copies to several hosts at once could use it", g.Why)
+	}
+}
+
+// routed tells that the host is not on a network of this one, as far as that is known.
+func (d *diagnosis) routed() bool {
+	at := d.r().UDPOut.At.Addr()
+	if !at.IsValid() {
+		at = d.p.Remote.Addr().Unmap()
+	}
+	return at.IsValid() && !d.p.Beside(at)
 }
 
 // path tells of the MTU and the windows that the path needs.

@@ -16,15 +16,18 @@ import (
 	"github.com/gomover/gomover/wire"
 )
 
+// deaf is what a trial of multicast says when nothing comes.
+var deaf = probe.Group{Reach: probe.Reach{Why: "0 of 10 packets arrived"}, Sent: 10}
+
 // healthy is a probe of a path of 1 Gbit/s and 100 ms without a fault.
 func healthy() *Probed {
-	facts := host.Facts{Processor: host.Processor{Cores: 4, Busy: 0.1}, Network: host.Network{Name: "eth0", MTU: 1500},
+	facts := host.Facts{Processor: host.Processor{Cores: 4, Busy: 0.1}, Network: host.Network{Name: "eth0", MTU: 1500, Groups: true},
 		Buffers: host.Buffers{Known: true, Scaling: true, Adapts: true, TCPRead: [3]int64{4096, 131072, 64 << 20}, TCPWrite: [3]int64{4096, 16384, 64 << 20}},
 		Disk:    host.Disk{Dir: "/data", Bytes: 1 << 40, Free: 1 << 39, Files: 1 << 20}}
 	way := probe.Direction{Capacity: estimate.Capacity{Verdict: estimate.Measured, Rate: units.Rate(1e9 / 8)}}
 	works := probe.Reach{OK: true, At: netip.MustParseAddrPort("10.0.0.2:50000")}
-	return &Probed{Stage: StageDone, Remote: netip.MustParseAddrPort("10.0.0.2:22"), Start: tuner.Settings{Streams: 12}, Report: &probe.Report{
-		RTT: estimate.Delays{N: 20, Min: 100 * time.Millisecond}, TCPOut: works, TCPIn: works, UDPOut: works, UDPIn: works,
+	return &Probed{Stage: StageDone, Remote: netip.MustParseAddrPort("10.0.0.2:22"), Start: tuner.Settings{Streams: 12}, Nets: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}, Report: &probe.Report{
+		RTT: estimate.Delays{N: 20, Min: 100 * time.Millisecond}, TCPOut: works, TCPIn: works, UDPOut: works, UDPIn: works, Group: probe.Group{Reach: works, Sent: 10, Heard: 10},
 		MTU: 1500, Link: 1500, There: way, Back: way, Here: facts, Far: facts}}
 }
 
@@ -32,6 +35,7 @@ func diagnose(p *Probed, err error) []Check {
 	d := &diagnosis{j: &ProbeJob{Host: "far", User: "me"}, p: p, err: err}
 	d.boot()
 	d.ports()
+	d.multicast()
 	d.path()
 	d.hosts()
 	return d.checks
@@ -62,6 +66,14 @@ func TestDiagnosis(t *testing.T) {
 		{"small receive buffers here", func(p *Probed) error { p.Report.Here.Buffers.TCPRead[2] = 1 << 20; return nil }, "buffers back", "here: sudo sysctl -w net.ipv4.tcp_rmem"},
 		{"no scaling", func(p *Probed) error { p.Report.Far.Buffers.Scaling = false; return nil }, "buffers there", "tcp_window_scaling"},
 		{"fixed buffers", func(p *Probed) error { p.Report.Here.Buffers.Adapts = false; return nil }, "buffers back", "tcp_moderate_rcvbuf"},
+		{"a firewall for groups", func(p *Probed) error { p.Report.Group = deaf; return nil }, "multicast", "ssh -t me@far 'sudo iptables -I INPUT -p udp -d 224.0.0.0/4 -j ACCEPT'"},
+		{"routers without multicast", func(p *Probed) error { p.Report.Group, p.Nets = deaf, nil; return nil }, "multicast", "--fanout=chain"},
+		{"an interface without multicast", func(p *Probed) error { p.Report.Group, p.Report.Here.Network.Groups = deaf, false; return nil }, "multicast", "here: sudo ip link set dev eth0 multicast on"},
+		{"an interface there without multicast", func(p *Probed) error { p.Report.Group, p.Report.Far.Network.Groups = deaf, false; return nil }, "multicast", "ssh -t me@far 'sudo ip link set dev eth0 multicast on'"},
+		{"no UDP, so no groups", func(p *Probed) error {
+			p.Report.Group, p.Report.UDPOut = deaf, probe.Reach{Why: "no answer"}
+			return nil
+		}, "UDP there", "-p udp"},
 		{"clock", func(p *Probed) error { p.Report.Offset = -3 * time.Minute; return nil }, "clock", "timedatectl"},
 		{"disk there", func(p *Probed) error { p.Report.Far.Disk.Free = 1 << 20; return nil }, "disk there", "ssh -t me@far 'du -xh -d1 /data"},
 		{"disk of a hostile name", func(p *Probed) error {
@@ -96,8 +108,8 @@ func TestDiagnosis(t *testing.T) {
 		if got := strings.Join(problems, ", "); got != tt.check {
 			t.Errorf("%s: problems %q, want %q", tt.name, got, tt.check)
 		}
-		if len(checks) != 18 {
-			t.Errorf("%s: %d checks, want 18 whatever happens", tt.name, len(checks))
+		if len(checks) != 19 {
+			t.Errorf("%s: %d checks, want 19 whatever happens", tt.name, len(checks))
 		}
 	}
 }

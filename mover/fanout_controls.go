@@ -6,6 +6,7 @@ import (
 
 	"github.com/gomover/gomover/engine"
 	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/internal/units"
 	"github.com/gomover/gomover/jobs"
 	"github.com/gomover/gomover/tuner/pace"
 )
@@ -88,6 +89,12 @@ func (c *FanControls) Set(list []jobs.Setting) (said []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	c.mu.Lock()
+	table := c.table
+	c.mu.Unlock()
+	if err := checkBold(all, table, c.legs[0].Settings()["priority"]); err != nil {
+		return nil, err
+	}
 	for _, x := range all {
 		if x.Table != nil {
 			c.mu.Lock()
@@ -96,7 +103,9 @@ func (c *FanControls) Set(list []jobs.Setting) (said []string, err error) {
 			c.poke()
 		} else {
 			for _, l := range c.legs {
-				l.applyAll([]change{x})
+				if own := l.applyAll([]change{x}); x.Said == "" {
+					x.Said = own[0]
+				}
 			}
 		}
 		said = append(said, x.Said)
@@ -112,6 +121,9 @@ func (c *FanControls) Settings() map[string]string {
 	m["bwlimit"] = c.table.String()
 	if c.lifted {
 		m["bwlimit"] = "off"
+	}
+	if c.rate > 0 {
+		m["limit"] = units.Rate(c.rate).String()
 	}
 	return m
 }

@@ -22,7 +22,6 @@ import (
 	"github.com/gomover/gomover/jobs"
 	"github.com/gomover/gomover/sshboot"
 	"github.com/gomover/gomover/transports"
-	"github.com/gomover/gomover/tuner/choice"
 	"github.com/gomover/gomover/tuner/pace"
 )
 
@@ -66,8 +65,7 @@ type Job struct {
 	IPv6     bool
 	DataAddr []netip.Addr // of the far end, instead of what is found
 
-	Probe string      // ProbeFull, ProbeOff; else what is remembered is used, and nothing measured beside
-	known choice.Path // what a probe told, of an earlier job
+	Probe string // ProbeFull, ProbeOff; else what is remembered is used, and what is not is measured beside, but for capacity
 
 	Login   sshboot.Options
 	Boot    sshboot.BootOptions

@@ -228,3 +228,26 @@ func sendJSON(l engine.Link, k wire.Kind, v any) error {
 	}
 	return l.Send([]byte{byte(k)}, j)
 }
+
+// readyWait is how long the far end may take to be ready: longer than the engine
+// waits for a sign of life, since a source may have patterns to expand.
+const readyWait = 2 * time.Minute
+
+// awaitReady receives what the far end says when it knows its job. It closes
+// conn when nothing comes in time.
+func (d *director) awaitReady(conn engine.Link, rd *ready) error {
+	limit := readyWait
+	if d.job.GiveUp > 0 {
+		limit = min(limit, d.job.GiveUp)
+	}
+	timer := time.AfterFunc(limit, func() { conn.Close() })
+	err := recvKind(conn, wire.KindReady, rd)
+	if !timer.Stop() && err != nil {
+		return wire.Failf(wire.ClassLost, "nothing was heard for %v, before the far end was ready", limit)
+	}
+	return err
+}
+
+// nearRTT stands for the round trip to an address of this machine, before
+// anything was measured.
+const nearRTT = 100 * time.Microsecond

@@ -121,14 +121,13 @@ func (o *outlook) remember(d *director, began time.Time, took time.Duration, c e
 	for name, d := range o.limits {
 		job.Limits[name] = d.Seconds() / o.at.Seconds()
 	}
-	fact := d.learner.learned(median, d.before)
+	fact := d.learner.learned(median, d.known.fact)
 	if fact != nil {
 		job.Transport = fact.Transport
 	}
 	return h.Change(j.pair(), began, func(r *history.Record) {
 		r.Add(job)
 		fact.keep(r, began)
-		d.learner.keepProbe(r, began)
 	})
 }
 

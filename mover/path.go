@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/history"
+	"github.com/gomover/gomover/tuner/choice"
 )
 
 // pathFact is what a job learned of its path, for the next one: how data travelled
@@ -54,12 +55,31 @@ func pathFactOf(r *history.Record, now time.Time) (f pathFact, ok bool) {
 	return f, true
 }
 
+// memory is what earlier jobs have left about a path, and what this one has learned
+// since.
+type memory struct {
+	fact pathFact // what the job begins with; zero: nothing
+	probeFact
+	weight float64       // how much the latter counts: 1 is new, 0 that there is none
+	age    time.Duration // of it
+}
+
+// memoryOf is what probes have told, as far as it counts still.
+func memoryOf(r *history.Record, now time.Time) (m memory) {
+	var f probeFact
+	p, ok := r.Facts[probeFactName]
+	if w := p.Weight(now, factHalfLife); ok && w >= factWeight && json.Unmarshal(p.Value, &f) == nil && f.path() != (choice.Path{}) {
+		m.probeFact, m.weight, m.age = f, w, max(0, now.Sub(p.At))
+	}
+	return m
+}
+
 // begin gives the job as it is to begin with what earlier ones learned, if anything
 // was and the user leaves it open.
-func (j *Job) begin(now time.Time) (*Job, pathFact) {
+func (j *Job) begin(now time.Time) (*Job, memory) {
 	h := j.history()
 	if h == nil || j.Engine.CC != "" || j.Probe == ProbeOff {
-		return j, pathFact{}
+		return j, memory{}
 	}
 	loaded := make(chan history.Record, 1)
 	go func() {
@@ -73,15 +93,10 @@ func (j *Job) begin(now time.Time) (*Job, pathFact) {
 	select {
 	case r = <-loaded:
 	case <-time.After(factPatience):
-		return j, pathFact{}
+		return j, memory{}
 	}
 	next := *j
-	if p, ok := r.Facts[probeFactName]; ok && p.Weight(now, factHalfLife) >= factWeight {
-		var f probeFact
-		if json.Unmarshal(p.Value, &f) == nil {
-			next.known = f.path()
-		}
-	}
+	m := memoryOf(&r, now)
 	f, _ := pathFactOf(&r, now)
 	switch {
 	case f.Transport == "tcp":
@@ -91,34 +106,15 @@ func (j *Job) begin(now time.Time) (*Job, pathFact) {
 	default:
 		f = pathFact{}
 	}
-	return &next, f
+	m.fact = f
+	return &next, m
 }
 
 // learner notes from the events of a job how its data travels.
 type learner struct {
 	events.Recorder
-	mu    sync.Mutex
-	fact  pathFact
-	probe *probeFact // nil: there was none
-}
-
-// probed notes what a probe told.
-func (l *learner) probed(f probeFact) {
-	l.mu.Lock()
-	l.probe = &f
-	l.mu.Unlock()
-}
-
-// keepProbe puts what a probe told into a record.
-func (l *learner) keepProbe(r *history.Record, now time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.probe == nil {
-		return
-	}
-	if v, err := json.Marshal(l.probe); err == nil {
-		r.SetFact(probeFactName, history.Fact{At: now.UTC(), Value: v})
-	}
+	mu   sync.Mutex
+	fact pathFact
 }
 
 // Record implements events.Recorder.

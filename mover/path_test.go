@@ -2,6 +2,7 @@ package mover
 
 import (
 	"encoding/json"
+	"math"
 	"testing"
 	"time"
 
@@ -54,7 +55,8 @@ func TestPathFact(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, before := j.begin(now.Add(tt.age))
+		got, m := j.begin(now.Add(tt.age))
+		before := m.fact
 		if e := &got.Engine; got.UDT != tt.udt || e.LastStreams != tt.want[0] || e.LastCC != tt.want[1] {
 			t.Errorf("%s: UDT: %t, %d streams of %q, want %t, %v", tt.name, got.UDT, e.LastStreams, e.LastCC, tt.udt, tt.want)
 		}
@@ -83,21 +85,25 @@ func TestPathFactNonsense(t *testing.T) {
 func TestProbeFact(t *testing.T) {
 	now := time.Now()
 	j := Job{Sources: []Place{{Path: "x"}}, Dest: Place{Remote: true, Host: "far"}, StateDir: t.TempDir(), TCP: true}
-	l := new(learner)
-	l.probed(probeFactOf(&probe.Report{Connect: 90 * time.Millisecond}, &probe.Direction{Capacity: estimate.Capacity{Verdict: estimate.Measured, Rate: 125e6}}))
-	if err := j.history().Change(j.pair(), now, func(r *history.Record) { l.keepProbe(r, now) }); err != nil {
-		t.Fatal(err)
-	}
+	j.keepProbe(probeFactOf(&probe.Report{Connect: 90 * time.Millisecond}, &probe.Direction{Capacity: estimate.Capacity{Verdict: estimate.Measured, Rate: 125e6}}))
 	want := choice.Path{RTT: 90 * time.Millisecond, Free: 125e6 * payloadShare, NoUDP: true}
-	if got, _ := j.begin(now); got.known != want {
-		t.Errorf("%+v, want %+v", got.known, want)
-	}
-	off := j
-	off.Probe = ProbeOff
-	if got, _ := off.begin(now); got.known != (choice.Path{}) {
-		t.Errorf("switched off, and known: %+v", got.known)
-	}
-	if got, _ := j.begin(now.Add(8 * 24 * time.Hour)); got.known != (choice.Path{}) {
-		t.Errorf("known after a week: %+v", got.known)
+	for _, tt := range []struct {
+		name   string
+		age    time.Duration
+		probe  string
+		want   choice.Path
+		weight float64 // about
+	}{
+		{"new", 0, "", want, 1},
+		{"two days old", 48 * time.Hour, "", want, 0.82},
+		{"a week and a day old", 8 * 24 * time.Hour, "", choice.Path{}, 0},
+		{"switched off", 0, ProbeOff, choice.Path{}, 0},
+	} {
+		k := j
+		k.Probe = tt.probe
+		_, m := k.begin(now.Add(tt.age))
+		if m.path() != tt.want || math.Abs(m.weight-tt.weight) > 0.01 || m.weight > 0 && (m.age-tt.age).Abs() > time.Minute {
+			t.Errorf("%s: %+v that counts %.2f and is %v old, want %+v, %.2f", tt.name, m.path(), m.weight, m.age, tt.want, tt.weight)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/gomover/gomover/internal/framing"
@@ -55,6 +56,12 @@ type Probed struct {
 	Placed string         // the directory that the program was brought to; "": it was there
 	Report *probe.Report  // nil: nothing was measured
 	Start  tuner.Settings // what a copy would begin with, if there is a report
+	Nets   []netip.Prefix // of this host's interfaces
+}
+
+// Beside tells that an address is in a network of this host, with no router between.
+func (p *Probed) Beside(a netip.Addr) bool {
+	return slices.ContainsFunc(p.Nets, func(n netip.Prefix) bool { return n.Contains(a) })
 }
 
 // probeTimeout bounds a probe behind the login; one takes seconds.
@@ -73,7 +80,7 @@ func Probe(ctx context.Context, j *ProbeJob) (p Probed, err error) {
 		return p, err
 	}
 	defer sh.Close()
-	p.Stage, p.Remote = StageAgent, sh.Remote()
+	p.Stage, p.Remote, p.Nets = StageAgent, sh.Remote(), ownNetworks()
 	step("starting the far end")
 	bo := j.Boot
 	bo.Args, bo.Version, bo.Protocol = []string{"agent", "--probe"}, j.Version, wire.Version
@@ -97,7 +104,7 @@ func Probe(ctx context.Context, j *ProbeJob) (p Probed, err error) {
 	}
 	p.Report, err = probe.Measure(ctx, framing.New(b), &probe.Params{
 		Network: new(netx.System), Ports: orDefault(j.Ports), Bind: j.Bind, IPv4: j.IPv4, IPv6: j.IPv6,
-		Own: ownAddresses(), Peers: peers, Facts: gather(ctx), Dir: j.Dir, Bytes: j.Bytes, Step: step,
+		Own: ownAddresses(), Peers: peers, Facts: gather(ctx), Dir: j.Dir, Bytes: j.Bytes, Group: true, Step: step,
 	})
 	if p.Report != nil {
 		p.Start = tuner.Initial(tuner.Facts{RTT: cmp.Or(p.Report.RTT.Min, p.Report.Connect), Cores: p.Report.Here.Processor.Cores,
@@ -166,6 +173,16 @@ func orDefault(ports [2]uint16) [2]uint16 {
 
 // ownAddresses are this host's addresses that others may reach.
 func ownAddresses() (out []netip.Addr) {
+	for _, n := range ownNetworks() {
+		if a := n.Addr(); !a.IsLoopback() && !a.IsLinkLocalUnicast() {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// ownNetworks are this host's addresses with the lengths of their networks.
+func ownNetworks() (out []netip.Prefix) {
 	all, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil // what ssh tells is left
@@ -175,8 +192,9 @@ func ownAddresses() (out []netip.Addr) {
 		if !ok {
 			continue
 		}
-		if b, ok := netip.AddrFromSlice(n.IP); ok && !b.IsLoopback() && !b.Unmap().IsLinkLocalUnicast() {
-			out = append(out, b.Unmap())
+		ones, _ := n.Mask.Size()
+		if b, ok := netip.AddrFromSlice(n.IP); ok && ones <= b.Unmap().BitLen() {
+			out = append(out, netip.PrefixFrom(b.Unmap(), ones))
 		}
 	}
 	return out

@@ -77,9 +77,12 @@ func (d *director) progress(stop <-chan struct{}, end context.CancelCauseFunc) {
 	}
 }
 
-// notice tells of changes of the path.
+// notice tells of changes of the path, which is then looked at.
 func (d *director) notice(found []events.Anomaly) {
 	for _, a := range found {
+		if !a.Over && d.lookout.ask() {
+			a.Action = "the path is looked at"
+		}
 		record(d.rec, a)
 		if !a.Over {
 			record(d.rec, events.Warn{Code: "net.changed", Message: a.Message})

@@ -22,7 +22,7 @@ type Link interface {
 }
 
 // Version of what both ends say to each other; they must have the same.
-const Version = 1
+const Version = 2
 
 // maxMessage bounds a message, in bytes: a list of arrivals is the longest.
 const maxMessage = 1 << 20
@@ -35,6 +35,8 @@ type request struct {
 	Reach   *reach   `json:"reach,omitempty"`
 	Collect *collect `json:"collect,omitempty"`
 	Train   *train   `json:"train,omitempty"`
+	Join    *join    `json:"join,omitempty"`
+	Heard   *heard   `json:"heard,omitempty"`
 }
 
 // hello is the first request.
@@ -71,6 +73,17 @@ type train struct {
 	Pace    int64  `json:"pace"` // of datagrams, bytes per second; 0: none
 }
 
+// join asks the answering end to join a multicast group. One probe joins one.
+type join struct {
+	Group string `json:"group"`
+}
+
+// heard asks how many datagrams to the group have come.
+type heard struct {
+	Want   int   `json:"want"`    // no more are waited for
+	WaitMs int64 `json:"wait_ms"` // at most, for the last ones
+}
+
 // reply answers a request.
 type reply struct {
 	ID       uint32      `json:"id"`
@@ -81,6 +94,8 @@ type reply struct {
 	Arrivals []byte      `json:"arrivals,omitempty"`
 	TookNs   int64       `json:"took_ns,omitempty"` // of a train, from its first to its last packet
 	SentN    int         `json:"sent,omitempty"`    // packets of it
+	Joined   uint16      `json:"joined,omitempty"`  // port at which the group is listened to
+	Heard    int         `json:"heard,omitempty"`   // different datagrams
 }
 
 // ready answers hello.

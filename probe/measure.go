@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gomover/gomover/internal/units"
@@ -53,6 +55,8 @@ type measurer struct {
 	token  uint64
 	length int // bytes of a train's datagram
 
+	connect atomic.Int64 // how long a TCP handshake took, ns; 0: none was made yet
+
 	mu sync.Mutex // guards Flags of r while both directions are measured
 }
 
@@ -87,6 +91,9 @@ func Measure(ctx context.Context, link Link, p *Params) (*Report, error) {
 		}
 	})
 	asked.Go(func() { m.reach(ctx) })
+	if p.Group {
+		asked.Go(func() { m.r.Group = m.group(ctx) })
+	}
 	err := m.path(ctx, watched.Wait)
 	watched.Wait()
 	asked.Wait()
@@ -180,6 +187,7 @@ func (m *measurer) reach(ctx context.Context) {
 		}
 		at, took, err := m.e.dial(ctx, m.addrs, m.far.TCP)
 		m.r.TCPOut, m.r.Connect = Reach{OK: err == nil, At: at}, took
+		m.connect.Store(int64(took))
 		if err != nil {
 			m.r.TCPOut.Why = err.Error()
 		}
@@ -222,7 +230,9 @@ func (m *measurer) path(ctx context.Context, watched func()) error {
 	m.step("looking for a way over UDP")
 	first, ok := m.search(ctx)
 	if !ok {
-		m.r.UDPOut.Why = fmt.Sprintf("no answer from UDP port %d", m.far.UDP)
+		if m.r.UDPOut.Why = fmt.Sprintf("no answer from UDP port %d", m.far.UDP); ctx.Err() != nil {
+			m.r.UDPOut.Why = "there was no time for an answer"
+		}
 		return nil
 	}
 	m.to, m.token = first.from, first.token
@@ -277,6 +287,9 @@ func (m *measurer) search(ctx context.Context) (echoed, bool) {
 		if e, ok := look(searchGap); ok {
 			return e, true
 		}
+	}
+	if took := time.Duration(m.connect.Load()); took > 0 {
+		return look(min(searchWait, searchGap+2*took)) // it cannot be so far away
 	}
 	return look(searchWait)
 }
@@ -355,7 +368,7 @@ func (m *measurer) payload(r units.Rate) units.Rate {
 // there sends trains and asks what came of them.
 func (m *measurer) there(ctx context.Context) error {
 	pl := m.planner()
-	err := m.trains(ctx, pl, &m.r.There, func(n uint16, s estimate.Step) (*estimate.Train, error) {
+	err := m.trains(ctx, pl, &m.r.There, func(ctx context.Context, n uint16, s estimate.Step) (*estimate.Train, error) {
 		sent, took, err := m.e.udp.send(ctx, outgoing{to: m.to, number: n, packets: s.Packets, len: m.length, pace: m.payload(s.Pace)})
 		if err != nil {
 			return nil, err
@@ -379,7 +392,7 @@ func (m *measurer) there(ctx context.Context) error {
 // back asks for trains and takes them.
 func (m *measurer) back(ctx context.Context) error {
 	pl := m.planner()
-	err := m.trains(ctx, pl, &m.r.Back, func(n uint16, s estimate.Step) (*estimate.Train, error) {
+	err := m.trains(ctx, pl, &m.r.Back, func(ctx context.Context, n uint16, s estimate.Step) (*estimate.Train, error) {
 		r, err := m.c.call(ctx, request{Train: &train{Train: n, Token: m.token, Packets: s.Packets, Len: m.length, Pace: int64(m.payload(s.Pace))}})
 		if err != nil {
 			return nil, err
@@ -397,23 +410,24 @@ func (m *measurer) back(ctx context.Context) error {
 }
 
 // trains follows the plan of one direction; one makes a train of a number.
-func (m *measurer) trains(ctx context.Context, pl *estimate.Planner, d *Direction, one func(n uint16, s estimate.Step) (*estimate.Train, error)) error {
+func (m *measurer) trains(ctx context.Context, pl *estimate.Planner, d *Direction, one func(ctx context.Context, n uint16, s estimate.Step) (*estimate.Train, error)) error {
 	var failed error
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && failed == nil {
 		s, ok := pl.Next()
 		if !ok {
 			break
 		}
-		d.Trains++
-		t, err := one(uint16(d.Trains), s)
-		if err != nil {
-			failed = err
-			break
+		var all []*estimate.Train
+		all, failed = several(ctx, s, func(ctx context.Context, i int) (*estimate.Train, error) {
+			return one(ctx, uint16(d.Trains+1+i), s)
+		})
+		d.Trains += s.Times
+		for _, t := range all {
+			t.Size, t.Paced, t.Limit = pl.Size, s.Pace > 0, pl.Limit
+			got := t.Dispersion()
+			d.Coalescing = max(d.Coalescing, got.Coalescing)
+			pl.Add(s, got)
 		}
-		t.Size, t.Paced, t.Limit = pl.Size, s.Pace > 0, pl.Limit
-		got := t.Dispersion()
-		d.Coalescing = max(d.Coalescing, got.Coalescing)
-		pl.Add(s, got)
 	}
 	d.Capacity = pl.Capacity()
 	d.BDP = estimate.BDP(d.Rate, m.r.RTT.Min)
@@ -421,6 +435,23 @@ func (m *measurer) trains(ctx context.Context, pl *estimate.Planner, d *Directio
 	m.r.Bytes += pl.Spent()
 	m.mu.Unlock()
 	return failed
+}
+
+// several makes the trains of a step, each begun so long after the one before as the
+// step says, and gives those that could be made, in their order.
+func several(ctx context.Context, s estimate.Step, one func(ctx context.Context, i int) (*estimate.Train, error)) ([]*estimate.Train, error) {
+	trains, errs := make([]*estimate.Train, s.Times), make([]error, s.Times)
+	var wg sync.WaitGroup
+	for i := range s.Times {
+		if i > 0 && !sleep(ctx, s.Apart) {
+			errs[i] = context.Cause(ctx)
+			break
+		}
+		wg.Go(func() { trains[i], errs[i] = one(ctx, i) })
+	}
+	wg.Wait()
+	made := slices.DeleteFunc(trains, func(t *estimate.Train) bool { return t == nil })
+	return made, errors.Join(errs...)
 }
 
 // flags says what is odd.

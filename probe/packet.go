@@ -16,7 +16,7 @@ import (
 //	16      1      kind
 //	17      1      0
 //	18      2      train: its number; 0 in echoes
-//	20      4      seq: of a train's packet, from 0; of echoes, never twice
+//	20      4      seq: of a train's or a group's packet, from 0; of echoes, never twice
 //	24      4      size of the datagram
 //	28      4      0
 //	32      8      a: echo: 0; answer: the token of the asking address
@@ -36,6 +36,7 @@ const (
 	kindAnswer                 // answers
 	kindTrain                  // belongs to a train
 	kindKnock                  // shows that a port is reached
+	kindGroup                  // goes to a multicast group
 )
 
 // head is what a datagram says.
@@ -98,7 +99,7 @@ func (s *sealer) read(b []byte) (h head, ok bool) {
 	}
 	h = head{kind: kind(b[16]), train: binary.BigEndian.Uint16(b[18:]), seq: binary.BigEndian.Uint32(b[20:]),
 		a: binary.BigEndian.Uint64(b[32:]), b: binary.BigEndian.Uint64(b[40:]), c: binary.BigEndian.Uint64(b[48:])}
-	return h, h.kind >= kindEcho && h.kind <= kindKnock
+	return h, h.kind >= kindEcho && h.kind <= kindGroup
 }
 
 // answered remembers which numbers of echoes were answered. The zero value has

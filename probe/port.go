@@ -1,12 +1,14 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,7 +54,7 @@ type port struct {
 	answered answered
 	tokens   map[netip.AddrPort]uint64
 	knocked  bool
-	train    trainLog
+	trains   []*trainLog // the latest ones, by their numbers
 }
 
 // pending is an echo without its answer.
@@ -69,7 +71,7 @@ type echoed struct {
 	token  uint64
 }
 
-// trainLog is what has come of the last train.
+// trainLog is what has come of a train.
 type trainLog struct {
 	number uint16
 	list   []estimate.Arrival
@@ -77,10 +79,12 @@ type trainLog struct {
 	unique int
 	began  time.Time     // of the first arrival
 	last   time.Time     // by this program's clock
-	full   chan struct{} // closed when want packets of train wanted are there; nil: nobody waits
+	full   chan struct{} // closed when want packets are there; nil: nobody waits
 	want   int
-	wanted uint16
 }
+
+// maxLogs bounds the trains that are remembered; a step of a planner has fewer.
+const maxLogs = 8
 
 // newPort takes over a socket. run must be called once.
 func newPort(conn netx.BatchConn, secret []byte, own, other string) *port {
@@ -160,7 +164,9 @@ func (p *port) take(d *netx.Datagram, now time.Time) {
 	case h.kind == kindAnswer && !p.answers:
 		p.answeredLocked(h, d.Peer, at)
 	case h.kind == kindTrain:
-		p.train.add(h, at, now)
+		if l := p.logLocked(h.train); l != nil {
+			l.add(h, at, now)
+		}
 	case h.kind == kindKnock:
 		p.knocked = true
 	}
@@ -264,14 +270,26 @@ func (p *port) answersSince(first, end uint32) (list []uint32) {
 	return list
 }
 
-// add notes a packet of a train. A new train replaces the last one.
-func (l *trainLog) add(h head, at, now time.Time) {
-	if h.train != l.number {
-		if h.train < l.number {
-			return // late
-		}
-		*l = trainLog{number: h.train, full: l.full, want: l.want, wanted: l.wanted, list: l.list[:0]}
+// logLocked gives what has come of a train; nil if it is older than those that are
+// remembered. A new one takes the oldest one's place.
+func (p *port) logLocked(number uint16) *trainLog {
+	i, known := slices.BinarySearchFunc(p.trains, number, func(l *trainLog, n uint16) int { return cmp.Compare(l.number, n) })
+	switch {
+	case known:
+		return p.trains[i]
+	case i == 0 && len(p.trains) == maxLogs:
+		return nil
 	}
+	l := &trainLog{number: number}
+	p.trains = slices.Insert(p.trains, i, l)
+	if len(p.trains) > maxLogs {
+		p.trains = slices.Delete(p.trains, 0, 1)
+	}
+	return l
+}
+
+// add notes a packet of a train.
+func (l *trainLog) add(h head, at, now time.Time) {
 	if len(l.list) == 0 {
 		l.began = at
 	}
@@ -282,7 +300,7 @@ func (l *trainLog) add(h head, at, now time.Time) {
 	l.seen[h.seq/64] |= 1 << (h.seq % 64)
 	l.list = append(l.list, estimate.Arrival{Seq: h.seq, At: at.Sub(l.began)})
 	l.unique++
-	if l.full != nil && l.number == l.wanted && l.unique >= l.want {
+	if l.full != nil && l.unique >= l.want {
 		close(l.full)
 		l.full = nil
 	}
@@ -294,14 +312,18 @@ func (l *trainLog) has(seq int) bool {
 }
 
 // collect waits until all packets of a train have come, or none for a while, and
-// gives their arrivals. One goroutine at a time may call it.
+// gives their arrivals. One goroutine at a time may call it for a train.
 func (p *port) collect(ctx context.Context, number uint16, packets int, quiet time.Duration) []estimate.Arrival {
 	full := make(chan struct{})
 	asked := time.Now()
 	p.mu.Lock()
-	l := &p.train
-	l.full, l.want, l.wanted = full, packets, number
-	if l.number == number && l.unique >= packets {
+	l := p.logLocked(number)
+	if l == nil {
+		p.mu.Unlock()
+		return nil
+	}
+	l.full, l.want = full, packets
+	if l.unique >= packets {
 		l.full = nil
 		close(full)
 	}
@@ -309,10 +331,10 @@ func (p *port) collect(ctx context.Context, number uint16, packets int, quiet ti
 	for waiting := true; waiting; {
 		p.mu.Lock()
 		last, wait := asked, quiet
-		if l.number == number && l.last.After(asked) {
+		if l.last.After(asked) {
 			last = l.last
 		}
-		if l.number == number && l.has(packets-1) {
+		if l.has(packets - 1) {
 			wait = min(quiet, late) // what is missing now is lost, or not much behind
 		}
 		p.mu.Unlock()
@@ -333,9 +355,6 @@ func (p *port) collect(ctx context.Context, number uint16, packets int, quiet ti
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l.full = nil
-	if l.number != number {
-		return nil
-	}
 	return append([]estimate.Arrival(nil), l.list...)
 }
 

@@ -32,6 +32,8 @@ type Params struct {
 	// Time bounds how long the trains of each direction last together, without the
 	// first; 0 is DefaultTime.
 	Time time.Duration
+	// Group tries whether datagrams to a multicast group reach the other end, too.
+	Group bool
 	// Step, if not nil, hears of what begins. It is called by one goroutine.
 	Step func(what string)
 }
@@ -61,6 +63,7 @@ type Report struct {
 
 	TCPOut, TCPIn Reach // this end's TCP connections to the other one, and the other way
 	UDPOut, UDPIn Reach
+	Group         Group // not tried unless asked for
 
 	// MTU is the largest IP packet that goes both ways whole, and Link that which
 	// this end's first link takes. Beyond 9000 it is not looked for. Unit: bytes.
@@ -80,6 +83,14 @@ type Reach struct {
 	OK  bool
 	At  netip.AddrPort // where
 	Why string         // not
+}
+
+// Group tells whether datagrams to a multicast group reach the other end. At is the
+// group and its port there; OK means that most of them came.
+type Group struct {
+	Reach
+	Sent, Heard int
+	Face        string // interface here that they left through; "": as routes are
 }
 
 // Direction is what trains tell of one direction.

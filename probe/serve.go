@@ -40,9 +40,12 @@ type server struct {
 	p     *Params
 	e     *endpoint
 	hello *hello
-	left  atomic.Int64 // bytes that may still be sent in trains
-	// Each has room for one: a train at a time is sent, and one collected.
-	sends, collects chan struct{}
+	left  atomic.Int64  // bytes that may still be sent in trains
+	sends chan struct{} // has room for one: a train at a time is sent
+
+	joining sync.Mutex // guards what follows
+	group   *groupPort // nil: none was joined
+	over    bool       // none may be joined any more
 }
 
 // Serve answers one probe, until the link ends, or ctx. It takes the link over.
@@ -55,7 +58,7 @@ func Serve(ctx context.Context, link Link, p *Params) error {
 	defer link.Close()
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { link.Close() })()
-	s := &server{p: p, sends: make(chan struct{}, 1), collects: make(chan struct{}, 1)}
+	s := &server{p: p, sends: make(chan struct{}, 1)}
 	slots := make(chan struct{}, maxWaiting) // a place for each request under way
 	for range maxRequests {
 		msg, err := link.Recv()
@@ -75,6 +78,7 @@ func Serve(ctx context.Context, link Link, p *Params) error {
 				return err
 			}
 			defer s.e.close()
+			defer s.closeGroup()
 			continue
 		}
 		if s.e == nil {
@@ -150,12 +154,14 @@ func (s *server) do(ctx context.Context, q *request) (*reply, error) {
 		return &reply{Reached: s.reach(ctx, q.Reach)}, nil
 	case q.Collect != nil:
 		c := q.Collect
-		s.collects <- struct{}{}
-		defer func() { <-s.collects }()
 		quiet := min(max(time.Duration(c.QuietMs)*time.Millisecond, 0), maxQuiet)
 		return &reply{Arrivals: appendArrivals(nil, s.e.udp.collect(ctx, c.Train, min(max(c.Packets, 1), maxArrivals), quiet))}, nil
 	case q.Train != nil:
 		return s.train(ctx, q.Train)
+	case q.Join != nil:
+		return s.join(ctx, q.Join)
+	case q.Heard != nil:
+		return s.heard(ctx, q.Heard)
 	}
 	return nil, errProtocol
 }

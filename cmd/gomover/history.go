@@ -53,6 +53,9 @@ func probeHistory(env Env, o *Options, w *hostWriter, words []string) error {
 			return &exitError{Code: exitDestination, Msg: "standard output: " + err.Error(), Err: err}
 		}
 		if o.Output.Plot != "" {
+			if len(both[0].Jobs)+len(both[1].Jobs) == 0 {
+				return &exitError{Code: exitSource, Msg: fmt.Sprintf("--plot: nothing is remembered of %s: no job of five seconds or more was completed", l.Host), Err: errNothing}
+			}
 			if err := historyChart(l.Host, both, now).WriteFile(o.Output.Plot); err != nil {
 				code := exitDestination
 				if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
@@ -65,6 +68,9 @@ func probeHistory(env Env, o *Options, w *hostWriter, words []string) error {
 	return nil
 }
 
+// errNothing means that there is nothing to draw.
+var errNothing = errors.New("nothing is remembered")
+
 // historyEvents are the jobs of one direction, the oldest first, and what follows
 // from them.
 func historyEvents(from, to string, r *history.Record, now time.Time) []events.Event {
@@ -72,6 +78,9 @@ func historyEvents(from, to string, r *history.Record, now time.Time) []events.E
 	for _, j := range r.Jobs {
 		list = append(list, events.HistoryJob{From: from, To: to, Start: j.Start.UTC().Format(time.RFC3339), Ms: int64(1000 * j.Seconds), Bytes: j.Bytes, Files: j.Files, Streams: j.Streams,
 			RateBps: int64(j.Rate.Median), LowBps: int64(j.Rate.P10), HighBps: int64(j.Rate.P90), RTTms: 1000 * j.RTT, Loss: j.Loss, Limits: j.Limits, Alerts: j.Alerts})
+	}
+	if known, ok := mover.KnownPath(from, to, r, now); ok {
+		list = append(list, known)
 	}
 	rate, low, high, holds := r.Next(now)
 	return append(list, events.History{From: from, To: to, Jobs: len(r.Jobs), RateBps: int64(rate), LowBps: int64(low), HighBps: int64(high), Holds: holds})
@@ -81,6 +90,9 @@ func historyEvents(from, to string, r *history.Record, now time.Time) []events.E
 func historyText(from, to string, r *history.Record, now time.Time) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s -> %s\n", printable(from), printable(to))
+	if known, ok := mover.KnownPath(from, to, r, now); ok {
+		b.WriteString("  path: " + knownText(&known) + "\n")
+	}
 	if len(r.Jobs) == 0 {
 		b.WriteString("  nothing is remembered: no job of five seconds or more was completed\n")
 		return b.String()
@@ -99,8 +111,25 @@ func historyText(from, to string, r *history.Record, now time.Time) string {
 		fmt.Fprintf(&b, "  the next: about %s, in %.0f of 100 cases %s to %s\n", bitRate(rate), 100*holds, bitRate(low), bitRate(high))
 	case rate > 0:
 		fmt.Fprintf(&b, "  the next: about %s; one job tells no more\n", bitRate(rate))
+	default:
+		b.WriteString("  the next: not known; limits that somebody had set held all of these\n")
 	}
 	return b.String()
+}
+
+// knownText is what is remembered of a path, for people.
+func knownText(p *events.Probe) string {
+	text := fmt.Sprintf("measured %s ago (counts %.0f%% still): round trip %.3g ms", units.FormatLeft(time.Duration(p.AgeMs)*time.Millisecond), 100*p.Confidence, p.RTTMinMs)
+	if p.CapacityBps > 0 {
+		text += ", the link carries " + bitRate(float64(p.CapacityBps))
+	}
+	if p.MTU > 0 {
+		text += fmt.Sprintf(", packets of up to %d bytes", p.MTU)
+	}
+	if !p.UDP {
+		text += ", no UDP"
+	}
+	return text
 }
 
 // bitRate prints a rate in bits.
@@ -141,11 +170,17 @@ func historyChart(host string, both [2]history.Record, now time.Time) chart.Char
 				s.Low, s.High = []float64{8 * low}, []float64{8 * high}
 				told = append(told, fmt.Sprintf("the next %s: %s, in %.0f of 100 cases %s to %s", name, bitRate(next), 100*holds, bitRate(low), bitRate(high)))
 			}
-			rates.Series = append(rates.Series, rate, s)
-			rtts.Series, losses.Series = append(rtts.Series, rtt), append(losses.Series, loss)
+			rates.Series = append(rates.Series, s)
+		}
+		if len(rate.X) > 0 {
+			rates.Series, losses.Series = append(rates.Series, rate), append(losses.Series, loss)
+		}
+		if slices.ContainsFunc(rtt.Y, func(y float64) bool { return !math.IsNaN(y) }) {
+			rtts.Series = append(rtts.Series, rtt)
 		}
 	}
-	return chart.Chart{Title: "What is remembered of " + host, Subtitle: strings.Join(slices.Clip(told), "\n"), Panels: []chart.Panel{rates, rtts, losses}, ShareX: true}
+	panels := slices.DeleteFunc([]chart.Panel{rates, rtts, losses}, func(p chart.Panel) bool { return len(p.Series) == 0 })
+	return chart.Chart{Title: "What is remembered of " + host, Subtitle: strings.Join(slices.Clip(told), "\n"), Panels: panels, ShareX: true}
 }
 
 // known leaves a value out of a picture that is not known.

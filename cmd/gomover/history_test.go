@@ -76,9 +76,37 @@ func TestProbeHistory(t *testing.T) {
 	if text, err := os.ReadFile(picture); err != nil || !bytes.Contains(text, []byte("What is remembered of far")) {
 		t.Errorf("the picture has %d bytes, %v", len(text), err)
 	}
+	empty := filepath.Join(t.TempDir(), "empty.svg")
+	if _, err := run("probe", "--state-dir="+dir, "--history", "--plot="+empty, "stranger"); err == nil || !strings.Contains(err.Error(), "nothing is remembered of stranger") {
+		t.Errorf("a picture of nothing: %v", err)
+	}
+	if _, err := os.Stat(empty); err == nil {
+		t.Error("a picture of nothing is there")
+	}
 	for _, args := range [][]string{{"probe", "--plot=x.svg", "far"}, {"probe", "--history", "--plot=x.pdf", "far"}, {"probe", "--history", "--plot=x.svg", "a", "b"}, {"probe", "--history"}} {
 		if _, err := run(args...); err == nil || exitCodeOf(err) != exitUsage {
 			t.Errorf("%q: %v", args, err)
 		}
+	}
+}
+
+// TestHistoryText: what limits have held foretells nothing, and what probes told is
+// said with its age.
+func TestHistoryText(t *testing.T) {
+	now := time.Now()
+	r := history.Record{Facts: map[string]history.Fact{"probe-1": {At: now.Add(-7 * 24 * time.Hour), Value: json.RawMessage(`{"rtt_ms":20,"capacity":125000000,"udp":false,"mtu":1400}`)}}}
+	r.Add(history.Job{Start: now.Add(-time.Hour), Seconds: 60, Bytes: 6e8, Rate: history.Rates{Median: 1e7, P10: 1e7, P90: 1e7}, Limits: map[string]float64{"bwlimit": 0.9}})
+	text := historyText("local", "far", &r, now)
+	for _, want := range []string{"  path: measured 7 days ago (counts 50% still): round trip 20 ms, the link carries 1.00 Gbit/s, packets of up to 1400 bytes, no UDP\n", "bwlimit\n", "the next: not known; limits that somebody had set held all of these\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not said:\n%s", want, text)
+		}
+	}
+	r.Add(history.Job{Start: now, Seconds: 60, Bytes: 6e9, Rate: history.Rates{Median: 1e8, P10: 1e8, P90: 1e8}, Limits: map[string]float64{"network": 0.9, "bwlimit": 0.1}})
+	if text = historyText("local", "far", &r, now); !strings.Contains(text, "the next: about 800 Mbit/s; one job tells no more\n") {
+		t.Errorf("with one that was not held:\n%s", text)
+	}
+	if c := historyChart("far", [2]history.Record{r, {}}, now); len(c.Panels) != 2 {
+		t.Errorf("%d panels, want 2: no round trip is known", len(c.Panels))
 	}
 }

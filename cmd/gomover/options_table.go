@@ -90,7 +90,7 @@ var netTable = []option{
 		help:  "retune a running copy: auto (when held back), on, off, observe",
 		store: choiceAt(func(o *Options) *string { return &o.Net.Retune }, "auto", "on", "off", "observe")},
 	{name: "probe", kind: kindValue, arg: "HOW", def: "auto", group: groupNet, values: []string{"auto", "full", "off"},
-		help:  "the path: as remembered (auto), measured beside (full), or off",
+		help:  "the path beside a copy: what is new (auto), all (full), or off",
 		store: choiceAt(func(o *Options) *string { return &o.Net.Probe }, "auto", "full", "off")},
 	{name: "tune-interval", kind: kindValue, arg: "DUR", def: "auto", group: groupNet,
 		help: "least time between two looks of --retune", store: storeInterval},

@@ -267,6 +267,11 @@ func probeText(name string, p *mover.Probed) string {
 	line("to "+name, "%s", capacityText(&r.There, r))
 	line("from "+name, "%s", capacityText(&r.Back, r))
 	line("ports", "TCP %s, UDP %s", eachWay(r.TCPOut, r.TCPIn), eachWay(r.UDPOut, r.UDPIn))
+	if g := &r.Group; g.OK {
+		line("multicast", "to there: %d of %d packets to a group arrived", g.Heard, g.Sent)
+	} else if g.Why != "" {
+		line("multicast", "none to there: %s", g.Why)
+	}
 	line("this end", "%s", factsText(&r.Here))
 	line("far end", "%s", factsText(&r.Far))
 	line("a copy", "begins with %d TCP streams: %s", p.Start.Streams, p.Start.Reason)

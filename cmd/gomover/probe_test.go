@@ -52,12 +52,12 @@ func TestProbeText(t *testing.T) {
 		r    probe.Report
 		want []string
 	}{
-		{"all known", probe.Report{RTT: rtt, Echoes: 20, LossHigh: 0.15, MTU: 1500, There: way(estimate.Measured, estimate.Measured), Back: way(estimate.AtLeast, estimate.AtLeast), TCPOut: yes, TCPIn: yes, UDPOut: yes},
+		{"all known", probe.Report{RTT: rtt, Echoes: 20, LossHigh: 0.15, MTU: 1500, Group: probe.Group{Reach: yes, Sent: 10, Heard: 9}, There: way(estimate.Measured, estimate.Measured), Back: way(estimate.AtLeast, estimate.AtLeast), TCPOut: yes, TCPIn: yes, UDPOut: yes},
 			[]string{"100 ms at least, 101 ms mostly, 102 ms at most", "none of 20 echoes, so surely less than 15%", "up to 1500 bytes whole",
-				"1.00 Gbit/s, 500 Mbit/s of it free, 12.5 MB under way when full", "at least 1.00 Gbit/s, why, 12.5 MB", "TCP both ways, UDP only to there ()"}},
+				"1.00 Gbit/s, 500 Mbit/s of it free, 12.5 MB under way when full", "at least 1.00 Gbit/s, why, 12.5 MB", "TCP both ways, UDP only to there ()", "multicast    to there: 9 of 10 packets to a group arrived"}},
 		{"losses", probe.Report{RTT: rtt, Echoes: 20, Lost: 2, LossLow: 0.02, LossHigh: 0.31, Order: estimate.Order{Received: 18, Reordered: 3, Extent: 2}, UDPOut: yes},
 			[]string{"2 of 20 echoes, so 2% to 31%; 3 out of order, by up to 2"}},
-		{"no UDP", probe.Report{Connect: 30 * time.Millisecond, TCPIn: yes, TCPOut: no, UDPOut: no},
+		{"no UDP", probe.Report{Connect: 30 * time.Millisecond, TCPIn: yes, TCPOut: no, UDPOut: no, Group: probe.Group{Reach: no}},
 			[]string{"30 ms, of one TCP handshake", "capacity not known: no UDP", "TCP only from there (no answer), UDP not at all (no answer)", "far end      not known"}},
 		{"what the far end says is for terminals", probe.Report{Flags: []string{"\x1b[2J"}}, []string{`\x1b[2J`}},
 	}

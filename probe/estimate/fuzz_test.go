@@ -36,10 +36,12 @@ func FuzzTrain(f *testing.F) {
 			if !ok {
 				break
 			}
-			if n > 64 || s.Packets <= 0 || s.Packets > maxTrain || s.Pace < 0 {
+			if n > 64 || s.Packets <= 0 || s.Packets > maxTrain || s.Pace < 0 || s.Times < 1 || s.Times > 3 || s.Apart < 0 || s.Times > 1 && s.Apart < betweenTrains {
 				t.Fatalf("step %d: %+v", n, s)
 			}
-			p.Add(s, d)
+			for range s.Times {
+				p.Add(s, d)
+			}
 		}
 		if p.Spent() > p.Bytes {
 			t.Fatalf("%d bytes of %d spent", p.Spent(), p.Bytes)

@@ -36,6 +36,8 @@ const (
 	pacedLonger = 100 * time.Millisecond
 	pacedFew    = 64
 	pacedShare  = 6
+	// betweenTrains is how much longer than a train lasts the next one begins later.
+	betweenTrains = 5 * time.Millisecond
 )
 
 // Planner decides which trains find out what one direction of a path can do: they
@@ -50,6 +52,7 @@ type Planner struct {
 
 	trains []Dispersion // those that count
 	last   Dispersion
+	came   int  // packets of that which arrived
 	n      int  // packets of the next train
 	grown  bool // long enough
 	over   bool
@@ -59,13 +62,18 @@ type Planner struct {
 	paced  int
 }
 
-// Step is a train to send.
+// Step is a train to send, perhaps several times: none of these depends on what came
+// of another, so that a long path is not waited for after each.
 type Step struct {
 	Packets int
 	Pace    units.Rate // 0: as fast as possible
+	Times   int        // at least 1; Add is called for each
+	// Apart is how long after the beginning of one the next may begin, so that they do
+	// not meet in a queue; 0 if Times is 1.
+	Apart time.Duration
 }
 
-// Next gives the next train to send; false when there is none.
+// Next gives the next trains to send; false when there are none.
 func (p *Planner) Next() (Step, bool) {
 	if p.n == 0 {
 		p.n = pilot
@@ -74,16 +82,35 @@ func (p *Planner) Next() (Step, bool) {
 	switch {
 	case p.over || left < minArrivals:
 		return Step{}, false
-	case !p.grown || p.fast < fastOnes:
-		return Step{Packets: min(p.n, left)}, true
+	case !p.grown:
+		return Step{Packets: min(p.n, left), Times: 1}, true
+	case p.fast < fastOnes:
+		return p.several(Step{Packets: min(p.n, left), Times: fastOnes - p.fast}, left), true
 	case p.paced < pacedOnes:
 		rate := p.middle()
 		in := func(d time.Duration) int { return int(float64(rate)*d.Seconds()) / max(p.Size, 1) }
 		n := max(in(pacedTime), min(in(pacedLonger), pacedFew))
 		n = max(min(n, int(p.Bytes/pacedShare)/max(p.Size, 1)), p.n)
-		return Step{Packets: min(n, left, maxTrain), Pace: rate}, true
+		return p.several(Step{Packets: min(n, left, maxTrain), Pace: rate, Times: pacedOnes - p.paced}, left), true
 	}
 	return Step{}, false
+}
+
+// several cuts how often a train is sent to what the budgets of bytes and of time
+// allow, but for once, and sets them apart by more than each is expected to last.
+func (p *Planner) several(s Step, left int) Step {
+	d := time.Duration(float64(p.last.Time) * float64(s.Packets) / float64(max(p.came, 1)))
+	if s.Pace > 0 {
+		d = max(d, time.Duration(float64(s.Packets*p.Size)/float64(s.Pace)*1e9))
+	}
+	s.Times = min(s.Times, left/max(s.Packets, 1))
+	if d > 0 {
+		s.Times = min(s.Times, 1+int((p.Time-p.lasted)/d))
+	}
+	if s.Times = max(s.Times, 1); s.Times > 1 {
+		s.Apart = d*5/4 + betweenTrains
+	}
+	return s
 }
 
 // middle is the median rate of the trains that were sent as fast as possible.
@@ -100,7 +127,7 @@ func (p *Planner) middle() units.Rate {
 // Add takes what came of a step.
 func (p *Planner) Add(s Step, d Dispersion) {
 	p.spent += int64(s.Packets) * int64(p.Size)
-	p.last = d
+	p.last, p.came = d, s.Packets-d.Lost
 	if p.grown || p.long(s, d) {
 		p.count(s, d)
 		return

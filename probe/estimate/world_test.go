@@ -3,6 +3,7 @@ package estimate_test
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -73,13 +74,14 @@ func (p path) find(t testing.TB, seed uint64) (estimate.Capacity, *estimate.Plan
 		t.Fatal(err)
 	}
 	a := &adapter{period: p.period, jitter: p.jitter, rng: rand.New(rand.NewPCG(seed, 1))}
-	var got []estimate.Arrival
+	var got [][]estimate.Arrival // of each train of a step
 	sink, err := to.Listen(0, func(now time.Duration, d netsim.Datagram) {
 		at := a.stamp(now)
 		if p.reversed {
 			at = time.Hour - at
 		}
-		got = append(got, estimate.Arrival{Seq: binary.BigEndian.Uint32(d.Payload), At: at})
+		k := binary.BigEndian.Uint32(d.Payload[4:])
+		got[k] = append(got[k], estimate.Arrival{Seq: binary.BigEndian.Uint32(d.Payload), At: at})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -101,38 +103,50 @@ func (p path) find(t testing.TB, seed uint64) (estimate.Capacity, *estimate.Plan
 		if !ok {
 			break
 		}
-		got = got[:0]
-		rate := p.send
-		if s.Pace > 0 {
-			rate = min(rate, s.Pace)
+		// All of a step are under way before anything comes back of the first.
+		var took []time.Duration
+		begin, trains := w.Now(), make([][]estimate.Arrival, s.Times)
+		got = trains
+		for k := range s.Times {
+			took = append(took, p.train(t, w, out, sink.LocalAddr(), begin+time.Duration(k)*s.Apart, k, s))
 		}
-		burst := 44
-		if rate < 1<<30/8 {
-			burst = 1 // what a pacer does with a fine timer
+		w.Run(begin + time.Duration(s.Times-1)*s.Apart + took[0] + 2*p.delay + time.Duration(float64(s.Packets*packet)/float64(p.rate)*3e9) + 200*time.Millisecond)
+		for k := range s.Times {
+			tr := estimate.Train{Sent: s.Packets, Size: packet, Took: took[k], Paced: s.Pace > 0, Limit: p.limit, Arrivals: trains[k]}
+			pl.Add(s, tr.Dispersion())
 		}
-		var last time.Duration
-		begin := w.Now()
-		lastBurst := 0
-		for i := 0; i < s.Packets; i += burst {
-			last = time.Duration(float64(i*packet) / float64(rate) * 1e9)
-			lastBurst = i
-			w.At(begin+last, func() {
-				for j := i; j < min(i+burst, s.Packets); j++ {
-					b := make([]byte, packet-28)
-					binary.BigEndian.PutUint32(b, uint32(j))
-					if err := out.Send(sink.LocalAddr(), b); err != nil {
-						t.Fatal(err)
-					}
-				}
-			})
-		}
-		took := last
-		if lastBurst > 0 {
-			took = last * time.Duration(s.Packets-1) / time.Duration(lastBurst)
-		}
-		w.Run(begin + last + 2*p.delay + time.Duration(float64(s.Packets*packet)/float64(p.rate)*3e9) + 200*time.Millisecond)
-		tr := estimate.Train{Sent: s.Packets, Size: packet, Took: took, Paced: s.Pace > 0, Limit: p.limit, Arrivals: got}
-		pl.Add(s, tr.Dispersion())
 	}
 	return pl.Capacity(), pl
+}
+
+// train sends the k-th train of a step from begin on, and gives how long that takes.
+func (p path) train(t testing.TB, w *netsim.World, out *netsim.Socket, to netip.AddrPort, begin time.Duration, k int, s estimate.Step) time.Duration {
+	rate := p.send
+	if s.Pace > 0 {
+		rate = min(rate, s.Pace)
+	}
+	burst := 44
+	if rate < 1<<30/8 {
+		burst = 1 // what a pacer does with a fine timer
+	}
+	var last time.Duration
+	lastBurst := 0
+	for i := 0; i < s.Packets; i += burst {
+		last = time.Duration(float64(i*packet) / float64(rate) * 1e9)
+		lastBurst = i
+		w.At(begin+last, func() {
+			for j := i; j < min(i+burst, s.Packets); j++ {
+				b := make([]byte, packet-28)
+				binary.BigEndian.PutUint32(b, uint32(j))
+				binary.BigEndian.PutUint32(b[4:], uint32(k))
+				if err := out.Send(to, b); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+	if lastBurst > 0 {
+		return last * time.Duration(s.Packets-1) / time.Duration(lastBurst)
+	}
+	return last
 }

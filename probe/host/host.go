@@ -54,6 +54,8 @@ type Network struct {
 	Speed int64 `json:"speed_bps"`
 	Sends int64 `json:"sends_bps"` // at present, all programs
 	Gets  int64 `json:"gets_bps"`
+	// Groups tells that it takes multicast.
+	Groups bool `json:"groups"`
 }
 
 // Buffers are the kernel's limits of socket buffers, and its congestion controls.
@@ -110,7 +112,7 @@ func Gather(ctx context.Context, a Ask) Facts {
 	f.Processor.Cores = runtime.GOMAXPROCS(0)
 	f.Buffers = buffers()
 	if a.Peer.IsValid() {
-		f.Network = outbound(a.Peer)
+		f.Network = Toward(a.Peer)
 	}
 	if m, err := mem.VirtualMemoryWithContext(ctx); err == nil {
 		f.Memory = Memory{Bytes: int64(m.Total), Free: int64(m.Available)}
@@ -245,8 +247,9 @@ func diskBusy(ctx context.Context, device string) int64 {
 	return int64(all[device].IoTime)
 }
 
-// outbound finds the interface that leads to a peer. Nothing is sent.
-func outbound(peer netip.Addr) (n Network) {
+// Toward finds the interface that leads to a peer, without its traffic; zero if that is
+// not known. Nothing is sent.
+func Toward(peer netip.Addr) (n Network) {
 	// A datagram socket that is connected has the address that the routes choose.
 	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(peer, 9)))
 	if err != nil {
@@ -266,7 +269,7 @@ func outbound(peer netip.Addr) (n Network) {
 		for _, a := range addrs {
 			if p, ok := a.(*net.IPNet); ok {
 				if b, ok := netip.AddrFromSlice(p.IP); ok && b.Unmap() == own {
-					return Network{Name: i.Name, MTU: i.MTU, Speed: speed(i.Name)}
+					return Network{Name: i.Name, MTU: i.MTU, Speed: speed(i.Name), Groups: i.Flags&net.FlagMulticast != 0}
 				}
 			}
 		}

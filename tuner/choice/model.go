@@ -214,3 +214,10 @@ func takes(p Path, r Prediction, size int64) time.Duration {
 
 // lossBased tells a control of TCP that takes each loss for a full queue.
 func lossBased(cc string) bool { return !strings.HasPrefix(cc, "bbr") }
+
+// Sensible tells whether what somebody says of a path can be: shares are shares, and
+// nothing is negative or without end.
+func (p *Path) Sensible() bool {
+	in := func(x, most float64) bool { return x >= 0 && x <= most }
+	return p.RTT >= 0 && p.RTT <= time.Hour && in(p.Free, 1e15) && in(p.Loss, 1) && in(p.Queue, 1e6) && in(p.Kappa, 100)
+}

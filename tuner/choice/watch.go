@@ -96,7 +96,7 @@ type Watch struct {
 	// Permitted are the transports that may be tried, besides TCP.
 	Permitted []string
 	// Known is what is known of the path from elsewhere; MinRTT and losses of the
-	// samples replace what it says of these.
+	// samples replace what it says of these. It may change between steps.
 	Known Path
 	Ends  Ends
 	// Left is how much of the job is not confirmed, in bytes; 0: not known. It may
