@@ -1,6 +1,10 @@
 package engine
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+	"sort"
+)
 
 // blockList is the blocks of one file that are still to be handed out. It takes
 // at most a bit for each block of the file, into however many pieces the sink
@@ -51,4 +55,61 @@ func (l *blockList) take() (block int64) {
 	block = l.at*64 + int64(bits.TrailingZeros64(l.set[l.at]))
 	l.set[l.at] &= l.set[l.at] - 1
 	return block
+}
+
+// extent gives the place of the first extent that ends behind a block, and tells
+// whether the block is in it.
+func (l *blockList) extent(block int64) (i int, in bool) {
+	i = sort.Search(len(l.extents), func(i int) bool { return l.extents[i][1] > block })
+	return i, i < len(l.extents) && l.extents[i][0] <= block
+}
+
+// first gives the first block of a list that has one.
+func (l *blockList) first() int64 {
+	if l.set == nil {
+		return l.extents[0][0]
+	}
+	for l.set[l.at] == 0 {
+		l.at++
+	}
+	return l.at*64 + int64(bits.TrailingZeros64(l.set[l.at]))
+}
+
+// has tells whether a block is in the list.
+func (l *blockList) has(block int64) bool {
+	if l.left == 0 {
+		return false
+	}
+	if l.set == nil {
+		_, in := l.extent(block)
+		return in
+	}
+	return block/64 < int64(len(l.set)) && l.set[block/64]>>(block%64)&1 == 1
+}
+
+// remove takes a block out, and tells whether it was there.
+func (l *blockList) remove(block int64) bool {
+	if !l.has(block) {
+		return false
+	}
+	l.left--
+	if l.set != nil {
+		l.set[block/64] &^= 1 << (block % 64)
+		return true
+	}
+	i, _ := l.extent(block)
+	e := &l.extents[i]
+	switch {
+	case e[1] == e[0]+1:
+		l.extents = slices.Delete(l.extents, i, i+1)
+	case e[0] == block:
+		e[0]++
+	case e[1] == block+1:
+		e[1]--
+	default:
+		rest := [2]int64{block + 1, e[1]}
+		e[1] = block
+		l.extents = slices.Insert(l.extents, i+1, rest)
+	}
+	return true
 }

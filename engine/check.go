@@ -471,6 +471,10 @@ func (s *Sink) want(v wire.EntryVerdict, e *wire.Entry, name string) (wire.Entry
 	wanted = true
 	s.mu.Lock()
 	s.files[v.ID] = f
+	if s.keys != nil {
+		f.key = wire.KeyOf(e)
+		s.keys[f.key] = f
+	}
 	if !f.small && e.Size >= journalMin {
 		s.large[v.ID] = f
 	}

@@ -33,6 +33,8 @@ type Options struct {
 	LastCC      string  `json:"last_cc,omitempty"`
 	LastRTTms   float64 `json:"last_rtt_ms,omitempty"`
 	OnChange    string  `json:"on_change,omitempty"` // retry (also ""), fail, ignore
+	// Shared: the sources of several destinations may send blocks together, see Cast.
+	Shared bool `json:"shared,omitempty"`
 
 	// Sink.
 	Existing     string      `json:"existing,omitempty"` // update (also ""), skip, replace, fail
@@ -95,6 +97,7 @@ type Paths struct {
 	Name      string        // of the other end, for people
 	Seal      transports.Seal
 	Ready     func(body []byte) error // takes a KindReady that comes while a source runs; nil: none may
+	Group     func(body []byte) error // takes a KindGroup; nil: none may come
 	CCs       []string                // congestion controls permitted here
 	Prefer    string                  // transport that is tried first, as in transports.Stats; "": tcp
 	Spare     string                  // another one, to which Endpoint, a transports.Switcher, turns when asked; "": none

@@ -68,6 +68,10 @@ func (s *Sink) frame(r *recvStream, b []byte) error {
 		return s.block(r, &h, data)
 	case wire.FramePack:
 		return lost2(wire.ParsePack(b, func(p wire.PackItem, data []byte) error { return s.item(r, &p, data) }))
+	case wire.FrameSharedBlock, wire.FrameSharedPack:
+		if s.keys != nil {
+			return s.sharedFrame(r, b)
+		}
 	}
 	return wire.Failf(wire.ClassProtocol, "the other end sent a frame of unknown kind %d", b[0])
 }

@@ -23,6 +23,7 @@ type srcFile struct {
 	id    uint64
 	entry wire.Entry
 	src   store.Source
+	key   wire.Key // where others may want the same
 
 	blockSize int64 // bytes
 	began     time.Time
@@ -79,6 +80,12 @@ type sched struct {
 	closed    error             // set: next returns it
 	confBytes int64             // payload bytes confirmed
 	open      map[*srcFile]bool // whose file is set
+
+	// For a source that shares what it sends with others, see Cast.
+	keyed  map[wire.Key]*srcFile // in queue; nil: nothing is shared
+	cast   uint32                // stream on which the queue goes; 0: none, each stream takes from it
+	alone  []*srcFile            // small files that no other source wants
+	shared int64                 // payload bytes in flights of the cast, which count for no window
 }
 
 // lane is what is under way on one stream, oldest first.
@@ -86,6 +93,16 @@ type lane struct {
 	flights []flight
 	base    uint64 // frames confirmed before flights[0]
 	stopped bool   // draw no more
+	shared  bool   // with others
+}
+
+// underway counts payload that is under way on a lane.
+func (s *sched) underway(l *lane, n int64) {
+	if l.shared {
+		s.shared += n
+		return
+	}
+	s.unconf += n
 }
 
 func newSched(packRoom, window int64) *sched {
@@ -101,13 +118,16 @@ func (s *sched) want(f *srcFile, extents [][2]int64) {
 	for _, e := range extents {
 		f.todoBytes += s.span(f, e)
 	}
-	if f.entry.Size <= smallFile {
-		f.todoBytes = f.entry.Size // sent whole, however much of it is wanted
-	}
 	f.todo = newBlockList(extents, f.blocks())
+	if f.entry.Size <= smallFile { // sent whole, however much of it is wanted
+		f.todo, f.todoBytes = newBlockList([][2]int64{{0, 1}}, 1), f.entry.Size
+	}
 	f.unread += f.todo.left
 	s.wanted += f.todoBytes
 	s.queue = append(s.queue, f)
+	if s.keyed != nil {
+		s.keyed[f.key] = f
+	}
 	if f.entry.Size > smallFile && f.todo.left > 1 {
 		s.cond.Broadcast() // work for several
 		return
@@ -186,44 +206,67 @@ func (s *sched) drawLocked() (slice, bool) {
 		sl.file.readers++
 		return sl, true
 	}
-	for len(s.queue) > 0 {
-		f := s.queue[0]
-		if f.gone {
-			s.dropLocked(f)
-			s.queue = s.queue[1:]
-			continue
-		}
+	if f := s.headLocked(&s.alone); f != nil {
+		return s.drawPackLocked(&s.alone), true
+	}
+	if s.cast != 0 {
+		return slice{}, false
+	}
+	if f := s.headLocked(&s.queue); f != nil {
 		if f.entry.Size <= smallFile {
-			return s.drawPackLocked(), true
+			return s.drawPackLocked(&s.queue), true
 		}
 		b := f.todo.take()
 		sl := slice{file: f, block: b, bytes: s.span(f, [2]int64{b, b + 1})}
 		f.todoBytes -= sl.bytes
 		if f.todo.left == 0 {
 			s.queue = s.queue[1:]
+			s.unkeyLocked(f)
 		}
 		f.waiting++
 		f.readers++
 		return sl, true
 	}
-	s.queue = nil // lets go of the old array
 	return slice{}, false
+}
+
+// headLocked gives the first file of a queue that has blocks to hand out, and drops
+// those before it that are given up, or of which a cast has taken all.
+func (s *sched) headLocked(q *[]*srcFile) *srcFile {
+	for len(*q) > 0 {
+		f := (*q)[0]
+		if !f.gone && f.todo.left > 0 {
+			return f
+		}
+		s.dropLocked(f)
+		*q = (*q)[1:]
+	}
+	*q = nil // lets go of the old array
+	return nil
 }
 
 // dropLocked forgets what of f, which is given up, has not been handed out.
 func (s *sched) dropLocked(f *srcFile) {
 	s.wanted -= f.todoBytes
 	f.todo, f.todoBytes = blockList{}, 0
+	s.unkeyLocked(f)
 }
 
-// drawPackLocked takes small files from the head of the queue, as many as fit
+// unkeyLocked forgets the key of a file of which nothing is left to be handed out.
+func (s *sched) unkeyLocked(f *srcFile) {
+	if s.keyed != nil && s.keyed[f.key] == f {
+		delete(s.keyed, f.key)
+	}
+}
+
+// drawPackLocked takes small files from the head of a queue, as many as fit
 // a block together.
-func (s *sched) drawPackLocked() slice {
+func (s *sched) drawPackLocked(q *[]*srcFile) slice {
 	sl := slice{}
 	room := s.packRoom
 	n := 0
-	for _, f := range s.queue {
-		if f.gone {
+	for _, f := range *q {
+		if f.gone || f.todo.left == 0 {
 			s.dropLocked(f)
 			n++
 			continue
@@ -232,13 +275,14 @@ func (s *sched) drawPackLocked() slice {
 			break
 		}
 		f.todo, f.todoBytes = blockList{}, 0
+		s.unkeyLocked(f)
 		f.waiting++
 		room -= f.entry.Size + wire.PackItemLen
 		sl.bytes += f.entry.Size
 		sl.pack = append(sl.pack, f)
 		n++
 	}
-	s.queue = s.queue[n:]
+	*q = (*q)[n:]
 	return sl
 }
 
@@ -317,7 +361,7 @@ func (s *sched) stored(id uint32, count uint64) (bytes int64, err error) {
 		return 0, wire.Failf(wire.ClassProtocol, "the other end confirmed more than was sent")
 	}
 	for l.base < count {
-		bytes += s.landLocked(&l.flights[0])
+		bytes += s.landLocked(l, &l.flights[0])
 		l.flights = l.flights[1:]
 		l.base++
 	}
@@ -329,8 +373,8 @@ func (s *sched) stored(id uint32, count uint64) (bytes int64, err error) {
 }
 
 // landLocked ends a flight and returns the bytes that are newly confirmed.
-func (s *sched) landLocked(fl *flight) int64 {
-	s.unconf -= fl.bytes
+func (s *sched) landLocked(l *lane, fl *flight) int64 {
+	s.underway(l, -fl.bytes)
 	if fl.done { // already taken back by missed
 		return 0
 	}
@@ -396,7 +440,7 @@ func (s *sched) missed(id uint32, file uint64, block int64) (f *srcFile, ok bool
 			if p.id == file {
 				fl.pack = append(fl.pack[:k:k], fl.pack[k+1:]...)
 				fl.bytes -= p.entry.Size
-				s.unconf -= p.entry.Size
+				s.underway(l, -p.entry.Size)
 				return p, s.againLocked(slice{pack: []*srcFile{p}, bytes: p.entry.Size})
 			}
 		}
@@ -419,12 +463,21 @@ func (s *sched) againLocked(sl slice) bool {
 		f.tries++
 		ok = ok && f.tries <= maxTries
 		f.waiting--
-		f.todo, f.todoBytes = newBlockList([][2]int64{{0, 1}}, 1), f.entry.Size
-		s.queue = append([]*srcFile{f}, s.queue...)
+		s.requeueLocked(f)
 	}
 	s.wanted += sl.bytes
 	s.cond.Broadcast()
 	return ok
+}
+
+// requeueLocked lets a small file be handed out again, by itself.
+func (s *sched) requeueLocked(f *srcFile) {
+	f.todo, f.todoBytes = newBlockList([][2]int64{{0, 1}}, 1), f.entry.Size
+	q := &s.queue
+	if s.cast != 0 {
+		q = &s.alone
+	}
+	*q = append([]*srcFile{f}, *q...)
 }
 
 // lost takes back everything under way on stream id, which is dead. It returns
@@ -440,7 +493,7 @@ func (s *sched) lost(id uint32) (bytes int64) {
 	l.stopped = true
 	for i := range l.flights {
 		fl := &l.flights[i]
-		s.unconf -= fl.bytes
+		s.underway(l, -fl.bytes)
 		if fl.done {
 			continue
 		}
@@ -454,8 +507,7 @@ func (s *sched) lost(id uint32) (bytes int64) {
 		}
 		for _, f := range fl.pack {
 			f.waiting--
-			f.todo, f.todoBytes = newBlockList([][2]int64{{0, 1}}, 1), f.entry.Size
-			s.queue = append([]*srcFile{f}, s.queue...)
+			s.requeueLocked(f)
 		}
 	}
 	s.cond.Broadcast()
@@ -485,7 +537,7 @@ func (s *sched) idle(id uint32) bool {
 func (s *sched) load() (wanted, underway int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.wanted, s.unconf
+	return s.wanted, s.unconf + s.shared
 }
 
 // setWindow sets the most payload bytes that may be under way.

@@ -41,8 +41,9 @@ type Sink struct {
 	prefixes []string // of each root: what its names begin with
 	rootKind []store.Kind
 	files    map[uint64]*sinkFile
-	large    map[uint64]*sinkFile // of files, those with a journal: few where files are many
-	sums     map[uint64]*sumWait  // waiting for a hash of the source
+	large    map[uint64]*sinkFile   // of files, those with a journal: few where files are many
+	keys     map[wire.Key]*sinkFile // of files; nil: no source shares what it sends
+	sums     map[uint64]*sumWait    // waiting for a hash of the source
 	nextID   uint64
 	retries  int  // entries promised to come again
 	checking bool // a batch of entries is being looked at
@@ -108,6 +109,9 @@ func NewSink(o Options, p Paths, l Link, t Target, rec events.Recorder) *Sink {
 		manifests: make(chan checkItem, 8), kick: make(chan struct{}, 1),
 		files: make(map[uint64]*sinkFile), large: make(map[uint64]*sinkFile), sums: make(map[uint64]*sumWait), streams: make(map[uint32]*recvStream),
 		names: make(map[string]bool), nextDial: 2, dirAt: make(map[uint64]int32), dirSeed: maphash.MakeSeed()}
+	if o.Shared {
+		s.keys = make(map[wire.Key]*sinkFile)
+	}
 	s.commits.init(s)
 	return s
 }
@@ -306,6 +310,10 @@ func (s *Sink) handle(ctx context.Context, k wire.Kind, body []byte) error {
 		} else {
 			s.emit(events.Warn{Code: w.Code, Message: w.Text, Host: s.paths.Name, Path: string(w.Path)})
 		}
+	case wire.KindVouched:
+		return s.vouched(body)
+	case wire.KindGroup:
+		return s.paths.takeGroup(body)
 	case wire.KindPing:
 		return s.link.Send([]byte{byte(wire.KindPong)}, body)
 	case wire.KindPong:

@@ -21,8 +21,9 @@ const journalMin = 2 << 20
 type sinkFile struct {
 	id        uint64
 	e         wire.Entry
-	name      string // below the destination's root
-	small     bool   // comes whole in a pack
+	key       wire.Key // where sources share what they send
+	name      string   // below the destination's root
+	small     bool     // comes whole in a pack
 	blockSize int64
 	blocks    int64
 	had       int64 // bytes here at the start
@@ -349,6 +350,9 @@ func (s *Sink) forgetLocked(f *sinkFile) {
 	}
 	delete(s.files, f.id)
 	delete(s.large, f.id)
+	if s.keys != nil && s.keys[f.key] == f {
+		delete(s.keys, f.key)
+	}
 	delete(s.names, f.name)
 	s.need -= f.e.Size - f.had - f.kept
 }

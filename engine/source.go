@@ -97,6 +97,9 @@ func NewSource(o Options, p Paths, l Link, roots []SourceRoot, rec events.Record
 	s.sched.addStream(inbandID)
 	s.sched.stopStream(inbandID)
 	s.streams.init()
+	if o.Shared {
+		s.sched.keyed = make(map[wire.Key]*srcFile)
+	}
 	s.chooser = newChooser(&s.opts, &s.paths)
 	return s
 }
@@ -352,6 +355,8 @@ func (s *Source) handle(k wire.Kind, body []byte) (done bool, err error) {
 			return false, fmt.Errorf("%w: ready twice", wire.ErrMalformed)
 		}
 		return false, s.paths.Ready(body)
+	case wire.KindGroup:
+		return false, s.paths.takeGroup(body)
 	case wire.KindPing:
 		return false, s.link.Send([]byte{byte(wire.KindPong)}, body)
 	case wire.KindPong:
@@ -385,6 +390,9 @@ func (s *Source) verdict(v *wire.EntryVerdict) error {
 	if v.Verdict == wire.Want || v.Verdict == wire.Part {
 		f = &srcFile{id: v.ID, entry: *e, src: s.roots[e.Root].Store, have: v.Have, replace: v.Replace, began: time.Now()}
 		f.blockSize = s.opts.BlockSizeFor(e.Size)
+		if s.opts.Shared {
+			f.key = wire.KeyOf(e)
+		}
 		s.files[v.ID] = f
 	} else {
 		s.cond.Broadcast()

@@ -228,6 +228,12 @@ type ProgressDest struct {
 	State          string `json:"state"`            // connecting, running, held, lost, done, failed
 	Detail         string `json:"detail,omitempty"` // what is being tried, or why it failed
 	Via            string `json:"via,omitempty"`    // destination that passes the data on; "": from the source
+	// What was sent for it to multicast groups, which others get, too, and by unicast
+	// within the same session. Payload, repetitions included.
+	GroupBytes     int64 `json:"multicast_bytes,omitempty"`
+	GroupPackets   int64 `json:"multicast_packets,omitempty"`
+	UnicastBytes   int64 `json:"unicast_bytes,omitempty"`
+	UnicastPackets int64 `json:"unicast_packets,omitempty"`
 }
 
 // Anomaly is a lasting change that nobody here brought about, or its end. A Warn
@@ -327,6 +333,11 @@ type DestEnd struct {
 	DoneBytes   int64  `json:"done_bytes"`
 	FilesFailed int64  `json:"files_failed"`
 	Reason      string `json:"reason,omitempty"` // why it is not complete
+	// As in ProgressDest.
+	GroupBytes     int64 `json:"multicast_bytes,omitempty"`
+	GroupPackets   int64 `json:"multicast_packets,omitempty"`
+	UnicastBytes   int64 `json:"unicast_bytes,omitempty"`
+	UnicastPackets int64 `json:"unicast_packets,omitempty"`
 }
 
 // SourceEnd is what one source gave.

@@ -182,7 +182,13 @@ func serve(ctx context.Context, env AgentEnv, raw *framing.Conn, st *start, earl
 			pass.tap = newTap(st.Engine, t)
 			conn, t = tapLink{conn, pass.tap}, pass.tap.aim()
 		}
-		e = engine.NewSink(st.Engine, paths, conn, t, events.Discard{})
+		host := &castHost{env: env, ports: st.Ports, link: conn}
+		if st.Engine.Shared {
+			paths.Group = host.take
+			defer host.end()
+		}
+		host.sink = engine.NewSink(st.Engine, paths, conn, t, events.Discard{})
+		e = host.sink
 	} else {
 		for i := range st.Read.Sources {
 			s := &st.Read.Sources[i]

@@ -34,6 +34,7 @@ type director struct {
 
 	common engine.Common // with the directors of the job's other destinations
 	chain  *chain        // of the destinations that pass on to each other; nil: none do
+	cast   *castLeg      // where destinations may get data together; nil: this one does not
 	direct bool          // this one is served from here in a chain, too; the session's
 
 	mu      sync.Mutex // guards what follows
@@ -183,52 +184,6 @@ func (d *director) run(ctx context.Context) error {
 	}
 }
 
-// spaceWait is how often a full disk is tried again.
-const spaceWait = 30 * time.Second
-
-// again tells whether the same once more may work, and after which pause. moved
-// tells that there was progress in a session of this run, began that a byte or a
-// file of it was stored.
-func again(err error, started, moved, began bool, wait time.Duration) (time.Duration, bool) {
-	if !started && !errors.Is(err, errBefore) {
-		return 0, false // a first login that fails is told at once
-	}
-	var f *wire.Fail
-	var s *sshboot.Error
-	switch {
-	case errors.Is(err, errBefore), errors.Is(err, errAgain):
-		return beforeWait, true // nothing is wrong with this one
-	case errors.As(err, &f) && f.Class == wire.ClassLost:
-		return wait, true
-	case full(err):
-		// A disk that has filled up meanwhile may be emptied again. One that is
-		// too small from the start is told of at once.
-		return max(wait, spaceWait), began
-	case errors.As(err, &f) && f.Class == wire.ClassBusy:
-		// The agent of the session before has not noticed its end yet. Without
-		// such a session it is another run's.
-		return wait, moved
-	case errors.As(err, &s) && (s.Kind == sshboot.Unreachable || s.Kind == sshboot.Lost || s.Kind == sshboot.NoName):
-		return wait, true
-	}
-	return 0, false
-}
-
-// full tells that the destination has no room.
-func full(err error) bool {
-	var f *wire.Fail
-	return errors.As(err, &f) && f.Class == wire.ClassSpace
-}
-
-// waiting is what the user reads until the next try.
-func waiting(err error, host string, pause time.Duration) string {
-	what := "lost " + host
-	if full(err) {
-		what = "waiting for space"
-	}
-	return fmt.Sprintf("%s, retry in %v", what, pause.Round(time.Second))
-}
-
 func (d *director) gaveUp(err error) error {
 	if full(err) {
 		return err
@@ -324,7 +279,7 @@ func (d *director) specs() (r readSpec, w writeSpec) {
 func (d *director) options() engine.Options {
 	o := d.job.Engine
 	o.JobID = d.id
-	o.Rehash = d.chain != nil
+	o.Rehash, o.Shared = d.chain != nil, d.cast != nil
 	d.controls.options(&o)
 	o.NoStreams, o.NoInband = !d.job.TCP && !d.job.UDT && !d.job.local(), !d.job.SSH
 	return o
@@ -423,6 +378,14 @@ func (d *director) session(ctx context.Context) error {
 	if err != nil {
 		return d.named(err)
 	}
+	if src, ok := e.(*engine.Source); ok && d.cast != nil {
+		addr := sh.Remote().Addr()
+		if len(j.DataAddr) > 0 {
+			addr = j.DataAddr[0]
+		}
+		d.cast.begin(src, conn, addr)
+		defer d.cast.end()
+	}
 	beside, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -510,6 +473,9 @@ func (d *director) meet(ctx context.Context, sh sshboot.Shell, conn engine.Link,
 	}
 	// DialFirst is seen from the source, whichever process it is in.
 	paths := engine.Paths{DialOnly: st.DialOnly, Name: j.FarHost(), Seal: j.Seal, Window: j.Window, Hasty: true}
+	if d.cast != nil {
+		paths.Group = d.cast.take
+	}
 	paths.DialFirst = mine == j.push()
 	st.DialFirst = paths.DialFirst
 	st.SameHost = sameHost(sh)

@@ -34,6 +34,10 @@ type Fan struct {
 	// Chain makes destinations pass on to each other what they get, so that this
 	// machine sends about one copy.
 	Chain bool
+	// Multicast is whether data goes to several destinations at once, MulticastNever
+	// (also ""), MulticastAuto or MulticastAlways; not in a chain. Group says how.
+	Multicast string
+	Group     GroupOptions
 
 	// Limit is the rate to all destinations together; with Controls it can be changed,
 	// and so can all else, for all jobs at once. Without, nobody will.
@@ -46,6 +50,9 @@ type Fan struct {
 type Outcome struct {
 	Report
 	Err error
+	// Group and Unicast are what it got by a group's session, for which several
+	// destinations were served at once, and what by unicast within that.
+	Group, Unicast Together
 }
 
 // ID names all destinations together: the same command gives the same name.
@@ -66,10 +73,10 @@ func (f *Fan) Names() (l []string) {
 }
 
 // Run copies to every destination at the same time and returns what came of each,
-// in the order of Jobs. rec hears everything but the start and end of the whole.
-// When a destination has ended, done is called with its number, by any goroutine;
-// it may be nil.
-func (f *Fan) Run(ctx context.Context, rec events.Recorder, done func(i int, o Outcome)) []Outcome {
+// in the order of Jobs, and what was sent to several at once, once for all of them. rec
+// hears everything but the start and end of the whole. When a destination has ended,
+// done is called with its number, by any goroutine; it may be nil.
+func (f *Fan) Run(ctx context.Context, rec events.Recorder, done func(i int, o Outcome)) ([]Outcome, Together) {
 	r := newFanRun(f, rec)
 	stop := make(chan struct{})
 	var beside, legs sync.WaitGroup
@@ -78,6 +85,9 @@ func (f *Fan) Run(ctx context.Context, rec events.Recorder, done func(i int, o O
 	if f.Slow == SlowWait {
 		beside.Go(func() { r.pace.keep(stop, r.positions) })
 	}
+	if r.cast != nil {
+		beside.Go(func() { r.cast.work(stop) })
+	}
 	out := make([]Outcome, len(f.Jobs))
 	for i, l := range r.legs {
 		legs.Go(func() {
@@ -85,7 +95,13 @@ func (f *Fan) Run(ctx context.Context, rec events.Recorder, done func(i int, o O
 			defer cancel(nil)
 			l.setCancel(cancel)
 			report, err := l.dir.whole(inner)
-			out[i] = Outcome{Report: report, Err: err}
+			if l.dir.cast != nil {
+				n, _ := l.dir.cast.counts()
+				report.Totals.Sent += n.UnicastBytes
+				out[i].Group = Together{n.GroupBytes, n.GroupPackets}
+				out[i].Unicast = Together{n.UnicastBytes, n.UnicastPackets}
+			}
+			out[i].Report, out[i].Err = report, err
 			l.end(err)
 			if done != nil {
 				done(i, out[i])
@@ -95,7 +111,7 @@ func (f *Fan) Run(ctx context.Context, rec events.Recorder, done func(i int, o O
 	legs.Wait()
 	close(stop)
 	beside.Wait()
-	return out
+	return out, r.cast.together()
 }
 
 // fanRun is a Fan at work.
@@ -106,6 +122,7 @@ type fanRun struct {
 	began time.Time
 	pace  together
 	limit *FanControls
+	cast  *casting // nil: each destination gets its own data
 
 	mu     sync.Mutex // guards what follows
 	scan   events.Scan
@@ -157,12 +174,32 @@ func newFanRun(f *Fan, rec events.Recorder) *fanRun {
 		if j.Dest.Remote {
 			l.dir.chain = line
 		}
-		if f.Slow == SlowWait {
-			l.dir.common.Hold = func(ctx context.Context) error { return r.pace.hold(ctx, i) }
-		}
 		r.legs = append(r.legs, l)
 	}
+	r.cast = newCasting(r)
+	for i, l := range r.legs {
+		l.dir.common.Hold = r.holding(i)
+	}
 	return r
+}
+
+// holding is what destination i waits for before each frame of its own; nil: nothing.
+func (r *fanRun) holding(i int) func(ctx context.Context) error {
+	paced, cast := r.fan.Slow == SlowWait, r.cast
+	if !paced && (cast == nil || r.legs[i].dir.cast == nil) {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		if cast != nil && r.legs[i].dir.cast != nil {
+			if err := cast.hold(ctx, i); err != nil {
+				return err
+			}
+		}
+		if paced {
+			return r.pace.hold(ctx, i)
+		}
+		return nil
+	}
 }
 
 func (l *leg) setCancel(cancel context.CancelCauseFunc) {
@@ -176,6 +213,9 @@ func (l *leg) end(err error) {
 	l.mu.Lock()
 	l.ended, l.err, l.took = true, err, time.Since(l.run.began)
 	l.mu.Unlock()
+	if l.dir.cast != nil {
+		l.dir.cast.leave()
+	}
 	if h := l.dir.job.FarHost(); h != "" {
 		e := events.Host{Host: l.host, Role: "dest", State: "gone"}
 		if err == nil {
@@ -292,6 +332,7 @@ func (r *fanRun) progress(stop <-chan struct{}) {
 		for _, d := range states {
 			record(r.rec, d)
 		}
+		sum.SentBytes += r.cast.together().Bytes
 		if heard || stopped {
 			r.total(&sum, states)
 			record(r.rec, sum)
@@ -394,11 +435,26 @@ func (l *leg) state() (p events.Progress, d events.ProgressDest, ok bool) {
 	case held:
 		d.State, d.LimitedBy = "held", "slowest host"
 	}
+	l.countCast(&p, &d)
 	if l.ended {
 		p.RateBps, p.Streams, p.ETAms = 0, 0, -1
 		d.RateBps, d.Streams, d.ETAms, d.StalledMs = 0, 0, -1, 0
 	}
 	return p, d, l.heard
+}
+
+// countCast adds what came by a group's session.
+func (l *leg) countCast(p *events.Progress, d *events.ProgressDest) {
+	if l.dir.cast == nil {
+		return
+	}
+	r, now := l.dir.cast.counts()
+	d.GroupBytes, d.GroupPackets, d.UnicastBytes, d.UnicastPackets = r.GroupBytes, r.GroupPackets, r.UnicastBytes, r.UnicastPackets
+	p.SentBytes += r.UnicastBytes
+	d.SentBytes = p.SentBytes
+	if now {
+		d.Streams = 0 // they wait
+	}
 }
 
 // dropSlow gives up destinations that are much slower than the others.

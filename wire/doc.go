@@ -43,6 +43,7 @@ const (
 	KindReport   Kind = 21 // source: counters
 	KindScan     Kind = 22 // source: how far the listing is
 	KindEvent    Kind = 23 // source: what it decided, for the sink's user
+	KindVouched  Kind = 24 // source: files that did not change while they were read
 	KindVerdicts Kind = 32 // sink: what it wants of the entries
 	KindStored   Kind = 33 // sink: frames that are safe
 	KindMissed   Kind = 34 // sink: frames that came damaged
@@ -50,4 +51,5 @@ const (
 	KindFinished Kind = 36 // sink: all is done
 	KindStreams  Kind = 37 // either way: open streams until this many are there
 	KindControl  Kind = 38 // sink: how the source is to go on
+	KindGroup    Kind = 39 // either way: data that several destinations get at once
 )

@@ -31,6 +31,7 @@ func fuzzParser(f *testing.F, kind Kind, parse func([]byte) (any, []byte, error)
 func FuzzManifest(f *testing.F) { fuzzParser(f, KindManifest, manifestParser) }
 func FuzzVerdicts(f *testing.F) { fuzzParser(f, KindVerdicts, verdictsParser) }
 func FuzzStored(f *testing.F)   { fuzzParser(f, KindStored, storedParser) }
+func FuzzVouched(f *testing.F)  { fuzzParser(f, KindVouched, vouchedParser) }
 func FuzzMissed(f *testing.F)   { fuzzParser(f, KindMissed, missedParser) }
 func FuzzDone(f *testing.F)     { fuzzParser(f, KindDone, doneParser) }
 func FuzzGone(f *testing.F)     { fuzzParser(f, KindGone, goneParser) }

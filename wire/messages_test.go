@@ -38,6 +38,11 @@ func storedParser(b []byte) (any, []byte, error) {
 	return m, m.Append(nil), err
 }
 
+func vouchedParser(b []byte) (any, []byte, error) {
+	m, err := ParseVouched(b)
+	return m, m.Append(nil), err
+}
+
 func missedParser(b []byte) (any, []byte, error) {
 	m, err := ParseMissed(b)
 	return m, m.Append(nil), err
@@ -97,6 +102,7 @@ func messages() []message {
 		{"done", `23 02 01 00 ` + sumHex + ` 00 02 04 ` + strings.Repeat("00", 32) + ` 0466756c6c`, done, func() []byte { return done.Append(nil) }, doneParser},
 		{"gone", `12 05 86 0467726577`, gone, func() []byte { return gone.Append(nil) }, goneParser},
 		{"file sum", `13 8001 ` + sumHex, fileSum, func() []byte { return fileSum.Append(nil) }, fileSumParser},
+		{"vouched", `18 00 ac02`, Vouched{0, 300}, func() []byte { return Vouched{0, 300}.Append(nil) }, vouchedParser},
 		{"counts", `11 01 02 03 04 05 ffffffffffffffff3f`, counts, func() []byte { return counts.Append(nil, KindEnd) }, countsParser},
 	}
 }
@@ -129,14 +135,14 @@ func TestMessages(t *testing.T) {
 			}
 			for n := range want[1:] {
 				_, _, err := m.parse(want[1 : 1+n])
-				if m.name == "stored" && (n == 0 || n == 2) {
-					continue // whole pairs are whole messages
+				if m.name == "stored" && (n == 0 || n == 2) || m.name == "vouched" && n < 2 {
+					continue // whole elements are whole messages
 				}
 				if !errors.Is(err, ErrMalformed) {
 					t.Errorf("cut after %d bytes: %v", n, err)
 				}
 			}
-			if _, _, err := m.parse(append(want[1:len(want):len(want)], 0)); !errors.Is(err, ErrMalformed) {
+			if _, _, err := m.parse(append(want[1:len(want):len(want)], 0)); !errors.Is(err, ErrMalformed) && m.name != "vouched" {
 				t.Errorf("with a byte behind: %v", err)
 			}
 		})

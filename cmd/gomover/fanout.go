@@ -46,8 +46,8 @@ func runFan(ctx context.Context, env Env, o *Options, plan location.Plan) error 
 	}
 	began := time.Now()
 	told := &onceTold{seen: make(map[string]bool)}
-	out := fan.Run(ctx, v.rec, func(i int, r mover.Outcome) { v.destEnd(fan, i, r, told) })
-	return v.endFan(env, o, fan, out, time.Since(began))
+	out, together := fan.Run(ctx, v.rec, func(i int, r mover.Outcome) { v.destEnd(fan, i, r, told) })
+	return v.endFan(env, o, fan, out, together, time.Since(began))
 }
 
 // byName says which words were taken for hosts.
@@ -65,7 +65,10 @@ func newFan(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 	if o.Fan.MinDests > n {
 		return nil, usageError(fmt.Sprintf("--min-dests %d: there are %d destinations", o.Fan.MinDests, n))
 	}
-	fan := &mover.Fan{Limit: o.Net.Limit, Slow: o.Fan.Slow, Chain: o.Fan.How == "chain"}
+	fan := &mover.Fan{Limit: o.Net.Limit, Slow: o.Fan.Slow, Chain: o.Fan.How == "chain", Multicast: fanMulticast[o.Fan.How], Group: o.Fan.Group}
+	if len(o.Net.Transports) > 0 && fan.Multicast == mover.MulticastAuto {
+		fan.Multicast = mover.MulticastNever // the ways that are permitted were named
+	}
 	for _, d := range plan.Dests {
 		one := plan
 		one.Dests = []location.Location{d}
@@ -155,8 +158,8 @@ func destReason(fan *mover.Fan, i int, x *exitError) string {
 
 // endFan shows what came of all destinations and returns the error for the exit
 // code.
-func (v *view) endFan(env Env, o *Options, fan *mover.Fan, out []mover.Outcome, took time.Duration) error {
-	e := events.JobEnd{Ms: took.Milliseconds(), Sources: []events.SourceEnd{}}
+func (v *view) endFan(env Env, o *Options, fan *mover.Fan, out []mover.Outcome, together mover.Together, took time.Duration) error {
+	e := events.JobEnd{Ms: took.Milliseconds(), Sources: []events.SourceEnd{}, SentBytes: together.Bytes}
 	var codes []int
 	var missing []string
 	var most int64
@@ -166,7 +169,8 @@ func (v *view) endFan(env Env, o *Options, fan *mover.Fan, out []mover.Outcome, 
 		r, name := &out[i], fan.Names()[i]
 		code, x := exitOf(r.Err, v.fails.at(name), &r.Report)
 		t := r.Totals
-		d := events.DestEnd{Dest: name, Exit: code, DoneBytes: t.DoneBytes, FilesFailed: t.Failed}
+		d := events.DestEnd{Dest: name, Exit: code, DoneBytes: t.DoneBytes, FilesFailed: t.Failed,
+			GroupBytes: r.Group.Bytes, GroupPackets: r.Group.Packets, UnicastBytes: r.Unicast.Bytes, UnicastPackets: r.Unicast.Packets}
 		if code == exitOK {
 			complete++
 		} else {

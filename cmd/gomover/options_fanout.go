@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"strings"
 
 	"github.com/gomover/gomover/internal/units"
@@ -12,10 +13,11 @@ import (
 
 // FanOptions say how several destinations are served.
 type FanOptions struct {
-	To        []string   // --to: location words
-	Hosts     string     // --hosts: a list, or @FILE
-	Dest      string     // --dest: path on hosts that are given without one
-	How       string     // auto, unicast or chain
+	To        []string // --to: location words
+	Hosts     string   // --hosts: a list, or @FILE
+	Dest      string   // --dest: path on hosts that are given without one
+	How       string   // auto, multicast, unicast or chain
+	Group     mover.GroupOptions
 	Slow      string     // detach, wait or drop
 	MinDests  int        // how many must be complete; 0: all
 	LimitEach units.Rate // of each destination; 0: none
@@ -38,7 +40,14 @@ var fanTable = []option{
 	{name: "bwlimit-each", kind: kindValue, arg: "RATE", def: "off", group: groupNet,
 		help: "limit of each destination", store: storeLimitEach},
 	{name: "fanout", kind: kindValue, arg: "HOW", def: "auto", group: groupNet, values: fanModes,
-		help: "how destinations are served: auto, unicast or chain", store: storeFanout},
+		help: "how destinations are served: auto, multicast, unicast or chain", store: storeFanout},
+	{name: "mcast-group", kind: kindValue, arg: "ADDR", def: "auto", group: groupNet, private: true,
+		help: "multicast group to send to", store: storeGroup},
+	{name: "mcast-ttl", kind: kindValue, arg: "N", def: "32", group: groupNet, private: true,
+		help:  "routers that multicast may pass",
+		store: numberAt(func(o *Options) *int { return &o.Fan.Group.TTL }, "", 1, 255)},
+	{name: "mcast-if", kind: kindValue, arg: "IFACE", def: "auto", group: groupNet,
+		help: "interface that multicast leaves by", store: storeGroupInterface},
 	{name: "slow-dest", kind: kindValue, arg: "HOW", def: mover.SlowDetach, group: groupNet, values: slowModes,
 		help:  "a slow destination: detach, wait for it, or drop it",
 		store: choiceAt(func(o *Options) *string { return &o.Fan.Slow }, slowModes...)},
@@ -47,19 +56,41 @@ var fanTable = []option{
 }
 
 var (
-	fanModes  = []string{"auto", "unicast", "chain"}
+	fanModes  = []string{"auto", "multicast", "unicast", "chain"}
 	slowModes = []string{mover.SlowDetach, mover.SlowWait, mover.SlowDrop}
 )
 
 // storeFanout reads how destinations are served.
 func storeFanout(o *Options, value string) error {
-	switch value {
-	case "multicast":
-		return &laterError{"use --fanout=unicast: each destination gets its own connections"}
-	case "star":
+	if value == "star" {
 		value = "unicast" // what the shape of it is called
 	}
 	return choiceAt(func(o *Options) *string { return &o.Fan.How }, fanModes...)(o, value)
+}
+
+// fanMulticast is what --fanout says of multicast.
+var fanMulticast = map[string]string{"auto": mover.MulticastAuto, "multicast": mover.MulticastAlways}
+
+// storeGroup reads auto or a multicast address.
+func storeGroup(o *Options, value string) error {
+	o.Fan.Group.Addr = netip.Addr{}
+	if value == "auto" {
+		return nil
+	}
+	a, err := netip.ParseAddr(value)
+	if err != nil || !a.IsMulticast() || a.Zone() != "" {
+		return &units.ValueError{Value: value, Reason: "is no multicast address", Hint: "such as 239.192.1.2 or ff3e::8000:1; auto takes one of this machine's own"}
+	}
+	o.Fan.Group.Addr = a
+	return nil
+}
+
+// storeGroupInterface reads auto or the name of an interface.
+func storeGroupInterface(o *Options, value string) error {
+	if o.Fan.Group.Interface = value; value == "auto" {
+		o.Fan.Group.Interface = ""
+	}
+	return nil
 }
 
 // storeLimitEach reads a rate.

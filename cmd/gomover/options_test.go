@@ -89,7 +89,7 @@ func TestDefaults(t *testing.T) {
 			Existing: "update", Verify: "wire", Hash: "auto", OnChange: "retry"},
 		Storage: StorageOptions{Memory: 128 << 20},
 		Pull:    PullOptions{MaxSources: 8, MirrorStreams: 4},
-		Fan:     FanOptions{How: "auto", Slow: "detach"},
+		Fan:     FanOptions{How: "auto", Slow: "detach", Group: mover.GroupOptions{TTL: 32}},
 		Output:  OutputOptions{Progress: "auto", Summary: "short", Color: "auto"},
 		Set:     map[string]Source{},
 	}

@@ -111,7 +111,7 @@ func storeTransport(o *Options, value string) error {
 		case "tcp", "udt", "ssh":
 			list = append(list, name)
 		case "xm":
-			return &laterError{"use --transport=tcp, udt or ssh"}
+			return &laterError{"use --fanout=multicast; the list says what is used besides"}
 		default:
 			return badValue(value, "must be auto or a list of tcp, udt and ssh")
 		}

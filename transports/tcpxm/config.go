@@ -48,10 +48,12 @@ type Config struct {
 	// Source, if not nil, is what is sent, of Size bytes: any part of it is read
 	// again when a receiver needs it, so that a slow one holds nobody back. It must not
 	// change. Without it, what Write takes is kept until all receivers have it, Retain
-	// bytes at most; 0: 64 MiB.
-	Source io.ReaderAt
-	Size   int64
-	Retain int64
+	// bytes at most; 0: 64 MiB. With Growing the source becomes longer by Extend, until
+	// CloseWrite.
+	Source  io.ReaderAt
+	Size    int64
+	Growing bool
+	Retain  int64
 	// Connect is how long a receiver may take to answer, 0: 15 s; Dead how long it
 	// may be silent before it is given up, 0: 60 s.
 	Connect, Dead time.Duration
@@ -162,6 +164,8 @@ func (c Config) validate() (Config, error) {
 		err = fmt.Errorf("keeping %d bytes, at least %d are needed", c.Retain, 2*coding.K*c.Payload)
 	case c.Source != nil && (c.Size < 0 || c.Size > segment.MaxOffset):
 		err = fmt.Errorf("%d bytes to send", c.Size)
+	case c.Growing && c.Source == nil:
+		err = errors.New("no source that grows")
 	case c.Connect < 0 || c.Dead < 0 || c.TTL < 0 || c.TTL > 255:
 		err = fmt.Errorf("times of %v and %v, a TTL of %d", c.Connect, c.Dead, c.TTL)
 	}

@@ -24,13 +24,13 @@ type Session struct {
 type Result struct {
 	PCBCounters
 	Addr netip.AddrPort
-	// Complete: its reader has read all of the stream. Err says why it will not; nil
-	// while that is open. See the errors of this package.
-	Complete bool
-	Err      error
-	Mode     Mode
-	Acked    int64 // bytes that its reader can read
-	RTT      time.Duration
+	// Connected: it has answered. Complete: its reader has read all of the stream. Err
+	// says why it will not; nil while that is open. See the errors of this package.
+	Connected, Complete bool
+	Err                 error
+	Mode                Mode
+	Acked               int64 // bytes that its reader can read
+	RTT                 time.Duration
 }
 
 // Dial begins a session with receivers that wait for it. It returns when those that
@@ -186,6 +186,26 @@ func (s *session) writable() bool {
 	return x.pages.low+s.cfg.Retain-x.end >= min(writable, s.cfg.Retain/2) || x.closed || !s.anyLeft()
 }
 
+// Extend makes a Growing source longer by n bytes, which can be read from it already.
+// It does nothing after CloseWrite or Close.
+func (s *Session) Extend(n int64) {
+	s.l.step(func(now time.Duration) { s.core.extend(now, n) })
+}
+
+// Hungry waits until no more than ahead bytes of the stream are left that nobody was
+// sent. Errors: the context's, net.ErrClosed after Close; the last receiver's error
+// when all have failed.
+func (s *Session) Hungry(ctx context.Context, ahead int64) error {
+	err := s.l.wait(ctx, func() bool { return s.core.ahead() <= ahead || !s.core.anyLeft() })
+	if err == nil && !s.anyLeft() {
+		s.peek(func() { err = s.core.pcbs[0].err })
+	}
+	if err != nil {
+		return fmt.Errorf("sending to several receivers: %w", err)
+	}
+	return nil
+}
+
 // CloseWrite ends the stream: receivers get its end behind what was written.
 func (s *Session) CloseWrite() {
 	s.l.step(func(time.Duration) { s.core.finish() })
@@ -208,7 +228,7 @@ func (s *Session) Results() (l []Result) {
 	s.peek(func() {
 		for _, p := range s.core.pcbs {
 			l = append(l, Result{
-				PCBCounters: p.counts, Addr: p.addr, Complete: p.state == done, Err: p.err, Mode: p.mode, Acked: min(p.acked, s.core.stream.end), RTT: p.est.smooth,
+				PCBCounters: p.counts, Addr: p.addr, Connected: p.answered, Complete: p.state == done, Err: p.err, Mode: p.mode, Acked: min(p.acked, s.core.stream.end), RTT: p.est.smooth,
 			})
 		}
 	})

@@ -145,6 +145,7 @@ func (g *group) note(now time.Duration) {
 			continue
 		}
 		p.counts.GroupBytes += n
+		p.counts.GroupPackets++
 		known := p.arrived.Contains(p.next, p.next+1)
 		e := p.grow()
 		if e.multi = true; known {

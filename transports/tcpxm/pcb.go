@@ -77,14 +77,16 @@ type pcb struct {
 	addr   netip.AddrPort
 	shared bool // by several receivers, behind a relay
 	state  pcbState
-	err    error
-	in     opener
-	out    sealer
-	irs    uint32
-	mode   Mode
-	group  *group // that it listens to, or is to; nil is none
-	heard  bool   // it has joined that
-	tell   bool   // the group is to be told
+	// answered: it has been open.
+	answered bool
+	err      error
+	in       opener
+	out      sealer
+	irs      uint32
+	mode     Mode
+	group    *group // that it listens to, or is to; nil is none
+	heard    bool   // it has joined that
+	tell     bool   // the group is to be told
 
 	una, next int64 // slots
 	acked     int64 // bytes
@@ -135,10 +137,12 @@ type timers struct {
 // PCBCounters tell what was sent to one receiver. They only grow.
 type PCBCounters struct {
 	GroupBytes, UnicastBytes int64 // payload, first sent by the group on its behalf; by unicast, repetitions included
-	Resent, Lost             int64 // slots
-	Fallbacks, Forwards      int   // changes of the mode
-	Refused                  int64 // blocks that the receiver refused
-	Feedback                 int   // percent, as it said last; -1 is nothing
+	// GroupPackets and UnicastPackets are the segments that carried it.
+	GroupPackets, UnicastPackets int64
+	Resent, Lost                 int64 // slots
+	Fallbacks, Forwards          int   // changes of the mode
+	Refused                      int64 // blocks that the receiver refused
+	Feedback                     int   // percent, as it said last; -1 is nothing
 }
 
 // rtt is the round-trip time. Source: RFC 6298.
@@ -294,7 +298,7 @@ func (p *pcb) receive(now time.Duration, high uint16, g *segment.Segment) {
 
 // connected takes the answer to the SYN.
 func (p *pcb) connected(now time.Duration, g *segment.Segment) {
-	p.state, p.irs = open, g.Seq
+	p.state, p.irs, p.answered = open, g.Seq, true
 	p.limit = int64(g.Window) << windowScale
 	p.timer.reply, p.timer.progress = true, now
 	if p.timer.syns == 1 {

@@ -228,6 +228,7 @@ func (p *pcb) sendSlot(now time.Duration, slot int64, again bool, out *outbox) b
 	p.timer.said = now
 	p.s.stats.UnicastBytes += int64(n)
 	p.counts.UnicastBytes += int64(n)
+	p.counts.UnicastPackets++
 	var e *entry
 	if again {
 		e = p.entry(slot)

@@ -77,7 +77,7 @@ func newSession(cfg Config, dests []Destination, now time.Duration, seed uint64,
 	s.plan = segment.Schedule{N: uint8(len(dests)), Every: 2, Delay: 5}
 	s.stream.slot = int64(cfg.Payload)
 	if cfg.Source != nil {
-		s.stream.end, s.stream.closed, s.stream.flush = cfg.Size, true, true
+		s.stream.end, s.stream.closed, s.stream.flush = cfg.Size, !cfg.Growing, true
 	} else {
 		s.stream.pages = newPages(cfg.Retain)
 	}
@@ -118,9 +118,38 @@ func (s *session) write(now time.Duration, b []byte) int {
 	}
 	s.unsend()
 	x.pages.write(x.end, b[:n])
-	x.end += int64(n)
-	x.flush, x.flushAt = false, now+flushDelay
+	x.grow(now, int64(n))
 	return n
+}
+
+// extend makes the source longer.
+func (s *session) extend(now time.Duration, n int64) {
+	x := &s.stream
+	if x.closed || s.cfg.Source == nil || n <= 0 || n > segment.MaxOffset-x.end {
+		return
+	}
+	s.unsend()
+	x.grow(now, n)
+}
+
+// grow notes that there is more of the stream.
+func (x *stream) grow(now time.Duration, n int64) {
+	x.end += n
+	x.flush, x.flushAt = false, now+flushDelay
+}
+
+// ahead is how many bytes of the stream nobody was sent yet.
+func (s *session) ahead() int64 {
+	next := int64(0)
+	for _, g := range s.groups {
+		next = max(next, g.next)
+	}
+	for _, p := range s.pcbs {
+		if p.live() {
+			next = max(next, p.next)
+		}
+	}
+	return max(0, s.stream.end-next*s.stream.slot)
 }
 
 // flushDelay is how long it is waited for more of a slot. Ours.

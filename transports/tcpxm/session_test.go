@@ -227,3 +227,46 @@ func TestConfigurationsThatCannotBe(t *testing.T) {
 		}
 	}
 }
+
+// TestSessionGrows sends a source that becomes longer while it is sent.
+func TestSessionGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nw := simulated(t, 4)
+		h := &hosts{tb: t}
+		for i := 1; i < 4; i++ {
+			n := nw.Node(fmt.Sprint("h", i))
+			h.listen(n, netip.AddrPortFrom(n.Addr(false), 0).String(), ReceiverConfig{})
+		}
+		data, size := payload{9}, int64(4_000_003)
+		cfg := config()
+		cfg.Source, cfg.Growing = data, true
+		s, err := Dial(t.Context(), nw.Node("h0"), cfg, h.dests)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		h.read()
+		for at := int64(0); at < size; {
+			if err := s.Hungry(t.Context(), 300_000); err != nil {
+				t.Fatal(err)
+			}
+			n := min(size-at, 77_777)
+			s.Extend(n)
+			if at += n; at > size/2 && at < size/2+n {
+				time.Sleep(3 * time.Second) // all is sent meanwhile
+			}
+		}
+		results, err := s.Wait(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.reading.Wait()
+		s.Extend(5) // too late
+		for i, r := range results {
+			h.check(i, data, size)
+			if !r.Complete || !r.Connected || r.GroupBytes < size*8/10 || r.GroupPackets < r.GroupBytes/2000 {
+				t.Errorf("receiver %d: %+v", i, r)
+			}
+		}
+	})
+}

@@ -1,0 +1,530 @@
+package mover
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/gomover/gomover/engine"
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/transports/tcpxm"
+	"github.com/gomover/gomover/wire"
+)
+
+// How destinations may get data together.
+const (
+	MulticastNever  = "never"  // also ""
+	MulticastAuto   = "auto"   // where it is worth it and reaches at least two, in a moment
+	MulticastAlways = "always" // where it can be done
+)
+
+// GroupOptions say how data is sent to a multicast group.
+type GroupOptions struct {
+	Addr      netip.Addr // zero: a random one that is this machine's alone (RFC 4607)
+	TTL       int        // 0: 32
+	Interface string     // by name; "": that of the way to the destinations
+}
+
+// Times and sizes of our choice.
+const (
+	// castLeast is how much at least two destinations must lack before it is tried to
+	// send it to them together: finding out who hears costs up to a megabyte.
+	castLeast = 8 << 20
+	// waitLeast and waitMost bound how long a destination gets nothing at its start,
+	// and how long two wait for others to log in, since it may come together; where
+	// that is not asked for it is what the data would take at waitRate bytes per second.
+	waitLeast = 100 * time.Millisecond
+	waitMost  = 4 * time.Second
+	waitRate  = 1 << 30
+	// answerWait is how long agents may take to open their ports, connectWait how long
+	// the receivers may take to answer.
+	answerWait  = 2 * time.Second
+	connectWait = 3 * time.Second
+	// castDead is how long a receiver may be silent: less than the engine gives up a
+	// stream after.
+	castDead = 25 * time.Second
+	// verdictWait is how long it may take until two destinations hear the group.
+	verdictWait = 4 * time.Second
+	// castAhead is how far the log is made ahead of what was sent, in bytes.
+	castAhead = 4 << 20
+	// castEvery is how often it is looked how the receivers do.
+	castEvery = 50 * time.Millisecond
+	// castStream is the number of the stream of a cast: beyond those of both ends.
+	castStream = 1 << 30
+	// returnShare is the part of what the group gets that a destination gets beside it
+	// which has been lost: others do not pay for it.
+	returnShare = 20
+)
+
+// casting is one multicast session of a fan: it waits until several destinations are
+// ready, tries to reach them together, and gives them what at least two of them
+// lack. Data goes by transports/tcpxm, keys and ports over the ssh connection of each.
+//
+//	engine.Source 1 --.                                        .-- agent 1: Sink.Take
+//	engine.Source 2 --+-- engine.Cast -- tcpxm.Session == group +-- agent 2
+//	engine.Source 3 --'     (a log of frames)                   '-- agent 3
+type casting struct {
+	run    *fanRun
+	always bool
+	o      GroupOptions
+	free   chan struct{} // closed when nobody need wait for the group any more
+	over   chan struct{} // closed when no group will be, or it has ended
+	news   chan struct{} // capacity 1
+	once   sync.Once
+
+	mu      sync.Mutex // guards what follows, and the legs' fields
+	legs    []*castLeg
+	atWork  bool
+	put     int64 // bytes put into the log
+	sent    tcpxm.Counters
+	reached bool // two at least hear the group
+}
+
+// castLeg is one destination as a casting knows it.
+type castLeg struct {
+	c      *casting
+	i      int
+	leg    *leg
+	answer chan castAnswer // capacity 1
+
+	// Guarded by casting.mu.
+	src      *engine.Source // of the session that runs; nil: none does
+	link     engine.Link
+	addr     netip.Addr // of the destination
+	since    time.Time  // src began
+	sessions int
+	out      bool // it has ended for good
+	secret   tcpxm.Secret
+	port     uint16
+	member   bool
+	status   tcpxm.Result
+	base     int64 // casting.put when a lost one came back
+	used     int64 // bytes sent to it since
+}
+
+// castOrder asks an agent to open a port for a group. Exactly one session is meant.
+type castOrder struct {
+	Tag       uint32 `json:"tag"`
+	Secret    []byte `json:"secret"`
+	Group     []byte `json:"group"` // secret of the group
+	GroupPort uint16 `json:"group_port"`
+	Stream    uint32 `json:"stream"` // number of the stream for the engine
+	IPv6      bool   `json:"ipv6,omitempty"`
+}
+
+// castAnswer is what the agent says to that.
+type castAnswer struct {
+	Tag   uint32 `json:"tag"`
+	Port  uint16 `json:"port,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// newCasting makes the casting of a run, nil if there can be none.
+func newCasting(r *fanRun) *casting {
+	f := r.fan
+	if f.Multicast != MulticastAuto && f.Multicast != MulticastAlways || f.Chain {
+		return nil
+	}
+	c := &casting{run: r, always: f.Multicast == MulticastAlways, o: f.Group,
+		free: make(chan struct{}), over: make(chan struct{}), news: make(chan struct{}, 1)}
+	n := 0
+	for i, l := range r.legs {
+		j := l.dir.job
+		cl := &castLeg{c: c, i: i, leg: l, answer: make(chan castAnswer, 1)}
+		cl.out = !j.push() || !j.TCP && !j.UDT
+		c.legs = append(c.legs, cl)
+		if !cl.out {
+			n++
+			l.dir.cast = cl
+		}
+	}
+	if n < 2 {
+		for _, l := range r.legs {
+			l.dir.cast = nil
+		}
+		return nil
+	}
+	return c
+}
+
+func (c *casting) poke() {
+	select {
+	case c.news <- struct{}{}:
+	default:
+	}
+}
+
+// letGo lets everybody go on who waits for the group.
+func (c *casting) letGo() { c.once.Do(func() { close(c.free) }) }
+
+// begin notes that a source is about to run.
+func (l *castLeg) begin(src *engine.Source, link engine.Link, addr netip.Addr) {
+	l.c.mu.Lock()
+	l.src, l.link, l.addr, l.since = src, link, addr.Unmap(), time.Now()
+	l.sessions++
+	l.base, l.used = l.c.put, 0
+	l.c.mu.Unlock()
+	l.c.poke()
+}
+
+// end notes that it has ended.
+func (l *castLeg) end() {
+	l.c.mu.Lock()
+	l.src, l.link = nil, nil
+	l.c.mu.Unlock()
+	l.c.poke()
+}
+
+// leave notes that the destination has ended for good.
+func (l *castLeg) leave() {
+	l.c.mu.Lock()
+	l.out = true
+	l.c.mu.Unlock()
+	l.c.poke()
+}
+
+// take takes what the agent answers.
+func (l *castLeg) take(body []byte) error {
+	var a castAnswer
+	if err := wire.ParseJSON(body, &a); err != nil {
+		return err
+	}
+	select {
+	case l.answer <- a:
+	default: // one was asked for
+	}
+	return nil
+}
+
+// small tells that what this one lacks is too little for a group.
+func (l *castLeg) small() bool {
+	l.c.mu.Lock()
+	src := l.src
+	l.c.mu.Unlock()
+	if src == nil {
+		return false
+	}
+	n, all := engine.Wants([]*engine.Source{src, src})
+	return all && n < castLeast
+}
+
+// hold waits while a destination is not to be sent anything of its own: until it is
+// known whether there will be a group, for a moment; and, for one that was lost and is
+// back, so that those of the group keep the network.
+func (c *casting) hold(ctx context.Context, i int) error {
+	for c.holds(i) {
+		select {
+		case <-time.After(holdLook):
+		case <-c.over:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// holdLook is how often those look who wait.
+const holdLook = 10 * time.Millisecond
+
+// holds tells whether destination i has to wait. If not it may send one frame.
+func (c *casting) holds(i int) bool {
+	select {
+	case <-c.over:
+		return false
+	default:
+	}
+	l := c.legs[i]
+	c.mu.Lock()
+	since, lost := l.since, false
+	if l.sessions > 1 && !l.member && c.atWork {
+		if lost = l.used > 1<<20+(c.put-l.base)/returnShare; !lost {
+			l.used += engine.DefaultBlock
+		}
+	}
+	c.mu.Unlock()
+	if lost {
+		return true
+	}
+	select {
+	case <-c.free:
+		return false
+	default:
+	}
+	return time.Since(since) < c.patience(l) && !l.small()
+}
+
+// patience is how long it is worth to wait for others.
+func (c *casting) patience(of ...*castLeg) time.Duration {
+	if c.always {
+		return waitMost
+	}
+	list := sources(of)
+	if len(list) == 1 {
+		list = append(list, list[0])
+	}
+	bytes, _ := engine.Wants(list)
+	return min(max(time.Duration(float64(bytes)/waitRate*float64(time.Second)), waitLeast), waitMost)
+}
+
+// errNoGroup is why there is no group, where that is not worth telling.
+var errNoGroup = errors.New("nothing to be sent together")
+
+// work is the casting's life; it ends with stop at the latest.
+func (c *casting) work(stop <-chan struct{}) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() { // ends with work
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	defer close(c.over)
+	defer c.letGo()
+	err := c.try(ctx)
+	c.mu.Lock()
+	c.atWork = false
+	c.mu.Unlock()
+	if err != nil && c.always && !errors.Is(err, errNoGroup) && ctx.Err() == nil {
+		record(c.run.rec, events.Warn{Code: "net.multicast", Message: fmt.Sprintf("no multicast: %v; each destination gets its own data", err)})
+	}
+}
+
+func (c *casting) try(ctx context.Context) error {
+	legs, err := c.form(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := c.connect(ctx, legs)
+	if err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+// form waits until enough destinations are ready, and gives them.
+func (c *casting) form(ctx context.Context) ([]*castLeg, error) {
+	var second time.Time // when the second one was ready
+	t := time.NewTicker(10 * time.Millisecond)
+	defer t.Stop()
+	for {
+		ready, coming := c.ready()
+		if len(ready) >= 2 && second.IsZero() {
+			second = time.Now()
+		}
+		switch {
+		case len(ready)+coming < 2:
+			return nil, errNoGroup
+		case len(ready) >= 2:
+			bytes, all := engine.Wants(sources(ready))
+			switch {
+			case all && bytes < castLeast && coming == 0:
+				return nil, errNoGroup
+			case bytes < castLeast:
+			case coming == 0 || time.Since(second) > c.patience(ready...):
+				return ready, nil
+			}
+		}
+		select {
+		case <-t.C:
+		case <-c.news:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// ready gives the destinations that can be reached together by now, and how many may
+// become so.
+func (c *casting) ready() (l []*castLeg, coming int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, x := range c.legs {
+		switch {
+		case x.out:
+		case x.src == nil:
+			coming++
+		case !x.addr.IsValid() || !c.always && ownAddress(x.addr):
+			// Not to be reached but by ssh, or this machine itself.
+		default:
+			l = append(l, x)
+		}
+	}
+	return l, coming
+}
+
+func sources(legs []*castLeg) (l []*engine.Source) {
+	for _, x := range legs {
+		x.c.mu.Lock()
+		if x.src != nil {
+			l = append(l, x.src)
+		}
+		x.c.mu.Unlock()
+	}
+	return l
+}
+
+// connect has the agents open their ports and makes a session with those that can.
+func (c *casting) connect(ctx context.Context, legs []*castLeg) (*castSession, error) {
+	v6 := 0
+	for _, l := range legs {
+		if l.addr.Is6() {
+			v6++
+		}
+	}
+	six := 2*v6 > len(legs)
+	group := c.group(six, legs[0].leg.dir.job.Ports)
+	var tag [4]byte
+	var secret tcpxm.Secret
+	_, _ = rand.Read(tag[:]) // never fails
+	_, _ = rand.Read(secret[:])
+	o := castOrder{Tag: max(1, binary.BigEndian.Uint32(tag[:])), Group: secret[:], GroupPort: group.Port(), Stream: castStream, IPv6: six}
+	legs, why := c.order(ctx, legs, o)
+	if len(legs) < 2 {
+		if why == nil {
+			why = errNoGroup
+		}
+		return nil, why
+	}
+	s := &castSession{c: c, legs: legs}
+	var dests []tcpxm.Destination
+	for _, l := range legs {
+		dests = append(dests, tcpxm.Destination{Addr: netip.AddrPortFrom(l.addr, l.port), Secret: l.secret})
+	}
+	cfg := tcpxm.Config{Tag: o.Tag, Secret: secret, Group: group, Source: s, Growing: true, Connect: connectWait, Dead: castDead,
+		TTL: c.o.TTL, Interface: c.o.Interface, Bind: legs[0].leg.dir.job.Bind}
+	if cfg.Interface == "" {
+		cfg.Interface = wayTo(ctx, legs[0].addr)
+	}
+	if c.run.fan.Slow == SlowWait {
+		cfg.Slow = tcpxm.SlowWait
+	}
+	return s, s.dial(ctx, cfg, dests)
+}
+
+// order asks the agents for ports, and gives those that have one.
+func (c *casting) order(ctx context.Context, legs []*castLeg, o castOrder) (with []*castLeg, why error) {
+	limit := time.NewTimer(answerWait)
+	defer limit.Stop()
+	var asked []*castLeg
+	for _, l := range legs {
+		c.mu.Lock()
+		_, _ = rand.Read(l.secret[:])
+		link := l.link
+		o.Secret = append([]byte(nil), l.secret[:]...)
+		c.mu.Unlock()
+		if link == nil {
+			continue
+		}
+		b, err := json.Marshal(o)
+		if err == nil && link.Send([]byte{byte(wire.KindGroup)}, b) == nil {
+			asked = append(asked, l)
+		}
+	}
+	for _, l := range asked {
+		select {
+		case a := <-l.answer:
+			if a.Tag != o.Tag || a.Port == 0 {
+				why = fmt.Errorf("%s: %s", l.leg.host, a.Error)
+				continue
+			}
+			l.port = a.Port
+			with = append(with, l)
+		case <-limit.C:
+			limit.Reset(0) // others have had as long
+			why = fmt.Errorf("%s: no answer for %v", l.leg.host, answerWait)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return with, why
+}
+
+// group is the group and its port.
+func (c *casting) group(six bool, ports [2]uint16) netip.AddrPort {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails
+	port := 20000 + binary.BigEndian.Uint16(b[4:])%40000
+	if ports != [2]uint16{} {
+		port = ports[1] // no other is permitted
+	}
+	switch a := c.o.Addr; {
+	case a.IsValid():
+		return netip.AddrPortFrom(a, port)
+	case six:
+		g := netip.MustParseAddr("ff3e::8000:0").As16()
+		copy(g[13:], b[:3])
+		return netip.AddrPortFrom(netip.AddrFrom16(g), port)
+	}
+	// RFC 4607, section 1: 232.0.0.0 to 232.0.0.255 are reserved. The next two are for
+	// slower ones.
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{232, max(1, b[0]), b[1], b[2] & 0xfc}), port)
+}
+
+// wayTo is the interface of the way to an address, "" if that is not known.
+func wayTo(ctx context.Context, a netip.Addr) string {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "udp", netip.AddrPortFrom(a, 9).String()) // sends nothing
+	if err != nil {
+		return ""
+	}
+	defer conn.Close()
+	at, ok := conn.LocalAddr().(*net.UDPAddr)
+	if !ok {
+		return ""
+	}
+	return faceOf(at.AddrPort().Addr().Unmap())
+}
+
+// faceOf is the interface that has an address, "" if none has.
+func faceOf(a netip.Addr) string {
+	faces, err := net.Interfaces()
+	if err != nil {
+		return ""
+	}
+	for _, f := range faces {
+		addrs, err := f.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, x := range addrs {
+			if n, ok := x.(*net.IPNet); ok {
+				if b, ok := netip.AddrFromSlice(n.IP); ok && b.Unmap() == a {
+					return f.Name
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// counts are what went to one destination by the group's session. now tells that it
+// gets its data by it.
+func (l *castLeg) counts() (r tcpxm.Result, now bool) {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	return l.status, l.member
+}
+
+// Together is what a run has sent to several destinations at once.
+type Together struct {
+	Bytes, Packets int64 // to multicast groups: payload; datagrams
+}
+
+// together is what was sent to all at once.
+func (c *casting) together() Together {
+	if c == nil {
+		return Together{}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Together{Bytes: c.sent.GroupBytes, Packets: c.sent.GroupPackets}
+}

@@ -1,0 +1,306 @@
+package mover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/gomover/gomover/engine"
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/internal/netx"
+	"github.com/gomover/gomover/transports/tcpxm"
+)
+
+// castSession is a casting at work.
+type castSession struct {
+	c     *casting
+	legs  []*castLeg // in the order of the session's receivers
+	s     *tcpxm.Session
+	roots []engine.SourceRoot
+
+	mu   sync.Mutex   // guards what follows
+	cast *engine.Cast // nil before there is one
+
+	// The watcher's.
+	place   []int // of each leg in the cast; -1: in none
+	gone    []bool
+	told    []string // transport that was told last
+	at      []uint64 // frames confirmed at the last look
+	moved   []time.Time
+	began   time.Time
+	since   time.Time // when two heard the group last
+	all     bool      // the log is complete
+	ranDown error
+}
+
+// ReadAt implements io.ReaderAt for the session.
+func (s *castSession) ReadAt(b []byte, off int64) (int, error) {
+	s.mu.Lock()
+	c := s.cast
+	s.mu.Unlock()
+	if c == nil {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return c.ReadAt(b, off)
+}
+
+// dial connects to the receivers.
+func (s *castSession) dial(ctx context.Context, cfg tcpxm.Config, dests []tcpxm.Destination) (err error) {
+	r, _ := s.legs[0].leg.dir.specs()
+	if s.roots, err = openSources(&r, func(string, string) {}); err != nil {
+		return err
+	}
+	s.s, err = tcpxm.Dial(ctx, &netx.System{}, cfg, dests)
+	if err != nil {
+		closeSources(s.roots)
+		return err
+	}
+	return nil
+}
+
+// run sends what is to be sent together, until nothing is left or it is in vain.
+func (s *castSession) run(ctx context.Context) error {
+	defer closeSources(s.roots)
+	defer s.s.Close()
+	if err := s.begin(); err != nil {
+		return err
+	}
+	defer s.cast.Close()
+	defer s.s.Close() // before the cast, of which it reads
+	s.c.letGo()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- s.pump(ctx) }()
+	err := s.watch(ctx, ended)
+	cancel()
+	if !s.all {
+		<-ended
+	}
+	s.leaveAll(err)
+	return err
+}
+
+// begin makes the cast with those that have answered.
+func (s *castSession) begin() error {
+	n := len(s.legs)
+	s.place, s.gone, s.told, s.at, s.moved = make([]int, n), make([]bool, n), make([]string, n), make([]uint64, n), make([]time.Time, n)
+	s.began = time.Now()
+	s.since = s.began
+	var list []*engine.Source
+	c := s.c
+	results := s.s.Results()
+	c.mu.Lock()
+	for i, l := range s.legs {
+		s.place[i], s.moved[i] = -1, s.began
+		if r := results[i]; r.Connected && r.Err == nil && l.src != nil {
+			s.place[i] = len(list)
+			list = append(list, l.src)
+			l.member = true
+		}
+	}
+	c.atWork = len(list) >= 2
+	c.mu.Unlock()
+	for i := range s.legs {
+		if s.place[i] < 0 {
+			s.gone[i] = true
+			s.s.Drop(i)
+		}
+	}
+	if len(list) < 2 {
+		return fmt.Errorf("%d of %d destinations answer over UDP", len(list), n)
+	}
+	cast := engine.NewCast(castStream, s.roots, list)
+	s.mu.Lock()
+	s.cast = cast
+	s.mu.Unlock()
+	return nil
+}
+
+// pump puts frames into the log as they are needed. io.EOF: it is complete.
+func (s *castSession) pump(ctx context.Context) error {
+	paid := s.s.Counters().WireBytes
+	for {
+		ahead := int64(castAhead)
+		if s.cast.Limited() {
+			ahead = engine.DefaultBlock / 2
+		}
+		if err := s.s.Hungry(ctx, ahead); err != nil {
+			return err
+		}
+		if err := s.together(ctx); err != nil {
+			return err
+		}
+		n, err := s.cast.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			s.s.CloseWrite()
+		}
+		if err != nil {
+			return err
+		}
+		if s.cast.Limited() {
+			sent := s.s.Counters().WireBytes
+			if err := s.cast.Pay(ctx, sent-paid, n); err != nil {
+				return err
+			}
+			paid = sent
+		}
+		s.c.mu.Lock()
+		s.c.put += n
+		s.c.mu.Unlock()
+		s.s.Extend(n)
+	}
+}
+
+// together waits where destinations wait for each other.
+func (s *castSession) together(ctx context.Context) error {
+	r := s.c.run
+	if r.fan.Slow != SlowWait {
+		return nil
+	}
+	for _, l := range s.legs {
+		if err := r.pace.hold(ctx, l.i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watch looks how the receivers do, until all is with those that have not failed.
+func (s *castSession) watch(ctx context.Context, ended <-chan error) error {
+	t := time.NewTicker(castEvery)
+	defer t.Stop()
+	for {
+		select {
+		case err := <-ended:
+			s.all = true
+			if !errors.Is(err, io.EOF) {
+				return err
+			}
+			ended = nil
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if busy, err := s.look(time.Now()); err != nil || !busy {
+			return err
+		}
+	}
+}
+
+// errUnheard ends a session that reaches fewer than two destinations by the group.
+var errUnheard = errors.New("it does not reach two destinations")
+
+// look looks at all receivers; busy tells that some are still to get something.
+func (s *castSession) look(now time.Time) (busy bool, err error) {
+	results, sent := s.s.Results(), s.s.Counters()
+	heard, open := 0, 0
+	for i, l := range s.legs {
+		r := &results[i]
+		s.c.mu.Lock()
+		l.status = *r
+		src := l.src
+		s.c.mu.Unlock()
+		if s.gone[i] {
+			continue
+		}
+		n, of, live := s.cast.Confirmed(s.place[i])
+		if n != s.at[i] || n == of {
+			s.at[i], s.moved[i] = n, now
+		}
+		switch {
+		case src == nil || !live:
+			s.drop(i, "")
+			continue
+		case r.Err != nil:
+			s.drop(i, r.Err.Error())
+			continue
+		case now.Sub(s.moved[i]) > castDead:
+			s.drop(i, fmt.Sprintf("nothing confirmed for %v", castDead))
+			continue
+		}
+		if r.Mode == tcpxm.Multicast {
+			heard++
+			s.tell(i, "multicast", "")
+		} else if r.Mode != tcpxm.GroupUnicast {
+			s.tell(i, "tcpxm", r.Mode.String())
+		}
+		if r.Mode == tcpxm.GroupUnicast || s.all && n == of {
+			heard++ // not known yet, or done
+		}
+		if !s.all || n < of {
+			open++
+		}
+	}
+	s.cast.Release()
+	s.c.mu.Lock()
+	s.c.sent = sent
+	s.c.reached = s.c.reached || heard >= 2
+	s.c.mu.Unlock()
+	if heard >= 2 {
+		s.since = now
+	}
+	if open == 0 {
+		return false, nil
+	}
+	if now.Sub(s.since) > verdictWait || heard < 2 && open < 2 {
+		return false, errUnheard
+	}
+	return true, nil
+}
+
+// drop goes on without one receiver.
+func (s *castSession) drop(i int, why string) {
+	s.gone[i] = true
+	s.s.Drop(i)
+	s.cast.Drop(s.place[i])
+	s.c.mu.Lock()
+	s.legs[i].member = false
+	s.c.mu.Unlock()
+	if why != "" {
+		s.tell(i, s.own(i), why)
+	}
+}
+
+// own is what a destination's own connections are.
+func (s *castSession) own(i int) string { return prefer(s.legs[i].leg.dir.job.UDT) }
+
+// tell records by what a destination gets its data.
+func (s *castSession) tell(i int, way, why string) {
+	from := s.told[i]
+	if from == "" {
+		from = s.own(i)
+	}
+	if from == way {
+		return
+	}
+	s.told[i] = way
+	if why == "" {
+		why = "several destinations get it at once"
+	}
+	s.legs[i].leg.dir.rec.Record(time.Now(), events.Transport{From: from, To: way, Reason: why})
+}
+
+// leaveAll lets all members go on by themselves.
+func (s *castSession) leaveAll(err error) {
+	for i := range s.legs {
+		if s.gone[i] {
+			continue
+		}
+		why := ""
+		if err != nil && !errors.Is(err, context.Canceled) {
+			why = err.Error()
+		}
+		s.drop(i, why)
+	}
+	results := s.s.Results()
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	for i, l := range s.legs {
+		l.status = results[i]
+	}
+	s.c.sent = s.s.Counters()
+}
