@@ -34,7 +34,7 @@ func (r *Record) Prior(now time.Time, bytes int64) (p Prior) {
 		if len(rates) == likeJobs {
 			break
 		}
-		if !(j.Rate.Median > 0) || math.IsInf(j.Rate.Median, 0) {
+		if !j.tells() {
 			continue
 		}
 		rates = append(rates, j.Rate.Median)

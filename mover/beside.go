@@ -137,7 +137,8 @@ func (d *director) atStart(ctx context.Context, m measure) {
 // look probes, and gives what is found to whom it concerns; nil if nothing is known. A
 // probe for which there was no time to end tells what it has found until then.
 func (d *director) look(ctx context.Context, m measure, p probe.Params) *probe.Report {
-	d.lookout.begin()
+	start := !d.lookout.looked()
+	d.lookout.begin(false)
 	r, err := m(ctx, p)
 	if r == nil || ctx.Err() != nil || r.RTT.N == 0 && r.Connect == 0 {
 		return nil
@@ -149,6 +150,13 @@ func (d *director) look(ctx context.Context, m measure, p probe.Params) *probe.R
 	if f.Capacity == 0 {
 		// As far as it was measured before, and nothing says that it has changed.
 		f.Capacity, f.Free = d.known.Capacity, d.known.Free
+	}
+	// What the data puts into queues is not the path's.
+	if c, _, _ := d.now(); c.Path.Saturated && d.known.RTTms > 0 {
+		f.RTTms = min(f.RTTms, d.known.RTTms)
+	}
+	if rtt := d.learner.planned(); start && rtt > 0 {
+		f.RTTms = min(f.RTTms, rtt)
 	}
 	d.known.probeFact, d.known.weight, d.known.age = f, 1, 0
 	d.job.keepProbe(f)

@@ -30,7 +30,8 @@ const (
 type lookout struct {
 	mu     sync.Mutex // guards what follows
 	wanted chan struct{}
-	last   time.Time // when the last probe began; zero: there was none
+	begun  bool      // there was a probe
+	last   time.Time // when the last one began that was asked for; zero: none was
 }
 
 // open begins to take wishes.
@@ -47,22 +48,25 @@ func (l *lookout) close() {
 	l.mu.Unlock()
 }
 
-// begin notes that a probe begins.
-func (l *lookout) begin() {
+// begin notes that a probe begins, perhaps one that was asked for.
+func (l *lookout) begin(asked bool) {
 	l.mu.Lock()
-	l.last = time.Now()
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	l.begun = true
+	if asked {
+		l.last = time.Now()
+	}
 }
 
 // looked tells that there was a probe.
 func (l *lookout) looked() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.last.IsZero()
+	return l.begun
 }
 
 // ask wants the path to be looked at, and tells whether that will be done: not if it
-// cannot be, nor within a minute of the last time.
+// cannot be, nor within a minute of the last time that it was asked for.
 func (l *lookout) ask() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -95,12 +99,14 @@ func (l *lookout) run(ctx context.Context, look func()) {
 // measured or remembered.
 func (d *director) lookAgain(ctx context.Context, m measure) {
 	before := d.known
+	d.lookout.begin(true)
 	r := d.look(ctx, m, d.againParams())
 	if r == nil {
 		return
 	}
+	c, _, _ := d.now()
 	there, back := ProbeEvents(d.job.FarHost(), r)
-	text := fmt.Sprintf("looked at the path to %s again: %s", d.job.FarHost(), finding(&before, r, d.way(r), d.job.FarHost()))
+	text := fmt.Sprintf("looked at the path to %s again: %s", d.job.FarHost(), finding(&before, r, d.way(r), c.Path.Saturated, d.job.FarHost()))
 	there.Finding, back.Finding = text, text
 	record(d.rec, there)
 	record(d.rec, back)
@@ -124,14 +130,15 @@ const (
 )
 
 // finding says what a probe has found in comparison with what was known before, on one
-// line.
-func finding(before *memory, r *probe.Report, way *probe.Direction, far string) string {
+// line. full tells that the data fills queues of the path.
+func finding(before *memory, r *probe.Report, way *probe.Direction, full bool, far string) string {
 	now := probeFactOf(r, way)
 	known := before.weight > 0
 	var said []string
 	say := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
 	if d := math.Abs(now.RTTms - before.RTTms); known && now.RTTms > 0 && before.RTTms > 0 && d > max(otherRTTms, otherRTT*before.RTTms) {
-		say("the round trip is %.3g ms, it was %.3g ms", now.RTTms, before.RTTms)
+		queues := map[bool]string{true: " with what waits in queues"}[full]
+		say("the round trip is %.3g ms%s, it was %.3g ms", now.RTTms, queues, before.RTTms)
 	}
 	if r.Lost > 0 {
 		say("%d of %d echoes were lost", r.Lost, r.Echoes)

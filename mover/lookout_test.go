@@ -311,22 +311,24 @@ func TestFinding(t *testing.T) {
 		name   string
 		before memory
 		change func(r *probe.Report)
+		full   bool
 		want   string
 	}{
-		{"nothing", before, func(*probe.Report) {}, "nothing else has changed, round trip 20 ms"},
-		{"a longer way", before, func(r *probe.Report) { r.RTT.Min = 45 * time.Millisecond }, "the round trip is 45 ms, it was 20 ms"},
-		{"losses", before, func(r *probe.Report) { r.Lost = 3 }, "3 of 20 echoes were lost"},
-		{"a slower link", before, func(r *probe.Report) { r.There.Rate = 25e6 }, "the link carries 200 Mbit/s, it was 1.00 Gbit/s"},
-		{"a link that was not known", memory{}, func(*probe.Report) {}, "the link carries 1.00 Gbit/s"},
-		{"trains that tell nothing", before, func(r *probe.Report) { r.There.Verdict, r.There.Rate = estimate.Unusable, 0 }, "nothing else has changed, round trip 20 ms"},
-		{"a tunnel", before, func(r *probe.Report) { r.MTU = 1400 }, "packets of up to 1400 bytes pass, it was 1500"},
-		{"no UDP", before, func(r *probe.Report) { r.UDPOut.OK = false }, "UDP does not get through any more"},
-		{"busy hosts", before, func(r *probe.Report) { r.Here.Processor.Busy, r.Far.Disk.Busy = 0.97, 1 }, "the processors here are busy for 97% of the time; the disk on far is busy for 100% of the time"},
+		{"nothing", before, func(*probe.Report) {}, false, "nothing else has changed, round trip 20 ms"},
+		{"a longer way", before, func(r *probe.Report) { r.RTT.Min = 45 * time.Millisecond }, false, "the round trip is 45 ms, it was 20 ms"},
+		{"full queues", before, func(r *probe.Report) { r.RTT.Min = 45 * time.Millisecond }, true, "the round trip is 45 ms with what waits in queues, it was 20 ms"},
+		{"losses", before, func(r *probe.Report) { r.Lost = 3 }, false, "3 of 20 echoes were lost"},
+		{"a slower link", before, func(r *probe.Report) { r.There.Rate = 25e6 }, false, "the link carries 200 Mbit/s, it was 1.00 Gbit/s"},
+		{"a link that was not known", memory{}, func(*probe.Report) {}, false, "the link carries 1.00 Gbit/s"},
+		{"trains that tell nothing", before, func(r *probe.Report) { r.There.Verdict, r.There.Rate = estimate.Unusable, 0 }, false, "nothing else has changed, round trip 20 ms"},
+		{"a tunnel", before, func(r *probe.Report) { r.MTU = 1400 }, false, "packets of up to 1400 bytes pass, it was 1500"},
+		{"no UDP", before, func(r *probe.Report) { r.UDPOut.OK = false }, false, "UDP does not get through any more"},
+		{"busy hosts", before, func(r *probe.Report) { r.Here.Processor.Busy, r.Far.Disk.Busy = 0.97, 1 }, false, "the processors here are busy for 97% of the time; the disk on far is busy for 100% of the time"},
 	}
 	for _, tt := range tests {
 		r := same()
 		tt.change(r)
-		if got := finding(&tt.before, r, &r.There, "far"); got != tt.want {
+		if got := finding(&tt.before, r, &r.There, tt.full, "far"); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}

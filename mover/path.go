@@ -136,6 +136,14 @@ func (l *learner) Record(at time.Time, e events.Event) {
 	}
 }
 
+// planned is the round trip at the start, before data filled any queue, in ms; 0: not
+// known.
+func (l *learner) planned() float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fact.RTTms
+}
+
 // learned is what the job has learned, in a form for the history; nil: nothing that
 // the next one should begin with. before is what this one began with.
 func (l *learner) learned(rate float64, before pathFact) *pathFact {
