@@ -113,13 +113,13 @@ func (c *conductor) run(ctx context.Context) error {
 	c.ctx, c.stop = context.WithCancel(ctx)
 	c.moved, c.counted, c.then = c.began, c.began, c.o.fetched
 	if t := c.o.trial; t != nil {
+		c.mu.Lock() // what the first ones tell lets the schedule begin
 		for v, i := range t.place {
 			opened := c.p.place[i].facts != nil
-			c.mu.Lock()
 			c.attend(i, opened)
-			c.mu.Unlock()
 			c.wg.Go(func() { c.poll(c.ctx, v, opened) })
 		}
+		c.mu.Unlock()
 	}
 	flush := time.NewTicker(flushEvery)
 	defer flush.Stop()
