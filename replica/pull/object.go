@@ -61,6 +61,7 @@ func openObject(p *Pull, e store.Entry, a replica.Agreement) (*object, error) {
 	f, err := p.job.Dest.OpenJournal(p.job.Name)
 	if err != nil {
 		w.Close()
+		o.leave(found)
 		return nil, err
 	}
 	o.newTree()
@@ -77,6 +78,7 @@ func openObject(p *Pull, e store.Entry, a replica.Agreement) (*object, error) {
 	if o.journal, err = journal.Create(f, o.header); err != nil {
 		f.Close()
 		w.Close()
+		o.leave(found)
 		return nil, err
 	}
 	if err := w.Truncate(0); err != nil {
@@ -84,6 +86,13 @@ func openObject(p *Pull, e store.Entry, a replica.Agreement) (*object, error) {
 		return nil, err
 	}
 	return o, nil
+}
+
+// leave removes what could not be begun, unless an earlier run has left it.
+func (o *object) leave(found bool) {
+	if !found {
+		_ = o.p.job.Dest.Discard(o.p.job.Name) // why it could not be begun counts
+	}
 }
 
 func (o *object) newTree() {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -217,6 +218,49 @@ func (b *bench) nothing() {
 	b.t.Helper()
 	if _, err := os.Stat(filepath.Join(b.dir, "f")); err == nil {
 		b.t.Error("something stands under the final name")
+	}
+}
+
+// full is a destination whose disk is so full that no journal can be written.
+type full struct{ store.Dest }
+
+func (d full) OpenJournal(name string) (store.AppendFile, error) {
+	f, err := d.Dest.OpenJournal(name)
+	return fullJournal{f}, err
+}
+
+type fullJournal struct{ store.AppendFile }
+
+func (fullJournal) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// TestFullFromTheStart: what could not be begun leaves nothing behind, and what an
+// earlier run has left stays.
+func TestFullFromTheStart(t *testing.T) {
+	b := newBench(t)
+	whole := b.dest
+	left := func() int {
+		all, _ := filepath.Glob(filepath.Join(b.dir, ".gomover-*"))
+		return len(all)
+	}
+	b.dest = full{whole}
+	if _, err := b.run(t.Context(), pull.Job{Check: pieces()}, good()); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("%v", err)
+	}
+	if n := left(); n != 0 {
+		t.Errorf("%d files are left behind", n)
+	}
+	w, _, err := whole.OpenPartial("f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.run(t.Context(), pull.Job{Check: pieces()}, good()); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("%v", err)
+	}
+	if n := left(); n == 0 {
+		t.Error("what was there before is gone")
 	}
 }
 
