@@ -227,19 +227,22 @@ func (s *settings) connect(ctx context.Context, o *Options, limit time.Duration,
 }
 
 func (s *settings) connectTCP(ctx context.Context) (net.Conn, error) {
-	network := "ip"
+	network, kind := "ip", "address"
 	switch f := strings.ToLower(s.first("addressfamily", "any")); f {
 	case "any":
 	case "inet":
-		network = "ip4"
+		network, kind = "ip4", "IPv4 address"
 	case "inet6":
-		network = "ip6"
+		network, kind = "ip6", "IPv6 address"
 	default:
 		return nil, configError(s.typed, "AddressFamily "+cleanLine(f, 40)+": unknown value", nil)
 	}
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, network, strings.Trim(s.host, "[]"))
 	if err != nil || len(addrs) == 0 {
-		text := "the name " + s.host + " has no address"
+		text := "the name " + s.host + " has no " + kind
+		if _, literal := netip.ParseAddr(strings.Trim(s.host, "[]")); literal == nil {
+			text = s.host + " is no " + kind
+		}
 		var de *net.DNSError
 		if errors.As(err, &de) && !de.IsNotFound {
 			text = "the name " + s.host + " could not be resolved"

@@ -209,6 +209,22 @@ func TestUnreachable(t *testing.T) {
 			t.Errorf("%+v: got %v: %v; want %v with %q", c.target, kindOf(err), err, c.want, c.text)
 		}
 	}
+	t.Log("# an address of the other family, and a name that has none of it")
+	for _, c := range []struct {
+		host       string
+		ipv4, ipv6 bool
+		want       string
+	}{
+		{"127.0.0.1", false, true, "127.0.0.1 is no IPv6 address"},
+		{"::1", true, false, "::1 is no IPv4 address"},
+		{"no-such-host.invalid", false, true, "no-such-host.invalid "},
+	} {
+		o := o
+		o.IPv4, o.IPv6 = c.ipv4, c.ipv6
+		if _, err := Dial(t.Context(), Target{Host: c.host, Port: port}, o); kindOf(err) != NoName || !strings.Contains(fmt.Sprint(err), c.want) {
+			t.Errorf("%+v: got %v", c, err)
+		}
+	}
 	t.Log("# ConnectTimeout of ssh_config counts unless the caller says more")
 	config := filepath.Join(o.Home, "config")
 	write(t, config, "Host 127.*\n  ConnectTimeout 1\n", 0o600)
