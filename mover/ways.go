@@ -259,8 +259,12 @@ func (j *Job) CheckMemory() error {
 	}
 	o := udtOptions(&j.Engine)
 	if room := o.Room(j.Window); room < j.Window {
-		return fmt.Errorf("--window %s: of --memory %s each of %d streams over UDT has %s",
-			units.ExactSize(int64(j.Window)), units.ExactSize(j.Engine.Memory), o.Streams, units.ExactSize(int64(room)))
+		unit := 1 << 10
+		if room >= 1<<20 {
+			unit = 1 << 20
+		}
+		return fmt.Errorf("--window %s: with --memory %s there is room for %s in each of %d streams over UDT",
+			units.ExactSize(int64(j.Window)), units.ExactSize(j.Engine.Memory), units.ExactSize(int64(room-room%unit)), o.Streams)
 	}
 	return nil
 }

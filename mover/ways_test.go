@@ -232,7 +232,7 @@ func TestUDTOptions(t *testing.T) {
 // TestCheckMemory: a window that there is no memory for is refused.
 func TestCheckMemory(t *testing.T) {
 	j := Job{UDT: true, Window: 64 << 20, Engine: engine.Options{Memory: 128 << 20}}
-	want := "--window 64M: of --memory 128M each of 2 streams over UDT has 65280K"
+	want := "--window 64M: with --memory 128M there is room for 63M in each of 2 streams over UDT"
 	if err := j.CheckMemory(); err == nil || err.Error() != want {
 		t.Errorf("error %v, want %q", err, want)
 	}
