@@ -33,8 +33,7 @@ type Controls struct {
 	stop     context.CancelCauseFunc
 	stopped  bool // by Set, perhaps before there was something to stop
 	began    time.Time
-	table    pace.Timetable
-	lifted   bool // the limit is taken away for a while
+	timed    timedLimit
 	deadline *pace.Deadline
 	plan     pace.Plan
 	priority string
@@ -52,7 +51,7 @@ type controlled interface {
 
 // NewControls makes the controls of a job that begins now.
 func NewControls(j *Job) *Controls {
-	c := &Controls{job: j, wake: make(chan struct{}, 1), began: time.Now(), table: j.Limit, priority: j.Engine.Priority,
+	c := &Controls{job: j, wake: make(chan struct{}, 1), began: time.Now(), timed: timedLimit{table: j.Limit}, priority: j.Engine.Priority,
 		streams: [2]int{j.Engine.StreamsMin, j.Engine.StreamsMax}}
 	if c.priority == "" {
 		c.priority = engine.Fair
@@ -78,11 +77,7 @@ func (c *Controls) begin(rec events.Recorder, stop context.CancelCauseFunc, look
 // due is the rate at now, how long it holds at most, 0 for ever, and why it is that. The
 // lock is held, or c is new.
 func (c *Controls) due(now time.Time) (rate units.Rate, holds time.Duration, why string) {
-	rate, holds = c.table.At(now)
-	why = "--bwlimit " + c.table.String()
-	if c.lifted {
-		rate, holds, why = 0, 0, "the limit is taken away for a while"
-	}
+	rate, holds, why = c.timed.due(now)
 	if p := units.Rate(float64(c.plan.Rate) * wireShare); c.deadline != nil && p > 0 && (rate == 0 || p < rate) {
 		rate, why = p, "to end by "+clockTime(c.deadline.At(), now)
 	}
@@ -101,28 +96,8 @@ func clockTime(t, now time.Time) string {
 	return t.Format("2006-01-02 15:04:05")
 }
 
-// lookAgain is how often a timetable is asked at least: clocks may be set.
-const lookAgain = 5 * time.Second
-
 // run keeps the rate as it is due until stop is closed.
-func (c *Controls) run(stop <-chan struct{}) {
-	t := time.NewTimer(0)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-		case <-c.wake:
-		case <-stop:
-			return
-		}
-		holds := c.follow()
-		wait := lookAgain
-		if holds > 0 {
-			wait = min(wait, holds)
-		}
-		t.Reset(wait)
-	}
-}
+func (c *Controls) run(stop <-chan struct{}) { follow(stop, c.wake, c.follow) }
 
 // follow sets the rate that is due, and tells how long it holds at most, 0 for ever.
 func (c *Controls) follow() time.Duration {
@@ -144,13 +119,6 @@ func (c *Controls) follow() time.Duration {
 // control tells an end what to change. One that does not take it any more is at its
 // end.
 func (c *Controls) control(end controlled, x engine.Control) { _ = end.Control(x) }
-
-func (c *Controls) poke() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
-}
 
 // options puts what holds at present into the options of the next session.
 func (c *Controls) options(o *engine.Options) {
@@ -191,8 +159,8 @@ func (c *Controls) saw(now time.Time, p events.Progress, expected float64) {
 	before := c.plan
 	look := pace.Progress{Left: *p.TotalBytes - p.DoneBytes, Rate: units.Rate(max(0, p.RateBps)), Known: p.ETAms >= 0,
 		Mid: msec(p.ETAms), Lo: msec(p.ETALoMs), Hi: msec(p.ETAHiMs)}
-	table := c.table
-	if c.lifted {
+	table := c.timed.table
+	if c.timed.lifted {
 		table = pace.Timetable{}
 	}
 	plan, changed := c.deadline.Step(now, look, table)
@@ -200,7 +168,7 @@ func (c *Controls) saw(now time.Time, p events.Progress, expected float64) {
 		return
 	}
 	c.plan = plan
-	c.poke()
+	poke(c.wake)
 	switch by := clockTime(c.deadline.At(), now); {
 	case before == (pace.Plan{}) && plan.Verdict == pace.InTime && expected > 0 && float64(plan.Need) > expected:
 		c.warn(fmt.Sprintf("perhaps not complete by %s: that takes %s, earlier jobs to there had %s", by, units.FormatRate(plan.Need, false), units.FormatRate(units.Rate(expected), false)))
@@ -275,9 +243,9 @@ func (c *Controls) Pause(stop bool) error {
 // ToggleLimit takes the limit away, or brings it back.
 func (c *Controls) ToggleLimit() {
 	c.mu.Lock()
-	c.lifted = !c.lifted
+	c.timed.lifted = !c.timed.lifted
 	c.mu.Unlock()
-	c.poke()
+	poke(c.wake)
 }
 
 // Set changes settings, all of them or, on an error, none, and gives for each a line for
@@ -294,7 +262,7 @@ func (c *Controls) Set(list []jobs.Setting) ([]string, error) {
 		}
 	}
 	c.mu.Lock()
-	table, priority := c.table, c.priority
+	table, priority := c.timed.table, c.priority
 	c.mu.Unlock()
 	if err := checkBold(all, table, priority); err != nil {
 		return nil, err
@@ -342,7 +310,7 @@ func (c *Controls) applyAll(all []change) (said []string) {
 		}
 		said = append(said, x.Said)
 	}
-	c.poke()
+	poke(c.wake)
 	return said
 }
 
@@ -368,7 +336,7 @@ func (c *Controls) apply(x change) {
 	var set engine.Control
 	switch {
 	case x.Table != nil:
-		c.table, c.lifted = *x.Table, false
+		c.timed = timedLimit{table: *x.Table}
 	case x.Streams != nil:
 		c.streams = *x.Streams
 		if c.streams == [2]int{} { // what memory allows still holds
@@ -414,12 +382,9 @@ var errStopped = fmt.Errorf("stopped by gomover ctl: %w", ErrInterrupted)
 func (c *Controls) Settings() map[string]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m := map[string]string{"bwlimit": c.table.String(), "priority": c.priority, "streams": streamsText(c.streams)}
+	m := map[string]string{"bwlimit": c.timed.String(), "priority": c.priority, "streams": streamsText(c.streams)}
 	if c.deadline != nil {
 		m["finish-by"] = c.deadline.At().Format(time.RFC3339)
-	}
-	if c.lifted {
-		m["bwlimit"] = "off"
 	}
 	if c.rate > 0 {
 		m["limit"] = c.rate.String()

@@ -244,15 +244,11 @@ func (l *leg) Record(t time.Time, e events.Event) {
 		x.Host = l.host
 		e = x
 	case events.Plan:
-		l.mu.Lock()
-		l.transport = x.Transport
-		l.mu.Unlock()
+		l.uses(x.Transport)
 		x.Dest = l.name
 		e = x
 	case events.Transport:
-		l.mu.Lock()
-		l.transport = x.To
-		l.mu.Unlock()
+		l.uses(x.To)
 		x.Dest = l.name
 		e = x
 	case events.Tune:
@@ -282,6 +278,13 @@ func (l *leg) Record(t time.Time, e events.Event) {
 	if l.run.rec != nil {
 		l.run.rec.Record(t, e)
 	}
+}
+
+// uses notes how data goes to the destination.
+func (l *leg) uses(transport string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.transport = transport
 }
 
 // first tells whether a warning about this machine comes up for the first time.

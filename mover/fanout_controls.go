@@ -8,7 +8,6 @@ import (
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/internal/units"
 	"github.com/gomover/gomover/jobs"
-	"github.com/gomover/gomover/tuner/pace"
 )
 
 // FanControls is Controls for several destinations: the limit of the rate is that of
@@ -18,16 +17,15 @@ type FanControls struct {
 	common *engine.Limit
 	wake   chan struct{}
 
-	mu     sync.Mutex // guards what follows
-	table  pace.Timetable
-	lifted bool
-	rate   int64
+	mu    sync.Mutex // guards what follows
+	timed timedLimit
+	rate  int64
 }
 
 // NewFanControls makes the controls of all jobs of f, which get theirs here.
 func NewFanControls(f *Fan) *FanControls {
-	c := &FanControls{table: f.Limit, wake: make(chan struct{}, 1)}
-	r, _ := c.table.At(time.Now())
+	c := &FanControls{timed: timedLimit{table: f.Limit}, wake: make(chan struct{}, 1)}
+	r, _, _ := c.timed.due(time.Now())
 	c.rate = int64(r)
 	c.common = engine.NewLimit(c.rate)
 	for _, j := range f.Jobs {
@@ -46,21 +44,10 @@ const fanTune = 1 << 20
 // run keeps the limit as it is due until stop is closed, and tells rec of it.
 func (c *FanControls) run(stop <-chan struct{}, rec events.Recorder) {
 	id := fanTune
-	t := time.NewTimer(0)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-		case <-c.wake:
-		case <-stop:
-			return
-		}
+	follow(stop, c.wake, func() time.Duration {
 		c.mu.Lock()
-		rate, holds := c.table.At(time.Now())
-		if c.lifted {
-			rate, holds = 0, 0
-		}
-		before, why := c.rate, "--bwlimit "+c.table.String()
+		rate, holds, why := c.timed.due(time.Now())
+		before := c.rate
 		c.rate = int64(rate)
 		c.mu.Unlock()
 		if before != int64(rate) {
@@ -68,19 +55,8 @@ func (c *FanControls) run(stop <-chan struct{}, rec events.Recorder) {
 			record(rec, events.Tune{ID: id, What: "rate", From: before, To: int64(rate), Reason: why})
 			id++
 		}
-		wait := lookAgain
-		if holds > 0 {
-			wait = min(wait, holds)
-		}
-		t.Reset(wait)
-	}
-}
-
-func (c *FanControls) poke() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
+		return holds
+	})
 }
 
 // Set is Controls.Set for all destinations.
@@ -90,7 +66,7 @@ func (c *FanControls) Set(list []jobs.Setting) (said []string, err error) {
 		return nil, err
 	}
 	c.mu.Lock()
-	table := c.table
+	table := c.timed.table
 	c.mu.Unlock()
 	if err := checkBold(all, table, c.legs[0].Settings()["priority"]); err != nil {
 		return nil, err
@@ -98,9 +74,9 @@ func (c *FanControls) Set(list []jobs.Setting) (said []string, err error) {
 	for _, x := range all {
 		if x.Table != nil {
 			c.mu.Lock()
-			c.table, c.lifted = *x.Table, false
+			c.timed = timedLimit{table: *x.Table}
 			c.mu.Unlock()
-			c.poke()
+			poke(c.wake)
 		} else {
 			for _, l := range c.legs {
 				if own := l.applyAll([]change{x}); x.Said == "" {
@@ -118,10 +94,7 @@ func (c *FanControls) Settings() map[string]string {
 	m := c.legs[0].Settings()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m["bwlimit"] = c.table.String()
-	if c.lifted {
-		m["bwlimit"] = "off"
-	}
+	m["bwlimit"] = c.timed.String()
 	if c.rate > 0 {
 		m["limit"] = units.Rate(c.rate).String()
 	}
@@ -131,7 +104,7 @@ func (c *FanControls) Settings() map[string]string {
 // ToggleLimit takes the limit of all together away, or brings it back.
 func (c *FanControls) ToggleLimit() {
 	c.mu.Lock()
-	c.lifted = !c.lifted
+	c.timed.lifted = !c.timed.lifted
 	c.mu.Unlock()
-	c.poke()
+	poke(c.wake)
 }
