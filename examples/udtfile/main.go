@@ -115,6 +115,11 @@ func resolve(ctx context.Context, addr string) (string, error) {
 // get fetches a file; it gets its final name when all of it is there. Only a file
 // is replaced.
 func get(ctx context.Context, addr, name, file string) (err error) {
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = fmt.Errorf("fetching %s: interrupted", name)
+		}
+	}()
 	if info, err := os.Lstat(file); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is there and no file", file)
 	}
@@ -132,9 +137,6 @@ func get(ctx context.Context, addr, name, file string) (err error) {
 		return errors.Join(err, c.Close())
 	}
 	size, err := fetch(c, name, f)
-	if ctx.Err() != nil && err != nil {
-		err = fmt.Errorf("fetching %s: interrupted", name)
-	}
 	if cerr := c.Close(); err == nil && cerr != nil && !errors.Is(cerr, net.ErrClosed) {
 		err = cerr
 	}

@@ -158,6 +158,16 @@ func TestBadWords(t *testing.T) {
 	}
 }
 
+// TestInterrupted: whatever was under way, it is the user who has ended it.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := run(ctx, []string{"get", "127.0.0.1:1", "x", filepath.Join(t.TempDir(), "x")})
+	if err == nil || err.Error() != "fetching x: interrupted" {
+		t.Errorf("%v", err)
+	}
+}
+
 // What is there and no file is not replaced, and nobody is asked for anything.
 func TestGetReplacesFilesOnly(t *testing.T) {
 	dir := t.TempDir()
