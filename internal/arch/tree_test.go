@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -42,11 +43,23 @@ func (s *source) imports() (l []string) {
 	return l
 }
 
-// tree parses every Go file of the module.
-func tree(t *testing.T) (all []*source) {
+// tree gives every Go file of the module. Tests share them, and change nothing.
+func tree(t *testing.T) []*source {
 	t.Helper()
+	all, err := parsed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 100 {
+		t.Fatalf("only %d files found", len(all))
+	}
+	return all
+}
+
+// parsed parses the files when it is first called.
+var parsed = sync.OnceValues(func() (all []*source, err error) {
 	root := filepath.Join("..", "..")
-	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -75,14 +88,8 @@ func tree(t *testing.T) (all []*source) {
 		all = append(all, s)
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(all) < 100 {
-		t.Fatalf("only %d files found", len(all))
-	}
-	return all
-}
+	return all, err
+})
 
 // room is a line of rooms.txt.
 type room struct {
