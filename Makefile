@@ -67,13 +67,15 @@ demo-pull: build ## pull a file from three sites of different speeds, and draw t
 	@$(BUILD) -o bin/gomover-demo-pull ./examples/demopull
 	@bin/gomover-demo-pull bin/gomover bin/demo-pull
 
+# Packages wait as well as compute, so there are more at a time than processors; lint
+# has vetted them.
 test: test-deps lint ## run every test: raced where things are concurrent, all in random order, fuzz targets briefly
 	@rm -rf $(COVERDIR) && mkdir -p $(COVERDIR)
-	$(GO) test -race -cover -shuffle=on -p 3 -timeout $(TESTTIMEOUT) $(RACED) -args -test.gocoverdir="$(COVERDIR)"
-	$(GO) test -race -shuffle=on -skip $(SIMULATIONS) -timeout $(TESTTIMEOUT) $(SIMULATED)
-	$(GO) test -shuffle=on -run $(SIMULATIONS) -timeout $(TESTTIMEOUT) ./transports/udt ./transports/tcpxm
-	$(GO) test -count=1 -shuffle=on -parallel 4 -timeout $(TESTTIMEOUT) $(SLOW)
-	@$(MAKE) --no-print-directory fuzz-short
+	$(GO) test -vet=off -race -cover -shuffle=on -p 4 -timeout $(TESTTIMEOUT) $(RACED) -args -test.gocoverdir="$(COVERDIR)"
+	$(GO) test -vet=off -race -shuffle=on -p 3 -skip $(SIMULATIONS) -timeout $(TESTTIMEOUT) $(SIMULATED)
+	$(GO) test -vet=off -shuffle=on -run $(SIMULATIONS) -timeout $(TESTTIMEOUT) ./transports/udt ./transports/tcpxm
+	$(GO) test -vet=off -count=1 -shuffle=on -parallel 4 -timeout $(TESTTIMEOUT) $(SLOW)
+	@GO="$(GO)" scripts/fuzz 5000x
 	@scripts/cover "$(COVERDIR)"
 
 cover: test-deps ## print which share of each room is tested, with the end-to-end tests; writes coverage.html
@@ -89,17 +91,12 @@ test-deps: ## install what the tests need (as root, with apt)
 	@scripts/need $(TEST_PACKAGES)
 
 fuzz: ## run each fuzz target for FUZZTIME (30s)
-	@set -e; grep -rl --include='*_test.go' '^func Fuzz' . | sort | while read -r file; do \
-		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file"); do \
-			echo "== $$target in $$(dirname "$$file")"; \
-			$(GO) test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) "$$(dirname "$$file")"; \
-		done; \
-	done
+	@GO="$(GO)" scripts/fuzz $(FUZZTIME)
 
 # A count, not a time: at the end of a time a busy machine's fuzzer may report the
 # end itself as a failure.
 fuzz-short: ## run each fuzz target with 5000 inputs
-	@$(MAKE) --no-print-directory fuzz FUZZTIME=5000x
+	@GO="$(GO)" scripts/fuzz 5000x
 
 soak-udt: ## run SOAKSEEDS (10000) random simulated UDT connections, from seed SOAKFROM on
 	$(GO) test -count=1 -timeout 1h -run='^TestSoak$$' ./transports/udt -udt.seeds=$(SOAKSEEDS) -udt.from=$(SOAKFROM)
