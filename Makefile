@@ -132,8 +132,9 @@ bench-pull: lab ## measure pulls from several replicas against the bars, and bes
 	$(BUILD) -o bin/bench-pull ./bench/pull
 	bin/bench-pull -lab "$(LAB)" $(BENCHFLAGS)
 
-bench-tuner: ## try forecasts and alarms on made paths against their bars, some minutes
-	$(GO) run ./bench/tuner $(if $(QUICK),-quick) $(BENCHFLAGS)
+bench-tuner: build lab ## try what the tuner decides on made paths, and some of it on the lab, against the bars, some minutes
+	$(BUILD) -o bin/bench-tuner ./bench/tuner
+	bin/bench-tuner -lab "$(LAB)" -program bin/gomover $(if $(QUICK),-quick) $(BENCHFLAGS)
 
 bench-bottlenecks: lab ## arrange 20 bottlenecks and compare what gomover says with each, four minutes
 	$(GO) run ./bench/bottleneck -lab "$(LAB)" $(BENCHFLAGS)
@@ -141,7 +142,7 @@ bench-bottlenecks: lab ## arrange 20 bottlenecks and compare what gomover says w
 bench-tcpxm: ## send to many in the simulated network, against what it must reach, some minutes
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./transports/tcpxm
 
-bench-grid: build lab ## no flags beside every fixed number of streams in the lab: hours; BENCHFLAGS="-rows 20.ms -rounds 1"
+bench-grid: build lab ## no flags beside every fixed number of streams on eight paths of the lab: an hour; BENCHFLAGS="-rounds 1"
 	$(BUILD) -o bin/bench-grid ./bench/grid
 	bin/bench-grid -lab "$(LAB)" -program bin/gomover $(BENCHFLAGS)
 

@@ -26,7 +26,7 @@ type bench struct {
 	span    time.Duration // of each scene, from the first data on
 	binary  string
 	g       *ground.Ground
-	disk    *disk
+	disk    *ground.Disk
 	results []result
 }
 
@@ -90,10 +90,10 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	// Before the hosts, which have mounts of their own and see only what is there then.
-	if b.disk, err = newDisk(ctx, b.Dir, fileSize+diskSize); err != nil {
+	if b.disk, err = ground.NewDisk(ctx, b.Dir, fileSize+diskSize); err != nil {
 		return err
 	}
-	defer b.disk.close()
+	defer b.disk.Close()
 	if err := b.begin(ctx); err != nil {
 		return err
 	}

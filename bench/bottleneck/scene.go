@@ -50,16 +50,16 @@ func (b *bench) scene(ctx context.Context, s *scene) (r result, err error) {
 	undo = append(undo, func() {
 		// With what is unfinished: the next scene would go on with it.
 		os.RemoveAll(filepath.Dir(target))
-		os.Remove(filepath.Join(b.disk.dir, "file"))
+		os.Remove(filepath.Join(b.disk.Dir, "file"))
 	})
 	if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
 		return r, fmt.Errorf("making a place for the copy: %w", err)
 	}
 	if s.source+s.target > 0 {
-		if err := b.disk.hold(s.source, s.target); err != nil {
+		if err := b.disk.Hold(s.source, s.target); err != nil {
 			return r, err
 		}
-		undo = append(undo, func() { b.disk.hold(0, 0) })
+		undo = append(undo, func() { b.disk.Hold(0, 0) })
 	}
 	args := append([]string{b.binary, "-r", "--json", "--progress=none"}, s.args...)
 	args = append(args, source, "far:"+target)
@@ -86,9 +86,9 @@ func (b *bench) places(ctx context.Context, s *scene) (source, target string, er
 		return source, target, nil
 	}
 	if s.target > 0 {
-		return source, filepath.Join(b.disk.dir, "target", "copy"), nil
+		return source, filepath.Join(b.disk.Dir, "target", "copy"), nil
 	}
-	source = filepath.Join(b.disk.dir, "file")
+	source = filepath.Join(b.disk.Dir, "file")
 	if err := payload.MakeFile(ctx, source, diskSize, 3); err != nil {
 		return "", "", err
 	}

@@ -15,25 +15,27 @@ type event struct {
 	Time     time.Time `json:"t"`
 	Name     string    `json:"ev"`
 	Verified int64     `json:"verified_bytes"`
+	Streams  int       `json:"streams"`
+	By       string    `json:"limited_by"`
 }
 
-// rateOf gives the mean rate of a run over span from its first plan on.
-func rateOf(path string, span time.Duration) (float64, error) {
+// readRun gives what came of a run over span from its first plan on: the mean rate, and
+// with how many streams it ended, held back by what.
+func readRun(path string, span time.Duration) (rate float64, streams int, by string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return 0, err
+		return 0, 0, "", err
 	}
 	defer f.Close()
-	rate, err := meanRate(f, span)
-	if err != nil {
-		return 0, fmt.Errorf("reading %s: %w", path, err)
+	if rate, streams, by, err = readEvents(f, span); err != nil {
+		return 0, 0, "", fmt.Errorf("reading %s: %w", path, err)
 	}
-	return rate, nil
+	return rate, streams, by, nil
 }
 
-// meanRate reads events, and gives what was confirmed in span after the first plan, in
-// bytes per second.
-func meanRate(r io.Reader, span time.Duration) (float64, error) {
+// readEvents reads events, and gives what was confirmed in span after the first plan, in
+// bytes per second: the login, which is the same for all, does not count.
+func readEvents(r io.Reader, span time.Duration) (rate float64, streams int, by string, err error) {
 	var began, at time.Time
 	var bytes int64
 	lines := bufio.NewScanner(r)
@@ -41,20 +43,20 @@ func meanRate(r io.Reader, span time.Duration) (float64, error) {
 	for lines.Scan() {
 		var e event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			return 0, err
+			return 0, 0, "", err
 		}
 		switch {
 		case e.Name == "plan" && began.IsZero():
 			began = e.Time
 		case e.Name == "progress" && !began.IsZero() && e.Time.Sub(began) <= span:
-			at, bytes = e.Time, e.Verified
+			at, bytes, streams, by = e.Time, e.Verified, e.Streams, e.By
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return 0, err
+		return 0, 0, "", err
 	}
 	if at.Sub(began) < span/2 {
-		return 0, errors.New("the run was over too soon to be measured")
+		return 0, 0, "", errors.New("the run was over too soon to be measured")
 	}
-	return float64(bytes) / at.Sub(began).Seconds(), nil
+	return float64(bytes) / at.Sub(began).Seconds(), streams, by, nil
 }

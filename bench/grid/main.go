@@ -1,25 +1,29 @@
 // Command bench-grid measures what gomover reaches without any flag beside every fixed
-// number of streams, on emulated paths (docs/lab.md). It needs root and bin/lab, and
-// takes rows times rounds times nine runs; each row prints as soon as it is measured.
+// number of streams, on emulated paths (docs/lab.md). It needs root and bin/lab. Several
+// networks are up at the same time, each in a mount namespace of its own; every run that
+// counts is one line of a file, so that what was interrupted goes on.
 //
-//	row: path settings --> choose the better congestion control
-//	                   --> rounds: no flags, n = 1, 2, 4 ... 64 --> medians --> share
+//	settings that are still to be run --> workers, each with a lab of its own
+//	                                         run, guard --> the file of results
+//	file of results --> better congestion control, medians, shares of the best
 //
-// Start reading at row.measure.
+// Start reading at bench.run.
 package main
 
 import (
+	"context"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gomover/gomover/bench/ground"
 )
 
 // What no flags must reach of the best fixed setting.
@@ -28,216 +32,197 @@ const (
 	worstBar  = 0.85
 )
 
-// row is one path.
-type row struct {
-	name string
-	set  [][]string // words for lab set
-}
-
-// rows are the paths: clean and lossy, near and far, with little and much queue.
-var rows = []row{
-	{"1 Gbit/s, 100 ms", [][]string{{"all", "rate=1gbit", "delay=25ms", "queue=12.5MB"}}},
-	{"1 Gbit/s, 100 ms, queue of a tenth", [][]string{{"all", "rate=1gbit", "delay=25ms", "queue=1.25MB"}}},
-	{"1 Gbit/s, 20 ms", [][]string{{"all", "rate=1gbit", "delay=5ms", "queue=2.5MB"}}},
-	{"200 Mbit/s, 100 ms, loss 0.1%", [][]string{{"all", "rate=200mbit", "delay=25ms", "queue=2.5MB"}, {"all.down", "loss=0.1%"}}},
-	{"500 Mbit/s, 50 ms, loss 0.01%", [][]string{{"all", "rate=500mbit", "delay=12.5ms", "queue=3MB"}, {"all.down", "loss=0.01%"}}},
-	{"100 Mbit/s, 200 ms, loss 1%", [][]string{{"all", "rate=100mbit", "delay=50ms", "queue=2.5MB"}, {"all.down", "loss=1%"}}},
-	{"200 Mbit/s, 300 ms", [][]string{{"all", "rate=200mbit", "delay=75ms", "queue=7.5MB"}}},
-	{"100 Mbit/s, 10 ms, deep queue", [][]string{{"all", "rate=100mbit", "delay=2.5ms", "queue=2MB"}}},
-}
-
-// reset takes what a row may have set away.
-var reset = [][]string{{"all", "loss=0"}}
-
-// topology is the network that rows change.
-const topology = `{"hosts": [{"name": "h0"}, {"name": "h1"}]}`
-
-// grid are the fixed numbers of streams.
-var grid = []int{1, 2, 4, 8, 16, 32, 64}
-
-// bench is what all rows share.
-type bench struct {
-	lab, program string
-	dir          string
-	span         time.Duration // of a run
-	rounds       int
-}
-
 func main() {
-	lab := flag.String("lab", "bin/lab", "the emulator")
-	program := flag.String("program", "bin/gomover", "what is measured")
-	only := flag.String("rows", "", "measure rows whose names match this regular expression")
-	rounds := flag.Int("rounds", 3, "runs of each setting, of which the median counts")
-	span := flag.Duration("span", 20*time.Second, "how long each run moves data")
-	dir := flag.String("dir", "/dev/shm", "directory in memory, which must hold what one run moves")
-	flag.Parse()
-	if err := run(*lab, *program, *only, *dir, *rounds, *span); err != nil {
-		fmt.Fprintln(os.Stderr, "bench-grid:", err)
-		os.Exit(1)
-	}
+	os.Exit(ground.Exit("bench-grid", os.Args[1:], run))
 }
 
-func run(lab, program, only, dir string, rounds int, span time.Duration) error {
-	match, err := regexp.Compile(only)
+func run(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == workerWord {
+		return work(ctx, args[1:])
+	}
+	flags := flag.NewFlagSet("bench-grid", flag.ContinueOnError)
+	b := &bench{}
+	flags.StringVar(&b.lab, "lab", "bin/lab", "the emulator")
+	flags.StringVar(&b.program, "program", "bin/gomover", "what is measured")
+	flags.StringVar(&b.dir, "dir", "/dev/shm", "directory in memory, which must hold what all jobs move")
+	flags.StringVar(&b.events, "events", "", "directory for the events of runs without fixed settings; \"\": they are not kept")
+	flags.DurationVar(&b.span, "span", time.Minute, "how long each run moves data")
+	flags.IntVar(&b.rounds, "rounds", 3, "runs of each setting, of which the median counts")
+	flags.IntVar(&b.jobs, "jobs", 3, "paths that are emulated at the same time")
+	only := flags.String("rows", "", "paths whose names match this regular expression")
+	results := flags.String("results", "bench-results/grid.jsonl", "where each run is noted, and runs noted before are read from")
+	also := flags.String("also", "", "flags to try besides none")
+	within := flags.Duration("within", 0, "begin no run that ends later than this; 0: run all")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	match, err := regexp.Compile(*only)
 	if err != nil {
 		return fmt.Errorf("-rows: %w", err)
 	}
-	if rounds < 1 || span < 5*time.Second {
-		return errors.New("needs a round at least, and runs of 5s")
+	if b.rounds < 1 || b.span < 5*time.Second || b.jobs < 1 || b.jobs > 16 {
+		return errors.New("needs a round at least, runs of 5s, and 1 to 16 jobs")
 	}
-	b := &bench{span: span, rounds: rounds}
-	if b.lab, err = filepath.Abs(lab); err != nil {
+	for i := range paths {
+		if match.MatchString(paths[i].name) {
+			b.paths = append(b.paths, &paths[i])
+		}
+	}
+	b.also = strings.Fields(*also)
+	if *within > 0 {
+		b.until = time.Now().Add(*within)
+	}
+	if err := b.prepare(*results); err != nil {
 		return err
 	}
-	if b.program, err = filepath.Abs(program); err != nil {
+	defer b.ledger.file.Close()
+	if err := b.run(ctx); err != nil {
 		return err
 	}
-	if b.dir, err = os.MkdirTemp(dir, "bench-grid-"); err != nil {
-		return err
-	}
-	defer os.RemoveAll(b.dir)
-	if err := b.begin(); err != nil {
-		return err
-	}
-	defer b.do("down")
-	var shares []float64
-	for _, r := range rows {
-		if !match.MatchString(r.name) {
+	return b.report(os.Stdout)
+}
+
+// bench is what is measured, and with what.
+type bench struct {
+	lab, program, dir, events string
+	span                      time.Duration // of a run
+	rounds, jobs              int
+	paths                     []*path
+	also                      []string
+	until                     time.Time // zero: no end
+	ledger                    *ledger
+}
+
+// prepare finds the programs and the results so far.
+func (b *bench) prepare(results string) (err error) {
+	for _, p := range []*string{&b.lab, &b.program, &b.dir, &b.events} {
+		if *p == "" {
 			continue
 		}
-		share, err := r.measure(b)
-		if err != nil {
-			return fmt.Errorf("%s: %w", r.name, err)
+		if *p, err = filepath.Abs(*p); err != nil {
+			return err
 		}
-		shares = append(shares, share)
 	}
-	return verdict(shares)
+	if b.events != "" {
+		if err := os.MkdirAll(b.events, 0o755); err != nil {
+			return err
+		}
+	}
+	f, err := os.Open(b.program)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, f); err != nil {
+		return fmt.Errorf("reading %s: %w", b.program, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(results), 0o755); err != nil {
+		return err
+	}
+	b.ledger, err = openLedger(results, fmt.Sprintf("%x", hash.Sum(nil)[:6]), b.span.Seconds())
+	return err
 }
 
-// verdict prints the median and the worst, and errs when they fall short.
-func verdict(shares []float64) error {
-	if len(shares) == 0 {
-		return errors.New("no row matches")
+// run has the workers do what is missing, until nothing is or the time is over. A
+// setting that is being run is not begun again.
+func (b *bench) run(ctx context.Context) error {
+	type done struct {
+		w   *worker
+		o   outcome
+		err error
 	}
-	slices.Sort(shares)
-	median, worst := shares[len(shares)/2], shares[0]
-	fmt.Printf("median %.1f %% (bar %.0f %%), worst %.1f %% (bar %.0f %%) of %d rows\n", 100*median, 100*medianBar, 100*worst, 100*worstBar, len(shares))
-	if median < medianBar || worst < worstBar {
-		return errors.New("short of the bars")
+	var idle []*worker
+	ended := make(chan done)
+	busy := make(map[string]bool)
+	running, made := 0, 0
+	defer func() {
+		for _, w := range idle {
+			w.close()
+		}
+	}()
+	var failed error
+	for {
+		for failed == nil && ctx.Err() == nil && (len(idle) > 0 || made < b.jobs) {
+			p, s, ok := b.next(busy)
+			if !ok {
+				break
+			}
+			if len(idle) == 0 {
+				w, err := startWorker(b, made)
+				if err != nil {
+					failed = err
+					break
+				}
+				idle, made = append(idle, w), made+1
+			}
+			w := idle[len(idle)-1]
+			idle = idle[:len(idle)-1]
+			busy[p.name+s.name] = true
+			running++
+			go func() {
+				o, err := w.do(p, s)
+				ended <- done{w, o, err}
+			}()
+		}
+		if running == 0 {
+			return errors.Join(failed, ctx.Err())
+		}
+		d := <-ended
+		running--
+		idle = append(idle, d.w)
+		delete(busy, d.o.Path+d.o.Setting)
+		if d.err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s, %s: %w", d.o.Path, d.o.Setting, d.err))
+			continue
+		}
+		d.o.Program, d.o.Span = b.ledger.program, b.span.Seconds()
+		if err := b.ledger.add(d.o); err != nil {
+			failed = errors.Join(failed, err)
+		}
+		fmt.Printf("%s  %s, %s: %.2f Mbit/s with %d streams, limited by %s (late %.1f ms, %.0f ms at most; processors %.0f %%) %s\n",
+			time.Now().Format(time.TimeOnly), d.o.Path, d.o.Setting, d.o.Rate*8/1e6, d.o.Streams, d.o.By, 1e3*d.o.LateAvg, 1e3*d.o.LateMax, 100*d.o.CPU, d.o.Void)
+	}
+}
+
+// next is what to run next: of what is missing and not being run, that which has been
+// run least often.
+func (b *bench) next(busy map[string]bool) (at *path, what setting, ok bool) {
+	if !b.until.IsZero() && time.Now().Add(b.span+aroundRun).After(b.until) {
+		return nil, setting{}, false
+	}
+	least := 0
+	for _, p := range b.paths {
+		for _, s := range b.ledger.missing(p, b.rounds, b.also) {
+			n := len(b.ledger.rates(p.name, s.name))
+			if !busy[p.name+s.name] && (!ok || n < least) {
+				at, what, ok, least = p, s, true, n
+			}
+		}
+	}
+	return at, what, ok
+}
+
+// report prints all paths that have been measured.
+func (b *bench) report(w io.Writer) error {
+	shares := make([][]float64, 2)
+	left := 0
+	for _, p := range b.paths {
+		left += len(b.ledger.missing(p, b.rounds, b.also))
+		for i, share := range b.ledger.report(w, p, b.also) {
+			shares[i] = append(shares[i], share)
+		}
+	}
+	if left > 0 {
+		fmt.Fprintf(w, "%d settings have not been run often enough\n", left)
+	}
+	err := verdict(w, "no flags", shares[0])
+	if len(b.also) > 0 {
+		err = errors.Join(err, verdict(w, strings.Join(b.also, " "), shares[1]))
+	}
+	if err != nil {
+		fmt.Fprintln(w, err)
+		return ground.ErrMissed
 	}
 	return nil
 }
-
-// begin brings the network up, and makes the file that is moved: it has no blocks on
-// disk, and reads as zeros.
-func (b *bench) begin() error {
-	file := filepath.Join(b.dir, "topology.json")
-	if err := os.WriteFile(file, []byte(topology), 0o600); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(b.dir, "source"), nil, 0o600); err != nil {
-		return err
-	}
-	if err := os.Truncate(filepath.Join(b.dir, "source"), 1<<40); err != nil {
-		return err
-	}
-	if err := b.do("up", file); err != nil {
-		return err
-	}
-	return b.do("sshd")
-}
-
-// do runs a command of the emulator.
-func (b *bench) do(words ...string) error {
-	out, err := exec.Command(b.lab, words...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("lab %s: %w: %s", strings.Join(words, " "), err, strings.TrimSpace(string(out)))
-	}
-	return nil
-}
-
-// measure runs all settings on one path and gives the share of the best fixed one that
-// no flags come to.
-func (r *row) measure(b *bench) (float64, error) {
-	for _, words := range append(slices.Clone(reset), r.set...) {
-		if err := b.do(append([]string{"set"}, words...)...); err != nil {
-			return 0, err
-		}
-	}
-	cc, err := b.betterCC()
-	if err != nil {
-		return 0, err
-	}
-	settings := [][]string{nil}
-	for _, n := range grid {
-		settings = append(settings, []string{"--streams=" + strconv.Itoa(n), "--cc=" + cc, "--retune=off", "--transport=tcp"})
-	}
-	rates := make([][]float64, len(settings))
-	for range b.rounds {
-		for i, s := range settings { // in turn, so that what disturbs meets all alike
-			rate, err := b.copy(s)
-			if err != nil {
-				return 0, err
-			}
-			rates[i] = append(rates[i], rate)
-		}
-	}
-	best := 1
-	text := ""
-	for i := range rates {
-		slices.Sort(rates[i])
-		if i > 0 {
-			text += fmt.Sprintf("  n=%d %.1f", grid[i-1], middle(rates[i])*8/1e6)
-			if middle(rates[i]) > middle(rates[best]) {
-				best = i
-			}
-		}
-	}
-	share := middle(rates[0]) / middle(rates[best])
-	fmt.Printf("%s (%s):  no flags %.1f Mbit/s%s;  %.1f %% of the best, n=%d\n", r.name, cc, middle(rates[0])*8/1e6, text, 100*share, grid[best-1])
-	return share, nil
-}
-
-func middle(sorted []float64) float64 { return sorted[len(sorted)/2] }
-
-// betterCC tells which congestion control moves more with eight streams.
-func (b *bench) betterCC() (string, error) {
-	best, most := "", 0.0
-	for _, cc := range []string{"cubic", "bbr"} {
-		rate, err := b.copy([]string{"--streams=8", "--cc=" + cc, "--retune=off", "--transport=tcp"})
-		if err != nil {
-			return "", err
-		}
-		if rate > most {
-			best, most = cc, rate
-		}
-	}
-	return best, nil
-}
-
-// copy moves data for a while and gives the mean rate from the first plan on, in bytes
-// per second: the login, which is the same for all, does not count.
-func (b *bench) copy(options []string) (float64, error) {
-	events := filepath.Join(b.dir, "events")
-	dst := filepath.Join(b.dir, "to")
-	for _, path := range []string{dst, events, filepath.Join(b.dir, "state")} {
-		if err := os.RemoveAll(path); err != nil {
-			return 0, err
-		}
-	}
-	if err := os.Mkdir(dst, 0o700); err != nil {
-		return 0, err
-	}
-	words := []string{"exec", "h0", "--", b.program, "-F", "/run/gomover-lab/ssh/config", "--state-dir=" + filepath.Join(b.dir, "state"), "--json=" + events,
-		"--progress=none", "--summary=none", "--no-space-check", "--time-limit=" + (b.span + 3*time.Second).String()}
-	words = append(append(words, options...), filepath.Join(b.dir, "source"), "h1:"+dst+"/")
-	out, err := exec.Command(b.lab, words...).CombinedOutput()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != timeLimit {
-		return 0, fmt.Errorf("gomover %s ended with %v instead of at its time limit: %s", strings.Join(options, " "), err, strings.TrimSpace(string(out)))
-	}
-	return rateOf(events, b.span)
-}
-
-// timeLimit is gomover's exit code when --time-limit is reached.
-const timeLimit = 12
