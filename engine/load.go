@@ -83,8 +83,15 @@ func (x *streamSet) carriers() []*sendStream {
 	return l
 }
 
-// acknowledged is how much of what a stream has sent the other end's kernel has.
-func acknowledged(st *transports.Stats) int64 { return st.SentBytes - st.Unacked - st.NotSent }
+// acknowledged is how much of what a stream has sent the other end's kernel has. Where
+// the kernel does not tell, it is what was given to it less what it still has; that comes
+// in steps of whole records, which on a slow stream take seconds.
+func acknowledged(st *transports.Stats) int64 {
+	if st.Acked > 0 {
+		return st.Acked
+	}
+	return st.SentBytes - st.Unacked - st.NotSent
+}
 
 // report is what a source tells of itself.
 func (s *Source) report(now time.Time) wire.Report {

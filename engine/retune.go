@@ -107,7 +107,7 @@ func (s *Source) newRetuner(now time.Time, bytes int64, target int, stats map[ui
 	b := s.streamBounds()
 	limit, _ := s.limit.rates()
 	c := retune.Config{Start: retune.Settings{Streams: target, CC: r.own}, Least: b[0], Most: b[1], Limit: payload(limit),
-		Interval: time.Duration(s.opts.Interval), Observe: s.opts.Retune == retuneObserve}
+		Interval: time.Duration(s.opts.Interval), Running: s.grown, Observe: s.opts.Retune == retuneObserve}
 	if s.isPriority(Bold) {
 		c.Priority = retune.Bold
 	}
@@ -147,7 +147,7 @@ func (r *retuner) sample(now time.Time, bytes int64, stats map[uint32]transports
 			continue
 		}
 		v.Streams++
-		v.Acked += st.SentBytes - st.Unacked - st.NotSent - (last.SentBytes - last.Unacked - last.NotSent)
+		v.Acked += acknowledged(&st) - acknowledged(&last)
 		v.Segs += (st.SentBytes - last.SentBytes) / segment
 		if again := st.Retrans - last.Retrans; again > 0 {
 			v.Lost += again
