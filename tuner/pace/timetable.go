@@ -174,6 +174,15 @@ func (t Timetable) At(now time.Time) (rate units.Rate, holds time.Duration) {
 // besides; most 0 is no other limit. Without any limit it is negative.
 func (t Timetable) Carries(from, to time.Time, most units.Rate) float64 {
 	sum := 0.0
+	// Whole weeks are alike: a deadline in years takes no longer than one next week.
+	if n := to.Sub(from) / (weekMinutes * time.Minute); n > 1 && len(t.changes) > 1 {
+		rest := from.Add(n * weekMinutes * time.Minute)
+		week := t.Carries(from, from.Add(weekMinutes*time.Minute), most)
+		if week < 0 {
+			return -1
+		}
+		sum, from = float64(n)*week, rest
+	}
 	for from.Before(to) {
 		r, holds := t.At(from)
 		if r == 0 || most > 0 && most < r {

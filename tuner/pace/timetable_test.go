@@ -2,6 +2,7 @@ package pace
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -159,6 +160,36 @@ func TestCarries(t *testing.T) {
 		if got := table.Carries(at(tt.from), at(tt.to), tt.most); got != tt.want {
 			t.Errorf("%d to %d, most %v: %g, want %g", tt.from, tt.to, tt.most, got, tt.want)
 		}
+	}
+}
+
+// TestCarriesFar: what is carried until an instant decades away is found at once, and is
+// that of its weeks.
+func TestCarriesFar(t *testing.T) {
+	table, err := Parse("08:00,1MB 12:00,3MB 13:00,2MB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := time.Date(2026, 3, 4, 9, 30, 0, 0, time.UTC)
+	const week = 7 * 24 * time.Hour
+	one := table.Carries(from, from.Add(week), 0)
+	part := table.Carries(from, from.Add(50*time.Hour), 0)
+	began := time.Now()
+	for _, n := range []time.Duration{2, 5, 15_000} {
+		got, want := table.Carries(from, from.Add(n*week+50*time.Hour), 0), float64(n)*one+part
+		if math.Abs(got-want) > 1e-9*want {
+			t.Errorf("%d weeks and 50 h: %g, want %g", n, got, want)
+		}
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+	free, err := Parse("08:00,1MB 12:00,off")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := free.Carries(from, from.Add(100*week), 0); got >= 0 {
+		t.Errorf("without a limit %g", got)
 	}
 }
 
