@@ -16,7 +16,9 @@ const (
 	climbPrice   = 0.01 // of a stream, in ln of the rate
 	climbGain    = 0.02 // less is chance
 	climbChange  = 0.2  // of the rate, that wakes it
-	lossWeight   = 10   // of a loss ratio more than lossFree above the least seen
+	climbSoon    = time.Second
+	climbSure    = 0.3 // in ln of the rate: doubling has paid after climbSoon already
+	lossWeight   = 10  // of a loss ratio more than lossFree above the least seen
 	lossFree     = 0.005
 )
 
@@ -85,7 +87,7 @@ func (k *Climber) Step(s Sample) (d Decision, ok bool) {
 	k.win.add(s)
 	rec := Reduce(k.win.list, Trip{Base: s.MinRTT})
 	least := max(climbLook, k.c.Interval, 10*rec.RTT)
-	if rec.Span < least || (rec.SE > climbGain || rec.Rising) && rec.Span < 3*least {
+	if (rec.Span < least || (rec.SE > climbGain || rec.Rising) && rec.Span < 3*least) && !k.sure(&rec) {
 		return Decision{}, false
 	}
 	if rec.Segs > 0 {
@@ -95,6 +97,12 @@ func (k *Climber) Step(s Sample) (d Decision, ok bool) {
 		return k.judge(&rec)
 	}
 	return k.next(&rec)
+}
+
+// sure tells that doubling has paid beyond doubt.
+func (k *Climber) sure(rec *Record) bool {
+	t := k.trial
+	return t != nil && k.doubling && rec.Span >= climbSoon && k.worth(rec, t.next.Streams)-k.worth(&t.before, t.prev.Streams) > climbSure
 }
 
 // next begins the next trial, or rests.

@@ -36,6 +36,7 @@ type Policy struct {
 	now    time.Duration
 	settle time.Duration // samples before are not evidence
 	look   time.Duration // when the rules are asked again
+	muted  time.Duration // until when a policy that observes proposes nothing
 	win    window
 	limit  limiter
 	ids    int
@@ -102,7 +103,9 @@ func New(c Config) *Policy {
 	}
 	p := &Policy{c: c, set: c.Start, leastBad: math.Inf(1), belief: float64(c.Capacity)}
 	p.set.Streams = p.bound(max(1, p.set.Streams), false)
-	p.settle = firstSettle
+	if !c.Running {
+		p.settle = firstSettle
+	}
 	p.price = priceRule{backoff: backoff{at: priceFirst}, dir: -1, step: priceStep}
 	p.explore.at = exploreLeast
 	return p
@@ -169,13 +172,17 @@ func (p *Policy) Step(s Sample) (d Decision, ok bool) {
 	rec, all := Reduce(p.win.last(p.period()), p.trip()), Reduce(p.win.list, p.trip())
 	lost := Reduce(p.win.eventful(p.period(), 2*lossEvents), p.trip())
 	rec.Segs, rec.Lost, rec.Events, rec.Stray, rec.Bad = lost.Segs, lost.Lost, lost.Events, lost.Stray, lost.Bad
-	class := p.limit.step(Classify(rec, Context{Limit: float64(p.c.Limit), Belief: p.belief}))
+	looked := rec
+	looked.Rising = rec.Rising || all.Rising // CUBIC far from its last loss grows by a few percent a second
+	class := p.limit.step(Classify(looked, Context{Limit: float64(p.c.Limit), Belief: p.belief}))
 	p.believe(&rec)
 	if p.goal > 0 && p.goal < p.set.Streams && (class == Saturated || p.now >= p.goalAt) {
 		return p.retreat()
 	}
-	if t := p.propose(class, &rec, &all); t != nil {
-		return p.begin(t)
+	if p.now >= p.muted {
+		if t := p.propose(class, &rec, &all); t != nil {
+			return p.begin(t)
+		}
 	}
 	p.remember(&all)
 	return Decision{}, false
@@ -238,7 +245,7 @@ func (p *Policy) begin(t *trial) (Decision, bool) {
 	d := Decision{From: t.prev, To: t.next, ID: t.id, At: p.now, Class: p.Class(), Reason: t.reason, Before: int64(t.before.Rate)}
 	if p.c.Observe {
 		d.Settings, d.Step = p.set, Would
-		p.look = p.now + forgetVain
+		p.muted = p.now + forgetVain
 		return d, true
 	}
 	p.trial, p.set, p.goal = t, t.next, 0

@@ -27,6 +27,7 @@ const (
 	priceLeast   = 4 * time.Second
 	priceMost    = time.Minute
 
+	windowAll  = 0.8                  // of the time that streams wait for a window: nothing else holds them back
 	farAway    = 2 * time.Millisecond // round trip, below which losses hardly matter
 	strayQueue = 1.2                  // of the round trip without a queue, up to which a loss is none of the queue's
 
@@ -122,6 +123,9 @@ func (p *Policy) widen(class Class, rec *Record) *trial {
 	}
 	n := p.set.Streams
 	more := 2 * n
+	if rec.Queue == 0 && rec.Wnd > windowAll {
+		more = 3 * n // there is room for what they bring
+	}
 	if p.belief > 0 {
 		more = min(4*n, int(math.Ceil(1.03*p.belief/rec.Rate*float64(n))))
 	}
@@ -147,7 +151,7 @@ func (p *Policy) avoidLoss(all *Record) *trial {
 // seconds until enough is seen to be sure. What is lost at the end of slow start comes
 // with a long queue. Near by, a loss is made good before it is felt.
 func (p *Policy) notice(s *Sample) *trial {
-	if p.trial != nil || !p.canBBR() || !p.bbr.due(p.now) || !s.Known.Has(KnownRTT|KnownLoss) || s.Events == 0 {
+	if p.trial != nil || p.now < p.muted || !p.canBBR() || !p.bbr.due(p.now) || !s.Known.Has(KnownRTT|KnownLoss) || s.Events == 0 {
 		return nil
 	}
 	base := s.MinRTT

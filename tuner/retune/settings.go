@@ -50,6 +50,9 @@ type Config struct {
 	// Interval is the least time between looks; 0 is one second. Ten round trips
 	// are waited for in any case.
 	Interval time.Duration
+	// Running says that the streams have carried data for a while, so that slow start
+	// need not be waited for.
+	Running bool
 	// Observe says that nothing shall be changed: decisions tell what would be
 	// done.
 	Observe bool

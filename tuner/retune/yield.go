@@ -9,7 +9,9 @@ const (
 	yieldLeast    = 5 * time.Millisecond  // of the target, and
 	yieldMost     = 60 * time.Millisecond // at most
 	yieldShare    = 10                    // of the base round trip is the target
-	yieldGain     = 0.03                  // of the rate, per round trip without a queue
+	yieldGain     = 0.01                  // of the rate, per round trip with less than its target queued
+	yieldFree     = 0.75                  // of the target unused: there is as good as no queue, and
+	yieldFaster   = 3                     // times the gain
 	yieldBack     = 0.25                  // of the rate, per target of queue too many
 	yieldForget   = time.Minute           // how long a base is believed
 	slowdownEvery = 9                     // times its own length between slowdowns
@@ -112,7 +114,11 @@ func (y *Yielder) steer(s *Sample) {
 		y.rate = min(y.rate*(1+rounds), max(most*4/3, y.rate))
 	case off > 0:
 		y.starting = false
-		y.rate = max(y.rate, min(y.rate+rounds*min(1, off)*max(y.mss/s.RTT.Seconds(), yieldGain*y.rate), most))
+		gain := yieldGain
+		if off > yieldFree {
+			gain *= yieldFaster
+		}
+		y.rate = max(y.rate, min(y.rate+rounds*min(1, off)*max(y.mss/s.RTT.Seconds(), gain*y.rate), most))
 	default:
 		y.starting = false
 		y.rate *= max(0.5, 1+yieldBack*off)

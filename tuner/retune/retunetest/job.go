@@ -45,6 +45,7 @@ type job struct {
 	first    int   // streams that it began with
 	acked    int64 // bytes delivered by streams that are closed
 	noted    int64 // bytes delivered at the last note
+	ticked   int64 // the same at the last tick
 	rand     *rand.Rand
 	lastAt   time.Duration
 	result   Result
@@ -76,11 +77,21 @@ func (j *job) step() error {
 	return nil
 }
 
+// tick writes down what a step brought.
+func (j *job) tick() {
+	now := j.delivered()
+	j.result.Steps = append(j.result.Steps, now-j.ticked)
+	j.ticked = now
+}
+
 // note writes down what a second brought.
 func (j *job) note() {
 	now := j.delivered()
 	j.result.Rates = append(j.result.Rates, now-j.noted)
 	j.result.Streams = append(j.result.Streams, len(j.streams))
+	if p, ok := j.policy.(interface{ Class() retune.Class }); ok {
+		j.result.Classes = append(j.result.Classes, p.Class())
+	}
 	j.noted = now
 }
 
@@ -103,7 +114,7 @@ func (j *job) apply(set retune.Settings) error {
 		}
 	}
 	j.set = set
-	for len(j.streams) > max(1, set.Streams) {
+	for len(j.streams) > max(0, set.Streams) {
 		last := len(j.streams) - 1
 		s := j.streams[last]
 		s.flow.Stop()
@@ -148,6 +159,9 @@ func (j *job) ends() (most float64, sink bool) {
 // share divides what the ends carry, or the limit of the settings, among the
 // streams: equal parts, and what one cannot use goes to the others.
 func (j *job) share() {
+	if len(j.streams) == 0 {
+		return
+	}
 	most, _ := j.ends()
 	if r := float64(j.set.Rate); r > 0 && (most == 0 || r < most) {
 		most = r
@@ -198,6 +212,9 @@ func (j *job) sample() retune.Sample {
 	now := j.x.Now()
 	span := now - j.lastAt
 	j.lastAt = now
+	if len(j.streams) == 0 {
+		return retune.Sample{At: now, Span: span}
+	}
 	v := retune.Sample{At: now, Span: span, Known: retune.KnownAll}
 	var rtt, cwnd, waiting, capped float64
 	for _, s := range j.streams {
@@ -232,6 +249,7 @@ func (j *job) sample() retune.Sample {
 	}
 	n := float64(v.Streams)
 	v.RTT, v.Cwnd = time.Duration(rtt/n*(1+0.01*j.rand.NormFloat64())), int64(cwnd/n)
+	j.result.RTTs = append(j.result.RTTs, time.Duration(rtt/n))
 	v.Wnd = waiting / n
 	if most, sink := j.ends(); most > 0 && capped > 0 {
 		work := min(1, float64(v.Acked)/span.Seconds()/most)

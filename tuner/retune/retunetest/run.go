@@ -41,8 +41,35 @@ type Result struct {
 	// streams there were at its end.
 	Rates   []int64
 	Streams []int
+	// Steps is what arrived in each step of Step, in bytes.
+	Steps []int64
+	// Classes is what the policy took for the limit at the end of each second; empty
+	// where it does not say.
+	Classes []retune.Class
+	// RTTs are the mean round trips of all samples.
+	RTTs []time.Duration
 	// Decisions are the policy's.
 	Decisions []retune.Decision
+}
+
+// Step is the length of the steps of [Result.Steps].
+const Step = sampleEvery
+
+// Reached tells how long after from the job's mean rate over span was at first as much
+// as rate, in bytes per second; a job that never comes there has all the time until to.
+func (r *Result) Reached(rate float64, from, to, span time.Duration) time.Duration {
+	n := int(span / Step)
+	sum := int64(0)
+	for i := int(from / Step); i < min(int(to/Step), len(r.Steps)); i++ {
+		sum += r.Steps[i]
+		if first := i - n + 1; first >= int(from/Step) {
+			if float64(sum) >= rate*span.Seconds() {
+				return time.Duration(first)*Step - from
+			}
+			sum -= r.Steps[first]
+		}
+	}
+	return to - from
 }
 
 // Between is the mean rate from one second of the run to another, in bytes per
@@ -121,6 +148,9 @@ func (r *run) all(seed uint64, entrants []Entrant) ([]Result, error) {
 			}
 		}
 		x.Run(min(x.Now()+sampleEvery, second))
+		for _, j := range r.jobs {
+			j.tick()
+		}
 		if x.Now() >= second {
 			second += time.Second
 			for _, j := range r.jobs {

@@ -33,7 +33,7 @@ func mustRun(t *testing.T, s Scenario, seed uint64, p Policy) Result {
 // TestSameSeed: a run follows from its seed, decisions included.
 func TestSameSeed(t *testing.T) {
 	s := scenario(t, "S05", 20*time.Second)
-	a, b, c := mustRun(t, s, 1, Guided(s.Config())), mustRun(t, s, 1, Guided(s.Config())), mustRun(t, s, 2, Guided(s.Config()))
+	a, b, c := mustRun(t, s, 1, retune.New(s.Config())), mustRun(t, s, 1, retune.New(s.Config())), mustRun(t, s, 2, retune.New(s.Config()))
 	if !reflect.DeepEqual(a, b) {
 		t.Errorf("the same seed moves %d and %d bytes, with %v and %v", a.Bytes, b.Bytes, a.Decisions, b.Decisions)
 	}
@@ -145,7 +145,7 @@ func TestScenarios(t *testing.T) {
 		}
 		seen[s.ID] = true
 		s.Length = time.Second
-		if r := mustRun(t, s, 1, Fresh(s.Config())); r.Bytes == 0 {
+		if r := mustRun(t, s, 1, Fixed(s.Config().Start)); r.Bytes == 0 {
 			t.Errorf("%s moves nothing in a second", s.ID)
 		}
 	}

@@ -41,14 +41,17 @@ func (s *Scenario) Config() retune.Config {
 	return retune.Config{Start: retune.Settings{Streams: n, CC: "cubic"}, CCs: s.ccs()}
 }
 
+// Maker makes the policy of a run with a seed; nil where the scenario is left out.
+type Maker func(s Scenario, seed uint64) (Policy, error)
+
 // Guided makes the policy guided by the limiter.
-func Guided(c retune.Config) Policy { return retune.New(c) }
+func Guided(s Scenario, _ uint64) (Policy, error) { return retune.New(s.Config()), nil }
 
 // Blind makes the policy that sees nothing but bytes.
-func Blind(c retune.Config) Policy { return retune.NewClimber(c) }
+func Blind(s Scenario, _ uint64) (Policy, error) { return retune.NewClimber(s.Config()), nil }
 
 // Fresh makes a policy that never changes what the job begins with.
-func Fresh(c retune.Config) Policy { return Fixed(c.Start) }
+func Fresh(s Scenario, _ uint64) (Policy, error) { return Fixed(s.Config().Start), nil }
 
 // Row is how a policy did in a scenario, over some seeds.
 type Row struct {
@@ -58,6 +61,8 @@ type Row struct {
 	// Ratios are, of each seed, the bytes moved over those of the best fixed
 	// setting with that seed, in ascending order.
 	Ratios []float64
+	// Figures are more of each seed, in the order of the seeds.
+	Figures []Figures
 	// Recoveries are, of each change and seed, how long after it the rate was
 	// within 10% of what the fixed setting that is best from then on comes to,
 	// in ascending order. A job that never gets there has the time that it had.
@@ -96,7 +101,7 @@ func middle[T cmp.Ordered](l []T) T {
 // processors.
 //
 // Errors: those of Run.
-func Measure(list []Scenario, seeds []uint64, grid func(Scenario) []retune.Settings, policies ...func(retune.Config) Policy) ([][]Row, error) {
+func Measure(list []Scenario, seeds []uint64, grid func(Scenario) []retune.Settings, policies ...Maker) ([][]Row, error) {
 	rows, errs := make([][]Row, len(policies)), make([]error, len(list))
 	for i := range rows {
 		rows[i] = make([]Row, len(list))
@@ -129,7 +134,7 @@ func Measure(list []Scenario, seeds []uint64, grid func(Scenario) []retune.Setti
 type measurement struct {
 	scenario Scenario
 	grid     []retune.Settings
-	policies []func(retune.Config) Policy
+	policies []Maker
 	wins     map[retune.Settings]int
 	best     retune.Settings
 	tallies  []tally
@@ -138,6 +143,7 @@ type measurement struct {
 // tally is what a policy came to, seed by seed.
 type tally struct {
 	ratios, streams, decisions []float64
+	figures                    []Figures
 	recoveries                 []time.Duration
 }
 
@@ -158,8 +164,15 @@ func (m *measurement) run(seed uint64) error {
 	if m.wins[won]++; m.wins[won] > m.wins[m.best] {
 		m.best = won
 	}
-	for k, policy := range m.policies {
-		r, err := Run(m.scenario, seed, policy(m.scenario.Config()))
+	for k, maker := range m.policies {
+		policy, err := maker(m.scenario, seed)
+		if err != nil {
+			return err
+		}
+		if policy == nil {
+			continue
+		}
+		r, err := Run(m.scenario, seed, policy)
 		if err != nil {
 			return err
 		}
@@ -171,6 +184,7 @@ func (m *measurement) run(seed uint64) error {
 		}
 		t := &m.tallies[k]
 		t.ratios = append(t.ratios, float64(r.Bytes)/float64(fixed[top].Bytes))
+		t.figures = append(t.figures, figures(&m.scenario, &r, m.grid, fixed, top))
 		t.recoveries = append(t.recoveries, recoveries(&m.scenario, &r, fixed)...)
 		t.streams = append(t.streams, float64(r.Streams[len(r.Streams)-1]))
 		t.decisions = append(t.decisions, float64(tries)/m.scenario.length().Minutes())
@@ -185,7 +199,7 @@ func (m *measurement) row(k int) Row {
 	slices.Sort(t.recoveries)
 	slices.Sort(t.streams)
 	slices.Sort(t.decisions)
-	return Row{Scenario: m.scenario, Best: m.best, Ratios: t.ratios, Recoveries: t.recoveries, Streams: middle(t.streams), Decisions: middle(t.decisions)}
+	return Row{Scenario: m.scenario, Best: m.best, Ratios: t.ratios, Figures: t.figures, Recoveries: t.recoveries, Streams: middle(t.streams), Decisions: middle(t.decisions)}
 }
 
 // recoverySpan is over what a rate must be back to count.
