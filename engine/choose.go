@@ -26,19 +26,29 @@ type lastSeen struct {
 	bytes int64
 }
 
-// newChooser returns nil where there is nothing to choose: within one process, or
-// when the user has said how it shall be.
+// newChooser returns nil where there is nothing to choose: within one process, or where
+// there is no other way and the user has said how it shall be. With a congestion control
+// that was asked for, TCP stays, and so does the control; only the number of its streams
+// is open then.
 func newChooser(o *Options, p *Paths) *chooser {
-	spare := p.Spare != ""
-	pinned := o.CC != "" || o.StreamsMin > 0 && o.StreamsMin == o.StreamsMax
-	if p.Endpoint == nil || p.Local || pinned || !spare && o.Retune != retuneAuto {
+	spare := p.Spare != "" && o.CC == ""
+	if p.Endpoint == nil || p.Local || !spare && o.Retune != retuneAuto {
 		return nil
 	}
 	c := &chooser{watch: choice.Watch{Known: p.Known, Ends: choice.Ends{CCs: p.CCs}}}
 	if spare {
 		c.watch.Permitted = []string{p.Spare}
 	}
+	if o.CC != "" {
+		c.watch.Ends.CCs = []string{o.CC}
+	}
 	return c
+}
+
+// pinned tells whether somebody has set the number of streams, which may change.
+func (s *Source) pinned() bool {
+	b := s.streamBounds()
+	return b[0] > 0 && b[0] == b[1]
 }
 
 // choose takes a sample and does what the watch wants; t is the progress so far.
@@ -52,6 +62,11 @@ func (s *Source) choose(now time.Time, t Totals) {
 	other, way, draining := x.other, x.way, x.draining
 	x.mu.Unlock()
 	if draining {
+		return
+	}
+	if s.pinned() {
+		s.forgo(now, "the number of streams is set")
+		c.seen = nil // it begins anew when it is not set any more
 		return
 	}
 	if c.moved && way == s.usual() {
@@ -89,8 +104,8 @@ func (s *Source) choose(now time.Time, t Totals) {
 	}
 }
 
-// forgo ends a trial that is under way: the job gives way to others from now on.
-func (s *Source) forgo(now time.Time) {
+// forgo ends a trial that is under way, for a reason that is told.
+func (s *Source) forgo(now time.Time, why string) {
 	x := &s.streams
 	x.mu.Lock()
 	trying, streams := x.other != "", len(x.m)
@@ -101,7 +116,9 @@ func (s *Source) forgo(now time.Time) {
 	}
 	x.mu.Unlock()
 	if trying {
-		s.closeOther(s.chooser.watch.Forgo(now.Sub(s.start)), streams)
+		d := s.chooser.watch.Forgo(now.Sub(s.start))
+		d.Reason = why
+		s.closeOther(d, streams)
 	}
 }
 

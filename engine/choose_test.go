@@ -167,6 +167,8 @@ func TestTurnToUDT(t *testing.T) {
 		killed   bool   // soon after the move
 		refused  bool   // from soon after the move on, without silence
 		yields   bool   // soon after the trial begins
+		sets     bool   // the number of streams, soon after the trial begins
+		frees    bool   // after a second the number, which was set at first
 		moves    string // transports that were told
 		words    string // in what was told
 		most     time.Duration
@@ -178,6 +180,8 @@ func TestTurnToUDT(t *testing.T) {
 		{name: "falls silent, sink dials", sinkDial: true, killed: true, moves: "udt tcp", words: "no data connection over UDP (what is sent does not arrive)", most: 30 * time.Second},
 		{name: "cannot be made again", refused: true, moves: "udt tcp", most: 60 * time.Second},
 		{name: "cannot be made again, sink dials", sinkDial: true, refused: true, moves: "udt tcp", most: 60 * time.Second},
+		{name: "set meanwhile", sets: true, words: "udt is no better: the number of streams is set", most: 5 * time.Minute},
+		{name: "set at first", frees: true, moves: "udt", words: "UDT moves", most: 12 * time.Second},
 		{name: "gives way meanwhile", yields: true, words: "gives way to others", most: 5 * time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -186,6 +190,10 @@ func TestTurnToUDT(t *testing.T) {
 				r.opts.BlockSize = 64 << 10
 				r.opts.Retune = retuneAuto
 				r.opts.NoInband = tt.refused
+				if tt.frees {
+					r.opts.StreamsMin, r.opts.StreamsMax = 12, 12
+					time.AfterFunc(time.Second, func() { _ = r.source.Control(Control{Streams: &[2]int{}}) })
+				}
 				r.src.put("big", random(7, 56<<20))
 				r.link, r.field = newCable(r.delay, 64), newField(r.delay)
 				road := &road{field: r.field, noUDT: tt.noUDT, ways: make(map[uint32]string)}
@@ -203,6 +211,9 @@ func TestTurnToUDT(t *testing.T) {
 					}
 					if x, ok := e.(events.Tune); ok && strings.HasPrefix(x.Reason, "trying") && tt.yields {
 						time.AfterFunc(300*time.Millisecond, func() { _ = r.source.Control(Control{Priority: ptr(Background)}) })
+					}
+					if x, ok := e.(events.Tune); ok && strings.HasPrefix(x.Reason, "trying") && tt.sets {
+						time.AfterFunc(300*time.Millisecond, func() { _ = r.source.Control(Control{Streams: &[2]int{12, 12}}) })
 					}
 				}})
 				r.sink = NewSink(r.opts, kp, cableEnd{r.link, 1}, memTarget(r.dst), nil)

@@ -67,7 +67,7 @@ func (s *Sink) frame(r *recvStream, b []byte) error {
 		}
 		return s.block(r, &h, data)
 	case wire.FramePack:
-		return lost2(wire.ParsePack(b, func(p wire.PackItem, data []byte) error { return s.item(r, &p, data) }))
+		return lost2(s.storePack(r, b))
 	case wire.FrameSharedBlock, wire.FrameSharedPack:
 		if s.keys != nil {
 			return s.sharedFrame(r, b)
@@ -229,6 +229,7 @@ func (s *Sink) item(r *recvStream, p *wire.PackItem, data []byte) error {
 	if err != nil {
 		return s.fileError(f, err)
 	}
+	s.depth.files.Add(1)
 	s.stored(f, int64(len(data)))
 	s.commits.add(f)
 	return nil

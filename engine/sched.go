@@ -28,16 +28,16 @@ type srcFile struct {
 	blockSize int64 // bytes
 	began     time.Time
 
-	opening sync.Mutex // held while the file is being opened, by one for all
-
 	// Guarded by sched.mu from here on.
 	todo      blockList // still to be handed out
 	todoBytes int64     // payload of todo
 	unread    int64     // blocks not yet read to the end, or to be read again
 	waiting   int64     // blocks handed out or lost, not confirmed
 	readers   int       // senders that use file now
+	opening   bool      // somebody opens it, for all
 	file      store.ReadFile
 	gone      bool  // given up; nothing more is sent
+	warm      bool  // was opened before its turn
 	tries     int   // damaged frames so far
 	confirmed int64 // payload bytes confirmed
 	have      int64 // bytes that the sink had at the start
@@ -71,6 +71,7 @@ type sched struct {
 
 	mu        sync.Mutex // guards all below and srcFile's fields
 	cond      *sync.Cond
+	opened    *sync.Cond // no file is being opened any more that was
 	queue     []*srcFile // with blocks to hand out; the first is drawn from
 	retry     []slice
 	flights   map[uint32]*lane
@@ -107,7 +108,7 @@ func (s *sched) underway(l *lane, n int64) {
 
 func newSched(packRoom, window int64) *sched {
 	s := &sched{packRoom: packRoom, window: window, flights: make(map[uint32]*lane), open: make(map[*srcFile]bool)}
-	s.cond = sync.NewCond(&s.mu)
+	s.cond, s.opened = sync.NewCond(&s.mu), sync.NewCond(&s.mu)
 	return s
 }
 
@@ -395,6 +396,30 @@ func (s *sched) landLocked(l *lane, fl *flight) int64 {
 		}
 	}
 	return n
+}
+
+// beginOpen gives the open file, or nil to the one who is to open it and then to call
+// endOpen; others wait for that.
+func (s *sched) beginOpen(f *srcFile) store.ReadFile {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f.opening {
+		s.opened.Wait()
+	}
+	f.opening = f.file == nil
+	return f.file
+}
+
+// endOpen takes what came of it; after an error the next one tries.
+func (s *sched) endOpen(f *srcFile, r store.ReadFile, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.opening = false
+	s.opened.Broadcast()
+	if err == nil {
+		f.file = r
+		s.open[f] = true
+	}
 }
 
 // settleLocked closes f when nobody reads it at present or is due to.

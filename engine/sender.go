@@ -87,7 +87,11 @@ func (s *Source) fillBlock(f *transports.Frame, id uint32, sl *slice) bool {
 	r, err := s.opened(file)
 	if err == nil {
 		if off%ahead == 0 {
-			r.Ahead(off+ahead, ahead)
+			n := s.depth.at()
+			r.Ahead(off+ahead, int64(n)*ahead)
+			if n > 1 {
+				s.readAhead(n)
+			}
 		}
 		var n int
 		if n, err = r.ReadAt(data, off); n == len(data) {
@@ -150,23 +154,13 @@ func difference(e *wire.Entry, now *store.Entry) string {
 
 // opened returns the open file, opening it once for all its readers.
 func (s *Source) opened(f *srcFile) (store.ReadFile, error) {
-	f.opening.Lock()
-	defer f.opening.Unlock()
-	s.sched.mu.Lock()
-	r := f.file
-	s.sched.mu.Unlock()
+	r := s.sched.beginOpen(f)
 	if r != nil {
 		return r, nil
 	}
 	r, err := f.src.Open(f.entry.Name)
-	if err != nil {
-		return nil, err
-	}
-	s.sched.mu.Lock()
-	defer s.sched.mu.Unlock()
-	f.file = r
-	s.sched.open[f] = true
-	return r, nil
+	s.sched.endOpen(f, r, err)
+	return r, err
 }
 
 // fillPack reads small files into f; false: none of them can be sent.
@@ -178,22 +172,21 @@ func (s *Source) fillPack(f *transports.Frame, id uint32, sl *slice) bool {
 	}
 	body := f.Resize(size)
 	at, n := wire.PackHeadLen, 0
-	for _, p := range sl.pack[:len(sl.pack):len(sl.pack)] {
-		item := body[at:]
-		data := item[wire.PackItemLen : wire.PackItemLen+int(p.entry.Size)]
-		what, err := s.readSmall(p, data)
-		if err != nil || what != "" {
-			s.sched.leave(id, p)
-			if err != nil {
-				s.unreadable(p, err)
+	for _, p := range s.readPack(body, sl.pack[:len(sl.pack):len(sl.pack)]) {
+		if p.err != nil || p.what != "" {
+			s.sched.leave(id, p.file)
+			if p.err != nil {
+				s.unreadable(p.file, p.err)
 			} else {
-				s.changed(p, what)
+				s.changed(p.file, p.what)
 			}
 			continue
 		}
-		h := wire.PackItem{File: p.id, Len: len(data), Sum: integrity.Whole(data)}
-		h.Put(item)
-		at += wire.PackItemLen + len(data)
+		length := wire.PackItemLen + int(p.file.entry.Size)
+		if at != p.at { // one before it was left out
+			copy(body[at:], body[p.at:p.at+length])
+		}
+		at += length
 		n++
 	}
 	if n == 0 {
@@ -204,8 +197,10 @@ func (s *Source) fillPack(f *transports.Frame, id uint32, sl *slice) bool {
 	return true
 }
 
-// readSmall reads all of a small file; what says how it is not what was listed.
-func (s *Source) readSmall(p *srcFile, data []byte) (what string, err error) {
+// readSmall reads all of a small file behind its head; what says how it is not what was
+// listed.
+func (s *Source) readSmall(p *srcFile, item []byte) (what string, err error) {
+	data := item[wire.PackItemLen:]
 	r, err := p.src.Open(p.entry.Name)
 	if err != nil {
 		return "", err
@@ -217,6 +212,8 @@ func (s *Source) readSmall(p *srcFile, data []byte) (what string, err error) {
 		}
 		return "", fmt.Errorf("reading: %w", err)
 	}
+	h := wire.PackItem{File: p.id, Len: len(data), Sum: integrity.Whole(data)}
+	h.Put(item)
 	if s.opts.OnChange == "ignore" {
 		return "", nil
 	}

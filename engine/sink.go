@@ -26,6 +26,8 @@ type Sink struct {
 	inband *inband
 	pulse  pulse
 	work   busy
+	depth  depth
+	before wire.Report // of this end, at the last look; its reader's
 	start  time.Time
 	wg     sync.WaitGroup // all but receivers
 	recvWG sync.WaitGroup // receivers
@@ -455,7 +457,9 @@ func (s *Sink) farReport(r wire.Report) error {
 				RTTms: msOf(time.Duration(p.RTT)), Retrans: p.Retrans, CwndBytes: p.Cwnd})
 		}
 	}
-	b, err := wire.AppendJSON(nil, wire.KindReport, s.report())
+	own := s.report()
+	own.Depth = s.deepen(&own)
+	b, err := wire.AppendJSON(nil, wire.KindReport, own)
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,7 @@ type Source struct {
 	limit  *limiter
 	common Common
 	work   busy
+	depth  depth
 	start  time.Time
 	wg     sync.WaitGroup
 

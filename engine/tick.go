@@ -63,7 +63,7 @@ func (s *Source) tick(ctx context.Context) {
 		s.watchStalls(now)
 		yields := s.isPriority(Background)
 		if yields { // which has few streams, and looks for no faster way
-			s.forgo(now)
+			s.forgo(now, "the job gives way to others now")
 		} else {
 			s.choose(now, c)
 		}
@@ -154,7 +154,13 @@ func (s *Source) everySecond(now time.Time, span time.Duration, w *watcher) {
 		s.pinged = now
 	}
 	s.mu.Unlock()
+	s.followDepth(w.far.Depth, far.Depth)
 	r.By, r.Detail = w.look(s, &r, &far)
+	if w.source != nil {
+		if c, ok := s.depth.look(s.opts.Retune, now.Sub(s.start), span, r.Sent, w.source); ok {
+			s.tellDepth("readers", c)
+		}
+	}
 	if b, err := wire.AppendJSON(nil, wire.KindReport, r); err == nil {
 		if err := s.link.Send(b); err != nil {
 			s.fail(lost(err))
@@ -190,6 +196,7 @@ const (
 type watcher struct {
 	own, far wire.Report // of the looks before
 	acked    int64       // before, as in flow
+	source   *end        // as of the last look; nil: not known
 	missing  int         // looks since the sink's latest came
 	sink     *end        // as the sink's last two reports tell; nil: not yet
 	opinion  opinion
@@ -198,6 +205,10 @@ type watcher struct {
 // look takes the latest reports.
 func (w *watcher) look(s *Source, own, far *wire.Report) (by, detail string) {
 	source, ok := between(&w.own, own)
+	w.source = nil
+	if ok {
+		w.source = &source
+	}
 	w.missing++
 	if far.Span != w.far.Span {
 		w.missing = 0

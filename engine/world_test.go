@@ -26,6 +26,7 @@ type recorder struct {
 	files map[string]events.File
 	warns []events.Warn
 	plans []events.Plan
+	tunes []events.Tune
 }
 
 func (r *recorder) Record(_ time.Time, e events.Event) {
@@ -41,6 +42,8 @@ func (r *recorder) Record(_ time.Time, e events.Event) {
 		r.warns = append(r.warns, e)
 	case events.Plan:
 		r.plans = append(r.plans, e)
+	case events.Tune:
+		r.tunes = append(r.tunes, e)
 	}
 }
 

@@ -86,6 +86,7 @@ type Report struct {
 	Again    int64          `json:"again"`     // as Retrans, of streams that are gone, too
 	Segs     int64          `json:"segs"`      // segments sent
 	MinRTT   int64          `json:"min_rtt"`   // least of the streams
+	Depth    int            `json:"depth"`     // of a sink: what each stream writes at a time; 0: not told
 	By       string         `json:"by"`        // of a source: what the job is limited by
 	Detail   string         `json:"detail"`    // of By
 	PerStr   []StreamReport `json:"per_stream,omitempty"`

@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gomover/gomover/events"
+)
+
+// TestDepth: file systems that answer late are asked for more at a time, at either end,
+// and what comes of that is told.
+func TestDepth(t *testing.T) {
+	small := func(r *run) {
+		for i := range 6000 {
+			r.src.put(fmt.Sprintf("d%d/s%d", i%7, i), random(uint64(i), 100+i%50))
+		}
+	}
+	medium := func(r *run) {
+		for i := range 400 {
+			r.src.put(fmt.Sprintf("m%d", i), random(uint64(i), smallFile+1+i%50))
+		}
+	}
+	lateOpen := func(d time.Duration) func(r *run) {
+		return func(r *run) {
+			r.src.fault = func(op, _ string) error {
+				if op == "open" {
+					time.Sleep(d)
+				}
+				return nil
+			}
+		}
+	}
+	for name, tt := range map[string]struct {
+		fill, slow func(r *run)
+		what       string
+		gain       float64 // how many times as fast
+	}{
+		"small files, opened late": {small, lateOpen(10 * time.Millisecond), "readers", 1.4},
+		"files, opened late":       {medium, lateOpen(200 * time.Millisecond), "readers", 1.25},
+		"small files, made late":   {small, func(r *run) { r.dst.slow = 10 * time.Millisecond }, "writers", 1.3},
+		"files that are there":     {medium, func(*run) {}, "", 0.95},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				took := make(map[string]time.Duration)
+				for _, mode := range []string{"", retuneAuto} {
+					r := newRun()
+					tt.fill(r)
+					tt.slow(r)
+					r.opts.StreamsMin, r.opts.StreamsMax, r.opts.Retune = 4, 4, mode
+					r.fine(t, r.do(t.Context()))
+					took[mode] = r.took
+					told := slices.ContainsFunc(r.rec.tunes, func(e events.Tune) bool { return e.What == tt.what && e.To > e.From })
+					if told != (mode != "" && tt.what != "") {
+						t.Errorf("%q: told of %s: %t; %+v", mode, tt.what, told, r.rec.tunes)
+					}
+					if r.src.opened != 0 {
+						t.Errorf("%d files are still open", r.src.opened)
+					}
+				}
+				if took[""].Seconds() < tt.gain*took[retuneAuto].Seconds() {
+					t.Errorf("%v instead of %v", took[retuneAuto], took[""])
+				}
+			})
+		})
+	}
+}
+
+// TestDepthAndFiles: files that change, vanish or cannot be read are left out of a pack
+// that is read by several as of one that is read by one.
+func TestDepthAndFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRun()
+		for i := range 500 {
+			r.src.put(fmt.Sprintf("s%03d", i), random(uint64(i), 100+i%50))
+		}
+		r.opts.OnChange, r.opts.Retune = "fail", ""
+		r.src.fault = func(op, name string) error {
+			switch {
+			case op == "open" && name == "s007":
+				return fs.ErrNotExist
+			case op == "open" && name == "s400":
+				return errors.New("worn out")
+			}
+			return nil
+		}
+		r.during = func(r *run) { r.source.depth.n.Store(8); r.sink.depth.n.Store(8) }
+		if err := r.do(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 500 {
+			name := fmt.Sprintf("s%03d", i)
+			got, ok := r.dst.get(name)
+			if want := i != 7 && i != 400; ok != want || ok && got != string(random(uint64(i), 100+i%50)) {
+				t.Errorf("%s: there %t, want %t", name, ok, want)
+			}
+		}
+	})
+}
+
+func TestEach(t *testing.T) {
+	for _, tt := range [][2]int{{0, 4}, {1, 4}, {5, 1}, {5, 2}, {100, 8}, {3, 100}} {
+		var done [100]atomic.Int32
+		var running, most atomic.Int32
+		each(tt[0], func() int { return tt[1] }, func(i int) {
+			if n := running.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			done[i].Add(1)
+			running.Add(-1)
+		})
+		for i := range done {
+			if want := int32(map[bool]int{true: 1}[i < tt[0]]); done[i].Load() != want {
+				t.Errorf("%v: %d was done %d times", tt, i, done[i].Load())
+			}
+		}
+		if int(most.Load()) > tt[1] {
+			t.Errorf("%v: %d at a time", tt, most.Load())
+		}
+	}
+	synctest.Test(t, func(t *testing.T) { // what the limit is may change meanwhile
+		began := time.Now()
+		each(100, func() int {
+			if time.Since(began) < 10*time.Second {
+				return 1
+			}
+			return 10
+		}, func(int) { time.Sleep(time.Second) })
+		if took := time.Since(began); took < 19*time.Second || took > 21*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
