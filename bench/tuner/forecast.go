@@ -65,9 +65,9 @@ func togetherRows(f trial.ForecastFigures) []row {
 	q := quarter()
 	held, over := mean(f.Held), f.Error[q]/f.Best[q]
 	return []row{
-		{id: "F1-F5 error", what: "median error at 25 %, no history", got: percent(f.Error[q]), bar: "<= 10 %", short: f.Error[q] > errorBar},
-		{id: "F1-F5 best", what: "that over the error of the best single window in hindsight", got: fmt.Sprintf("%.2f", over), bar: "<= 1.25", short: over > overBestBar},
-		{id: "F1-F5 held", what: "80 % intervals hold, after ten jobs", got: percent(held), bar: "75 to 92 %", short: held < leastHeld || held > mostHeld},
+		{no: 16, id: "F1-F5 error", what: "median error at 25 %, no history", got: percent(f.Error[q]), bar: "<= 10 %", short: f.Error[q] > errorBar},
+		{no: 16, id: "F1-F5 best", what: "that over the error of the best single window in hindsight", got: fmt.Sprintf("%.2f", over), bar: "<= 1.25", short: over > overBestBar},
+		{no: 17, id: "F1-F5 held", what: "80 % intervals hold, after ten jobs", got: percent(held), bar: "75 to 92 %", short: held < leastHeld || held > mostHeld},
 		{id: "F1-F5 cold", what: "80 % intervals hold, without any history", got: percent(mean(f.Cold))},
 	}
 }

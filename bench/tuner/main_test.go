@@ -9,7 +9,7 @@ import (
 
 func TestMeasure(t *testing.T) {
 	var b strings.Builder
-	if err := measure(&b, regexp.MustCompile("^none$"), true); err != nil || b.String() != "0 figures, 0 short of their bar\n" {
+	if err := measure(&b, groups, regexp.MustCompile("^none$"), true); err != nil || b.String() != "0 figures, 0 short of their bar\n" {
 		t.Errorf("%q, %v", b.String(), err)
 	}
 }
