@@ -27,6 +27,20 @@ func (s *Source) tuneStream(st transports.Stream) {
 	}
 }
 
+// resume tells a stream that has just begun what the path carries: that it was tried
+// for so much, or that the last job came to it.
+func (s *Source) resume(st transports.Stream) {
+	s.streams.mu.Lock()
+	seen := s.streams.seen
+	s.streams.mu.Unlock()
+	if seen == 0 {
+		seen = tuner.Initial(s.facts(st.Stats())).Rate
+	}
+	if seen >= 1 && seen < 1e12 {
+		_ = st.Retune(transports.Settings{SeenRate: int64(seen)}) // refused, it begins as any other
+	}
+}
+
 // tuneCC moves all streams to another congestion control when their losses say
 // that it is better.
 func (s *Source) tuneCC(now time.Time, rate int64) {
@@ -83,7 +97,7 @@ func (s *Source) replan(streams int, cc string, rtt time.Duration, reason string
 // last is what the last job on the path ended with.
 func (s *Source) last() tuner.Last {
 	o := &s.opts
-	return tuner.Last{Streams: min(max(0, o.LastStreams), maxStreams), CC: o.LastCC, RTT: time.Duration(o.LastRTTms * float64(time.Millisecond))}
+	return tuner.Last{Streams: min(max(0, o.LastStreams), maxStreams), CC: o.LastCC, RTT: time.Duration(o.LastRTTms * float64(time.Millisecond)), Rate: o.LastRate}
 }
 
 // seedCC gives all streams the congestion control that the last job ended with, if it

@@ -172,6 +172,7 @@ func (s *Source) tryOther(d choice.Decision, streams int) {
 	err := s.paths.Endpoint.(transports.Switcher).Use(false)
 	x.mu.Lock()
 	x.other, x.otherStreams, x.otherErr = d.Setting.Transport, d.Setting.Streams, ""
+	x.seen = d.Before / float64(max(1, d.Setting.Streams))
 	if err != nil {
 		x.otherErr = err.Error()
 	}
@@ -241,7 +242,7 @@ func (s *Source) closeOther(d choice.Decision, streams int) {
 	if x.otherErr != "" {
 		d.Reason += " (" + x.otherErr + ")"
 	}
-	x.other = ""
+	x.other, x.seen = "", 0
 	x.mu.Unlock()
 	s.stopStreams(tried)
 	_ = s.paths.Endpoint.(transports.Switcher).Use(true) // the usual way is always open

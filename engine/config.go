@@ -32,6 +32,7 @@ type Options struct {
 	LastStreams int     `json:"last_streams,omitempty"`
 	LastCC      string  `json:"last_cc,omitempty"`
 	LastRTTms   float64 `json:"last_rtt_ms,omitempty"`
+	LastRate    float64 `json:"last_rate,omitempty"` // over UDT, bytes per second
 	OnChange    string  `json:"on_change,omitempty"` // retry (also ""), fail, ignore
 	// Shared: the sources of several destinations may send blocks together, see Cast.
 	Shared bool `json:"shared,omitempty"`

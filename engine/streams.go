@@ -57,10 +57,11 @@ type streamSet struct {
 	most    int    // that a limit of the rate leaves useful; 0: any
 	way     string // transport that streams have moved to; "": they have not
 
-	other        string // transport that is being tried beside; "": none. Its streams do not count for the target
-	otherStreams int    // that this end dials when the sink is ready
-	otherDial    int    // which it is
-	otherErr     string // why it cannot be opened
+	other        string  // transport that is being tried beside; "": none. Its streams do not count for the target
+	otherStreams int     // that this end dials when the sink is ready
+	otherDial    int     // which it is
+	otherErr     string  // why it cannot be opened
+	seen         float64 // bytes per second that a stream may begin with; 0: not known
 
 	ownWay   bool // this end dials; settled by the first stream
 	ownErr   string
@@ -236,6 +237,9 @@ func (s *Source) adopt(ctx context.Context, st transports.Stream) {
 	s.sched.addStream(ss.id)
 	if s.opts.CC == "" {
 		s.tuneStream(st) // after it is listed, so that no change is missed
+	}
+	if ss.way == "udt" {
+		s.resume(st)
 	}
 	s.update(func(t *Totals) { t.Streams = n; t.State = "" })
 	s.wg.Go(func() { s.send(ctx, ss); x.poke() })

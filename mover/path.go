@@ -103,6 +103,7 @@ func (j *Job) begin(now time.Time) (*Job, memory) {
 		next.Engine.LastStreams, next.Engine.LastCC, next.Engine.LastRTTms = f.Streams, f.CC, f.RTTms
 	case f.Transport == "udt" && j.Spare && !j.UDT:
 		next.UDT = true
+		next.Engine.LastRate, next.Engine.LastRTTms = f.Rate, f.RTTms
 	default:
 		f = pathFact{}
 	}

@@ -156,6 +156,11 @@ type Settings struct {
 	Window     int   // bytes of socket buffer
 	PacingRate int64 // bytes per second, most that the kernel may send; 0: as is
 
+	// SeenRate is what the path was seen to carry, in bytes per second, for a stream
+	// that has just begun: transports of this program begin with a part of it. 0: not
+	// known.
+	SeenRate int64
+
 	// CC is the congestion control to change to, by name; "": as is. A refusal
 	// is an error, the stream goes on as before.
 	CC string

@@ -27,22 +27,27 @@ type Last struct {
 	Streams int
 	CC      string        // of TCP
 	RTT     time.Duration // least
+	Rate    float64       // of UDT, bytes per second
 }
 
 // sameRTT is by how much round trips of one path differ at most, as a share.
 const sameRTT = 0.25
 
 // fits tells whether it was on the path that is there now.
-func (l Last) fits(rtt time.Duration) bool {
+func (l Last) fits(rtt time.Duration) bool { return l.Streams > 0 && l.near(rtt) }
+
+// near tells whether a round trip is that of the path then.
+func (l Last) near(rtt time.Duration) bool {
 	d := (rtt - l.RTT).Abs()
-	return l.Streams > 0 && l.RTT > 0 && float64(d) <= sameRTT*float64(l.RTT)
+	return l.RTT > 0 && float64(d) <= sameRTT*float64(l.RTT)
 }
 
 // Settings is what to start with.
 type Settings struct {
 	Streams int
-	CC      string // "": the system's default
-	Reason  string // for people
+	CC      string  // "": the system's default
+	Rate    float64 // bytes per second that each stream may have, as far as is known; 0: it is not
+	Reason  string  // for people
 }
 
 // farRTT parts a path on which one stream fills the link whatever happens from
@@ -56,10 +61,14 @@ const farRTT = 2 * time.Millisecond
 // 32 were alike (docs/performance.md).
 const farStreams = 12
 
-// udtStreams is how many streams UDT gets. Ours: neither small kernel buffers nor
-// losses make more of them faster, and all share one port and its goroutines; two
-// let one be read and sealed while the other is sent.
-const udtStreams = 2
+// udtNear and udtFar are how many streams UDT gets on near and on far paths. Ours:
+// neither small kernel buffers nor losses make more of them faster, and all share one
+// port and its goroutines. Where processors are the limit two let one be read and sealed
+// while the other is sent. On a far path two controls that each know their own rate
+// only come to more than the path has together, fill its queue, and lose: of 1 Gbit/s,
+// 100 ms and 0.1% of loss in the lab two had 75% and lost 18% of their packets
+// (docs/performance.md).
+const udtNear, udtFar = 2, 1
 
 // Initial decides the settings to start with.
 func Initial(f Facts) Settings {
@@ -69,8 +78,13 @@ func Initial(f Facts) Settings {
 		s.Streams, s.Reason = max(1, f.Cores), "one for each processor"
 	case f.UDT && strings.HasPrefix(f.CC, "blast="):
 		s.Streams, s.Reason = 1, "at the rate that was asked for"
+	case f.UDT && f.RTT >= farRTT:
+		s.Streams, s.Reason = udtFar, fmt.Sprintf("rtt %.3g ms: far, over UDT, whose control finds the rate with one", ms(f.RTT))
+		if f.Last.Rate > 0 && f.Last.near(f.RTT) {
+			s.Rate = f.Last.Rate
+		}
 	case f.UDT:
-		s.Streams, s.Reason = udtStreams, "over UDT, whose control finds the rate with few: the second one uses another processor"
+		s.Streams, s.Reason = udtNear, "over UDT, whose control finds the rate with few: the second one uses another processor"
 	case f.RTT < farRTT:
 		// More than the processors would only take turns on them.
 		s.Streams, s.Reason = min(max(2, f.Cores), 4), fmt.Sprintf("rtt %.2g ms: near, as many as processors", ms(f.RTT))
@@ -91,6 +105,7 @@ func Initial(f Facts) Settings {
 	if f.CC != "" {
 		s.CC = f.CC
 	}
+	s.Rate /= float64(max(1, s.Streams))
 	return s
 }
 

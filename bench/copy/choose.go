@@ -43,6 +43,9 @@ var chosenWays = []chosenWay{
 // The time of a login is taken off, since it is ssh's.
 func rowChoice(ctx context.Context, b *bench) error {
 	for _, c := range chosenWays {
+		if !strings.Contains(c.name, b.cases) {
+			continue
+		}
 		if err := b.choose(ctx, c); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}

@@ -16,6 +16,8 @@ var rows = []ground.Row[*bench]{
 	{Name: "wan", What: "one large file over 1 Gbit/s, RTT 100 ms", Run: rowWAN},
 	{Name: "lossy", What: "the same with 0.1% loss in each direction", Run: rowLossy},
 	{Name: "choice", What: "both, where bbr is not allowed or socket buffers are small", Run: rowChoice},
+	{Name: "start", What: "what a whole command takes beyond its bytes and a login, over the first path", Run: rowStart},
+	{Name: "change", What: "a path of 100 Mbit/s that changes while a copy runs", Run: rowChange},
 	{Name: "small", What: "a file of 1 KiB at RTT 100 ms", Run: rowSmall},
 	{Name: "loop", What: "CPU per GB and throughput over loopback", Run: rowLoop},
 	{Name: "peers", What: "the default beside scp, rsync and rclone over loopback", Run: rowPeers},
@@ -31,6 +33,7 @@ type settings struct {
 	kills int
 	disk  string
 	seed  uint64
+	cases string
 }
 
 // bench is one run: its settings, the results so far, and the program that is
@@ -52,6 +55,7 @@ func parse(args []string) (s settings, err error) {
 	flags.IntVar(&s.kills, "kills", 100, "runs of the row kill")
 	flags.StringVar(&s.disk, "disk", "/var/tmp", "a directory on a disk, for the row tree")
 	flags.Uint64Var(&s.seed, "seed", 1, "of the random moments of the row kill")
+	flags.StringVar(&s.cases, "cases", "", "in the rows choice and change measure only those whose name has this in it")
 	if err := s.Parse(flags, args, ground.Names(rows)); err != nil {
 		return s, err
 	}

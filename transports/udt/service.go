@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gomover/gomover/internal/units"
 	"github.com/gomover/gomover/transports/internal/cc"
 )
 
@@ -81,6 +82,52 @@ func (c *Conn) SetReadBuffer(n int) error {
 	k.cfg.RecvBuffer = n
 	k.recv.size = max(k.recv.size, packets(n, k.payload))
 	k.tellRoom()
+	c.mu.Unlock()
+	c.e.wake(c)
+	return nil
+}
+
+// SetMaxRate changes the bound of the rate of sending, as Config.MaxRate sets it for all
+// connections: bytes per second, headers included; 0 is none. It holds for what is
+// sent from now on. Errors: net.ErrClosed; a rate below 0.
+func (c *Conn) SetMaxRate(r units.Rate) error {
+	if r < 0 {
+		return c.fault("set", fmt.Errorf("a rate of %d bytes per second", int64(r)))
+	}
+	c.mu.Lock()
+	k := c.core
+	if k.state != connected {
+		err := k.err
+		c.mu.Unlock()
+		return c.fault("set", err)
+	}
+	k.cfg.MaxRate = r
+	k.learn()
+	c.mu.Unlock()
+	c.e.wake(c)
+	return nil
+}
+
+// Resume tells a connection that has just begun what its path was seen to carry, in
+// bytes per second, headers included: controls that know how begin with a part of it
+// instead of searching for it from a few packets on. Errors: net.ErrClosed; a rate below
+// 0.
+func (c *Conn) Resume(r units.Rate) error {
+	if r < 0 {
+		return c.fault("set", fmt.Errorf("a rate of %d bytes per second", int64(r)))
+	}
+	c.mu.Lock()
+	k := c.core
+	if k.state != connected {
+		err := k.err
+		c.mu.Unlock()
+		return c.fault("set", err)
+	}
+	if x, ok := k.control.(cc.Resumer); ok {
+		k.fill(c.e.now())
+		x.Resume(&k.stats, r)
+		k.learn()
+	}
 	c.mu.Unlock()
 	c.e.wake(c)
 	return nil

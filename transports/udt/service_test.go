@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gomover/gomover/internal/units"
 )
 
 // TestReadBuffer: a connection takes little until it is told to take more, at both
@@ -56,6 +58,49 @@ func TestReadBuffer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMaxRate: a bound of the rate holds from when it is set, for the connection it is
+// set for, until it is taken away.
+func TestMaxRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := pair(t)
+		from, to := connectedPair(t, a, b, b.Addr(false).String()+":9000", Config{})
+		took := func(n int) time.Duration {
+			start := time.Now()
+			go from.Write(noise(3, n))
+			if _, err := io.ReadFull(to, make([]byte, n)); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(start)
+		}
+		free := took(1 << 20)
+		for _, rate := range []units.Rate{100e3, 400e3} {
+			if err := from.SetMaxRate(rate); err != nil {
+				t.Fatal(err)
+			}
+			took(1 << 20) // the control finds out that there is more than before
+			want := (1 << 20) * 1500 / 1456.0 / float64(rate)
+			if got := took(1 << 20).Seconds(); got < 0.95*want || got > 1.05*want+0.1 {
+				t.Errorf("1 MiB at %v took %.2f s, want %.2f", rate, got, want)
+			}
+		}
+		if err := from.SetMaxRate(0); err != nil {
+			t.Fatal(err)
+		}
+		took(1 << 20) // the control finds the rate again
+		if again := took(1 << 20); again > 2*free {
+			t.Errorf("1 MiB took %v before there was a bound, %v after it", free, again)
+		}
+		if from.SetMaxRate(-1) == nil {
+			t.Error("a rate below 0 was taken")
+		}
+		from.Close()
+		to.Close()
+		if from.SetMaxRate(1e6) == nil {
+			t.Error("a closed connection took a rate")
+		}
+	})
 }
 
 // TestRelease: what was written before is delivered, calls that wait end, and

@@ -5,6 +5,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/gomover/gomover/internal/units"
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/transports/internal/sealed"
 	"github.com/gomover/gomover/transports/udt"
@@ -48,16 +49,41 @@ func (w *wire) Info(st *transports.Stats) bool {
 // is heard any more; see udt.Config.Idle.
 func (w *wire) Quiet() time.Duration { return 0 }
 
+// headers are those of IP, UDP and UDT of one packet, in bytes.
+const headers = 20 + 8 + 16
+
+// fastest is the pacing rate from which on there is none, in bytes per second.
+const fastest = 1e12
+
 // Retune implements sealed.Wire. The congestion control of a connection that
-// stands cannot be changed, nor can its rate be bounded.
+// stands cannot be changed.
 func (w *wire) Retune(s transports.Settings) error {
 	if s.CC != "" && s.CC != w.control {
 		return &controlError{s.CC, w.control}
+	}
+	if s.PacingRate > 0 {
+		most := units.Rate(0)
+		if s.PacingRate < fastest {
+			most = w.onWire(s.PacingRate)
+		}
+		if err := w.conn.SetMaxRate(most); err != nil {
+			return err
+		}
+	}
+	if s.SeenRate > 0 && s.SeenRate < fastest {
+		if err := w.conn.Resume(w.onWire(s.SeenRate)); err != nil {
+			return err
+		}
 	}
 	if s.Window > 0 {
 		return w.conn.SetReadBuffer(min(s.Window, w.most))
 	}
 	return nil
+}
+
+// onWire is a rate of payload with headers.
+func (w *wire) onWire(rate int64) units.Rate {
+	return units.Rate(float64(rate) * (1 + headers/float64(max(w.conn.Stats().Payload, headers))))
 }
 
 // controlError says that the congestion control stays as it is.

@@ -20,9 +20,10 @@ const (
 	// take longer.
 	fewest = 1.02
 	// maxStreams bounds the streams over TCP, and udtStreams is how many there are
-	// over UDT: neither windows nor losses make more of them faster.
+	// over UDT: neither windows nor losses make more of them faster, and two fill the
+	// path's queue together.
 	maxStreams = 128
-	udtStreams = 2
+	udtStreams = 1
 	// bbrStreams bounds those of bbr, of which several push each other into losses.
 	bbrStreams = 12
 )

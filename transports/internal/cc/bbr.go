@@ -1,11 +1,16 @@
 package cc
 
-import "time"
+import (
+	"time"
+
+	"github.com/gomover/gomover/internal/units"
+)
 
 // Constants of BBR. Sources: draft-cardwell-iccrg-bbr-congestion-control-00
 // (gains, cycle, filters) and -02 (the gentler probing of the RTT).
 const (
-	bbrStartupGain  = 2.885 // 2/ln 2: doubles the rate every round trip
+	bbrStartupGain  = 2.885 // of the pace, 2/ln 2: doubles the rate every round trip
+	bbrStartupCwnd  = 2.4   // of the window: less overruns a queue less (ours; draft-ietf-ccwg-bbr has 2)
 	bbrCwndGain     = 2.0
 	bbrProbeGain    = 1.25
 	bbrYieldGain    = 0.75
@@ -17,6 +22,7 @@ const (
 	bbrMinRTTAge    = 10 * time.Second
 	bbrProbeRTTTime = 200 * time.Millisecond
 	bbrMinWindow    = 4 // packets
+	bbrJumpTrips    = 8 // round trips in which a rate from elsewhere counts; ours
 	bbrPaceMargin   = 0.99
 	bbrLumpTime     = 100 * time.Millisecond // of the rate, at most, is taken for a lump; as in Linux
 )
@@ -33,6 +39,20 @@ const (
 	bbrStanding    = 1.25 // lowest RTT of a look to the min RTT
 	bbrSmallGain   = 1.5  // of the window then
 )
+
+// Constants of what follows a probe that paid; ours. A path that has become free,
+// because others have left it, or which startup has underrated, is found by probes of
+// a quarter in as many cycles of eight round trips: five seconds for three times the
+// rate at 100 ms. A probe that brought more, and no queue, is followed by the next one
+// at once, and that by a bolder one. Where somebody shares the path there is a queue,
+// or losses in numbers, and all is as it was.
+const (
+	bbrGrew  = 1.2   // by how much a probe must have raised the rate
+	bbrEmpty = 1.125 // smoothed RTT to the min RTT below which there is no queue
+)
+
+// bbrProbeGains are those of probes that follow each other.
+var bbrProbeGains = [...]float64{bbrProbeGain, 1.5, 2}
 
 // bbrState is where a BBR stands.
 //
@@ -79,17 +99,22 @@ type BBR struct {
 	saved float64 // window before it was taken away
 	rests bool    // since a timeout, until the path has answered for a round trip
 	guess float64 // bytes per second, until a rate is known
+	jump  float64 // bytes per second, from elsewhere, to begin with; 0: none
+	// jumpEnd is when the jump is over, whatever came of it.
+	jumpEnd time.Duration
 
 	fullRate  float64 // highest rate so far in startup
 	fullCount int     // round trips in which it did not grow
 	full      bool
 	phase     int
 	phaseAt   time.Duration
+	probed    float64       // rate when the last probe began; 0: there was none
+	paid      int           // probes before it, one after the other, that paid
 	probeEnd  time.Duration // when probing the RTT may end; 0 while the path empties
 	random    random
 }
 
-var _ Controller = (*BBR)(nil)
+var _ Resumer = (*BBR)(nil)
 
 // NewBBR makes a BBR.
 func NewBBR() *BBR { return &BBR{} }
@@ -104,8 +129,26 @@ func (b *BBR) Init(s *Stats) {
 	b.guess = initialWindow * b.mss / rtt.Seconds()
 }
 
+// Resume implements Resumer: startup begins at half of the rate, paced. What is lost
+// in numbers takes it back, and what comes back through the path replaces it. Source:
+// draft-ietf-tsvwg-careful-resume, whose unvalidated phase this is.
+func (b *BBR) Resume(s *Stats, rate units.Rate) {
+	half := clamp(float64(rate), 0, float64(MaxRate)) / 2
+	if b.state != bbrStartup || b.full || half <= b.model.rate() {
+		return
+	}
+	b.jump, b.jumpEnd = half, s.Now+bbrJumpTrips*max(s.RTT, time.Millisecond)
+	b.learn(s)
+}
+
 func (b *BBR) learn(s *Stats) {
 	b.mss, b.limit = float64(max(s.MSS, 1)), windowLimit(s)
+	if s.Now > b.jumpEnd || b.state != bbrStartup {
+		b.jump = 0
+	}
+	if b.jump > 0 { // again and again: the peer may begin with a small buffer
+		b.cwnd = max(b.cwnd, b.jump*max(s.MinRTT, time.Millisecond).Seconds()/b.mss)
+	}
 	b.cwnd = clamp(b.cwnd, min(bbrMinWindow, b.limit), b.limit)
 }
 
@@ -126,7 +169,7 @@ func (b *BBR) OnAck(s *Stats, a *Ack) {
 	}
 	switch b.state {
 	case bbrStartup:
-		if b.checkFull(a, round); b.full {
+		if b.checkFull(s, a, round); b.full {
 			b.state = bbrDrain
 		}
 	case bbrDrain:
@@ -146,13 +189,14 @@ func (b *BBR) OnAck(s *Stats, a *Ack) {
 func (b *BBR) bdp() float64 { return b.model.rate() * b.model.minRTT.Seconds() / b.mss }
 
 // checkFull ends startup when the rate did not grow by a quarter in three round
-// trips, or when packets are lost in numbers.
-func (b *BBR) checkFull(a *Ack, round bool) {
-	if !round || a.Delivery.AppLimited {
+// trips, or when packets are lost in numbers. A sender with too little to send proves
+// nothing, unless a queue stands all the same (ours).
+func (b *BBR) checkFull(s *Stats, a *Ack, round bool) {
+	if !round || a.Delivery.AppLimited && float64(s.RTT) <= bbrStanding*float64(b.model.minRTT) {
 		return
 	}
 	if b.noise.share > bbrNoise && b.noise.before >= bbrStartupGaps {
-		b.full = true
+		b.full, b.jump = true, 0
 		return
 	}
 	if r := b.model.rate(); r >= b.fullRate*bbrFullGrowth {
@@ -170,23 +214,45 @@ func (b *BBR) probeRate(now time.Duration) {
 	if b.phase = int(b.random.float() * (bbrCycle - 1)); b.phase >= 1 {
 		b.phase++
 	}
+	b.probed, b.paid = 0, 0
+	if b.phase == 0 {
+		b.probed = b.model.rate()
+	}
 }
 
 // advance goes to the next phase of the cycle: after a min RTT; when probing,
 // not before that much is on the way, or lost; when yielding, as soon as the
-// queue is empty.
+// queue is empty. What a probe brought is known a round trip after its end.
 func (b *BBR) advance(s *Stats) {
 	passed := s.Now-b.phaseAt > b.model.minRTT
 	switch b.phase {
 	case 0:
-		passed = passed && (b.noise.gaps > 0 || float64(s.InFlight) >= bbrProbeGain*b.bdp() || s.AppLimited)
+		passed = passed && (b.noise.gaps > 0 || float64(s.InFlight) >= b.probeGain()*b.bdp() || s.AppLimited)
 	case 1:
 		passed = passed || float64(s.InFlight) <= b.bdp()
 	}
-	if passed {
-		b.phase, b.phaseAt = (b.phase+1)%bbrCycle, s.Now
+	switch {
+	case (b.phase == 1 || b.phase == 2) && b.pays(s):
+		b.paid++
+		b.phase, b.phaseAt, b.probed = 0, s.Now, b.model.rate()
+	case passed:
+		if b.phase == 2 {
+			b.paid = 0
+		}
+		if b.phase, b.phaseAt = (b.phase+1)%bbrCycle, s.Now; b.phase == 0 {
+			b.probed = b.model.rate()
+		}
 	}
 }
+
+// pays tells that the last probe has found more, and neither a queue nor losses.
+func (b *BBR) pays(s *Stats) bool {
+	return b.probed > 0 && b.model.rate() >= bbrGrew*b.probed &&
+		float64(s.RTT) < bbrEmpty*float64(b.model.minRTT) && b.noise.share <= bbrCongested
+}
+
+// probeGain is the gain of the pace while probing for more.
+func (b *BBR) probeGain() float64 { return bbrProbeGains[min(b.paid, len(bbrProbeGains)-1)] }
 
 // checkRTT probes for the min RTT with half of what the path holds when it was
 // not seen for long.
@@ -231,7 +297,10 @@ func (b *BBR) setWindow(a *Ack) {
 		return
 	}
 	gain := bbrStartupGain
-	if b.state == bbrProbeRate {
+	switch b.state {
+	case bbrStartup:
+		gain = bbrStartupCwnd
+	case bbrProbeRate:
 		gain = b.noise.gain
 	}
 	target := gain*bdp + b.model.lumps()/b.mss + 3
@@ -255,7 +324,7 @@ func (b *BBR) OnTimeout(s *Stats) {
 	if b.state != bbrProbeRTT && !b.rests {
 		b.saved = b.cwnd
 	}
-	b.cwnd, b.rests = bbrMinWindow, true
+	b.cwnd, b.rests, b.jump = bbrMinWindow, true, 0
 	b.learn(s)
 }
 
@@ -265,7 +334,11 @@ func (b *BBR) Control() Control {
 	if r <= 0 {
 		r = b.guess
 	}
-	return Control{Rate: paceOf(r * b.paceGain()), Window: b.cwnd}
+	r *= b.paceGain()
+	if b.state == bbrStartup {
+		r = max(r, b.jump)
+	}
+	return Control{Rate: paceOf(r), Window: b.cwnd}
 }
 
 func (b *BBR) paceGain() float64 {
@@ -275,7 +348,7 @@ func (b *BBR) paceGain() float64 {
 	case b.state == bbrDrain:
 		return 1 / bbrStartupGain
 	case b.state == bbrProbeRate && b.phase == 0:
-		return bbrProbeGain
+		return b.probeGain()
 	case b.state == bbrProbeRate && b.phase == 1:
 		return bbrYieldGain
 	}

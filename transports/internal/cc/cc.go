@@ -49,6 +49,15 @@ type Messenger interface {
 	Outgoing() []byte
 }
 
+// A Resumer is a controller that can begin with what is known of its path.
+type Resumer interface {
+	Controller
+	// Resume tells that the path was seen to carry so much, in bytes per second, a
+	// while ago or by other means. It may be wrong. Later than at the start it
+	// changes nothing.
+	Resume(s *Stats, rate units.Rate)
+}
+
 // Control is what a controller asks of its transport.
 type Control struct {
 	// Rate is the pace of sending, retransmissions included, in bytes per

@@ -223,8 +223,8 @@ func (s *Stream) Retune(set transports.Settings) error {
 	if d := s.dead.Load(); d != nil {
 		return *d
 	}
-	if set.Window < 0 || set.PacingRate < 0 {
-		return fmt.Errorf("changing stream %d: window %d, pacing %d: below zero", s.id, set.Window, set.PacingRate)
+	if set.Window < 0 || set.PacingRate < 0 || set.SeenRate < 0 {
+		return fmt.Errorf("changing stream %d: window %d, pacing %d, rate seen %d: below zero", s.id, set.Window, set.PacingRate, set.SeenRate)
 	}
 	if err := s.wire.Retune(set); err != nil {
 		return fmt.Errorf("changing stream %d: %w", s.id, err)
