@@ -55,7 +55,7 @@ func parse(args []string) (s settings, err error) {
 	flags.IntVar(&s.kills, "kills", 100, "runs of the row kill")
 	flags.StringVar(&s.disk, "disk", "/var/tmp", "a directory on a disk, for the row tree")
 	flags.Uint64Var(&s.seed, "seed", 1, "of the random moments of the row kill")
-	flags.StringVar(&s.cases, "cases", "", "in the rows choice and change measure only those whose name has this in it")
+	flags.StringVar(&s.cases, "cases", "", "in the rows choice, start and change measure only those whose name has this in it")
 	if err := s.Parse(flags, args, ground.Names(rows)); err != nil {
 		return s, err
 	}

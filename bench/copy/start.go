@@ -41,6 +41,9 @@ func rowStart(ctx context.Context, b *bench) error {
 	defer os.Remove(src)
 	for _, full := range startSizes {
 		size := b.Size(full)
+		if !strings.Contains(fmt.Sprintf("%d MiB", size>>20), b.cases) {
+			continue
+		}
 		// What is longer than the first size has no blocks: it would not fit into memory
 		// twice, and is sent as it is.
 		if err := os.Truncate(src, size); err != nil {

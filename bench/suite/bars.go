@@ -34,11 +34,13 @@ func rowBars(ctx context.Context, b *bench, _ string) error {
 		return fmt.Errorf("running bench/copy: %w", err)
 	}
 	text, err := os.ReadFile(report)
+	var bars []Bar
 	if err == nil {
-		err = json.Unmarshal(text, &b.report.Bars)
+		err = json.Unmarshal(text, &bars)
 	}
 	if err != nil {
 		return fmt.Errorf("reading the report of bench/copy: %w", err)
 	}
+	b.report.Bars = append(b.report.Bars, bars...)
 	return nil
 }

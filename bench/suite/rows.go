@@ -33,7 +33,9 @@ var rows = []row{
 	{"fairness", "beside one TCP flow, 200 Mbit/s, RTT 40 ms", 6, rowFairness},
 	{"receivers", "one file to several receivers, 100 Mbit/s, RTT 40 ms", 7, rowReceivers},
 	{"sources", "one file from several replicas", 3, rowSources},
-	{"bars", "the bars of the main job, by bench/copy", 17, rowBars},
+	{"first-wan", "2 GiB, 1 Gbit/s, RTT 100 ms: no flags beside peers at their best", 6, first{wanPath, 96}.run},
+	{"first-lossy", "the same with 0.1% loss in each direction", 6, first{lossyPath, 16}.run},
+	{"bars", "the bars of the main job, by bench/copy", 22, rowBars},
 }
 
 // The paths that several rows use.

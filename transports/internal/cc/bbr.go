@@ -10,7 +10,7 @@ import (
 // (gains, cycle, filters) and -02 (the gentler probing of the RTT).
 const (
 	bbrStartupGain  = 2.885 // of the pace, 2/ln 2: doubles the rate every round trip
-	bbrStartupCwnd  = 2.4   // of the window: less overruns a queue less (ours; draft-ietf-ccwg-bbr has 2)
+	bbrStartupCwnd  = 2.2   // of the window: less overruns a queue less (ours; draft-ietf-ccwg-bbr has 2)
 	bbrCwndGain     = 2.0
 	bbrProbeGain    = 1.25
 	bbrYieldGain    = 0.75
@@ -48,7 +48,7 @@ const (
 // or losses in numbers, and all is as it was.
 const (
 	bbrGrew  = 1.2   // by how much a probe must have raised the rate
-	bbrEmpty = 1.125 // smoothed RTT to the min RTT below which there is no queue
+	bbrEmpty = 1.125 // least RTT of a round trip to the min RTT below which there is no queue
 )
 
 // bbrProbeGains are those of probes that follow each other.
@@ -108,6 +108,8 @@ type BBR struct {
 	full      bool
 	phase     int
 	phaseAt   time.Duration
+	low       time.Duration // least RTT of this round trip; 0: none
+	lowest    time.Duration // of the one before
 	probed    float64       // rate when the last probe began; 0: there was none
 	paid      int           // probes before it, one after the other, that paid
 	probeEnd  time.Duration // when probing the RTT may end; 0 while the path empties
@@ -163,13 +165,15 @@ func (b *BBR) OnAck(s *Stats, a *Ack) {
 	}
 	if a.RTT > 0 {
 		b.noise.low = least(b.noise.low, a.RTT)
+		b.low = least(b.low, a.RTT)
 	}
 	if round {
 		b.noise.round(s, b.model.minRTT)
+		b.lowest, b.low = b.low, 0
 	}
 	switch b.state {
 	case bbrStartup:
-		if b.checkFull(s, a, round); b.full {
+		if b.checkFull(a, round); b.full {
 			b.state = bbrDrain
 		}
 	case bbrDrain:
@@ -191,8 +195,8 @@ func (b *BBR) bdp() float64 { return b.model.rate() * b.model.minRTT.Seconds() /
 // checkFull ends startup when the rate did not grow by a quarter in three round
 // trips, or when packets are lost in numbers. A sender with too little to send proves
 // nothing, unless a queue stands all the same (ours).
-func (b *BBR) checkFull(s *Stats, a *Ack, round bool) {
-	if !round || a.Delivery.AppLimited && float64(s.RTT) <= bbrStanding*float64(b.model.minRTT) {
+func (b *BBR) checkFull(a *Ack, round bool) {
+	if !round || a.Delivery.AppLimited && float64(b.lowest) <= bbrStanding*float64(b.model.minRTT) {
 		return
 	}
 	if b.noise.share > bbrNoise && b.noise.before >= bbrStartupGaps {
@@ -232,7 +236,7 @@ func (b *BBR) advance(s *Stats) {
 		passed = passed || float64(s.InFlight) <= b.bdp()
 	}
 	switch {
-	case (b.phase == 1 || b.phase == 2) && b.pays(s):
+	case (b.phase == 1 || b.phase == 2) && b.pays():
 		b.paid++
 		b.phase, b.phaseAt, b.probed = 0, s.Now, b.model.rate()
 	case passed:
@@ -246,9 +250,9 @@ func (b *BBR) advance(s *Stats) {
 }
 
 // pays tells that the last probe has found more, and neither a queue nor losses.
-func (b *BBR) pays(s *Stats) bool {
+func (b *BBR) pays() bool {
 	return b.probed > 0 && b.model.rate() >= bbrGrew*b.probed &&
-		float64(s.RTT) < bbrEmpty*float64(b.model.minRTT) && b.noise.share <= bbrCongested
+		b.lowest > 0 && float64(b.lowest) < bbrEmpty*float64(b.model.minRTT) && b.noise.share <= bbrCongested
 }
 
 // probeGain is the gain of the pace while probing for more.
@@ -303,7 +307,10 @@ func (b *BBR) setWindow(a *Ack) {
 	case bbrProbeRate:
 		gain = b.noise.gain
 	}
-	target := gain*bdp + b.model.lumps()/b.mss + 3
+	target := gain*bdp + 3
+	if b.state != bbrStartup { // where growth looks like lumps
+		target += b.model.lumps() / b.mss
+	}
 	switch {
 	case b.full:
 		b.cwnd = min(b.cwnd+delivered, target)

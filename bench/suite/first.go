@@ -1,0 +1,209 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gomover/gomover/bench/ground"
+	"github.com/gomover/gomover/bench/peer"
+)
+
+// firstPeers are those that gomover without flags is held against at their best
+// setting. The last ones log in by ssh, as gomover does.
+var (
+	firstPeers  = []string{"GridFTP", "xrdcp", "rclone", "scp"}
+	firstLogins = []string{"rclone", "scp"}
+)
+
+// firstSeconds is about how long a peer may take; what is slower moves less, and the
+// rest is reckoned at the rate that it had when it was under way.
+const firstSeconds = 30.0
+
+// standing is how long a program took in seconds, reckoned to the full size.
+type standing struct {
+	name, setting string
+	whole, after  float64 // the command; from the end of its login on
+	less          bool    // it moved less than the full size
+}
+
+// text is for people.
+func (s standing) text() string {
+	reckoned := ""
+	if s.less {
+		reckoned = ", reckoned from less"
+	}
+	return fmt.Sprintf("%s (%s) %.2f s, %.2f s behind its login%s", s.name, s.setting, s.whole, s.after, reckoned)
+}
+
+// first measures who moves one large file first over a path: gomover without flags, and
+// peers at the best setting that a search finds, in one run.
+type first struct {
+	path  Path
+	probe int64 // of the file of the search, MiB
+}
+
+// run is the row.
+func (f first) run(ctx context.Context, b *bench, name string) error {
+	t, err := b.between(ctx, name, f.path)
+	if err != nil {
+		return err
+	}
+	own, err := t.firstOwn(ctx)
+	if err != nil {
+		return fmt.Errorf("gomover: %w", err)
+	}
+	list := []standing{own}
+	login, err := t.loginTime(ctx)
+	if err != nil {
+		return err
+	}
+	for _, peer := range b.named(firstPeers...) {
+		s, err := t.firstPeer(ctx, peer, b.size(f.probe<<20, 4<<20), login)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			b.fail(name+", "+peer.Name, err)
+			continue
+		}
+		list = append(list, s)
+	}
+	for _, bar := range firstBars(name, list) {
+		b.report.Bars = append(b.report.Bars, bar)
+		fmt.Printf("%s: %s (%s): %s\n", bar.Row, bar.Figure, bar.Bar, map[bool]string{true: "reached", false: "missed"}[bar.Pass])
+	}
+	return nil
+}
+
+// firstSize is that of the file.
+func (t table) firstSize() int64 { return t.b.size(2<<30, 32<<20) }
+
+// firstOwn measures gomover, whose events tell when its login was over.
+func (t table) firstOwn(ctx context.Context) (standing, error) {
+	s := standing{name: "gomover", setting: "no flags"}
+	log := filepath.Join(t.dir, "first-events")
+	defer os.Remove(log)
+	for _, p := range t.b.named("gomover") {
+		plan := p.Plan
+		p.Plan = func(t peer.Transfer, s peer.Settings) peer.Plan {
+			made := plan(t, s)
+			made.Client.Args = slices.Insert(slices.Clone(made.Client.Args), 1, "--json="+log)
+			return made
+		}
+		r, err := t.firstRun(ctx, entry{program: p, label: "default", bytes: t.firstSize()})
+		if err != nil {
+			return s, err
+		}
+		text, err := os.ReadFile(log)
+		if err != nil {
+			return s, err
+		}
+		login, err := loginOf(text)
+		if err != nil {
+			return s, err
+		}
+		s.whole, s.after = r.Seconds, r.Seconds-login
+	}
+	return s, nil
+}
+
+// firstRun is execute without the limit of slow programs.
+func (t table) firstRun(ctx context.Context, e entry) (Run, error) {
+	j := t.job(e)
+	if err := t.file(ctx, j.source, e.bytes); err != nil {
+		return Run{}, err
+	}
+	return t.run(ctx, j)
+}
+
+// loginOf gives how many seconds a run of gomover took to log in, from its events.
+func loginOf(text []byte) (float64, error) {
+	var began time.Time
+	for line := range bytes.Lines(text) {
+		var e struct {
+			Time  time.Time `json:"t"`
+			Name  string    `json:"ev"`
+			State string    `json:"state"`
+		}
+		if err := json.Unmarshal(line, &e); err != nil {
+			return 0, fmt.Errorf("reading events: %w", err)
+		}
+		switch {
+		case e.Name == "job.start":
+			began = e.Time
+		case e.Name == "host" && e.State == "agent" && !began.IsZero():
+			return e.Time.Sub(began).Seconds(), nil
+		}
+	}
+	return 0, errors.New("the events tell of no login")
+}
+
+// loginTime is what ssh takes for a login and nothing else, in seconds.
+func (t table) loginTime(ctx context.Context) (float64, error) {
+	var l ground.Samples
+	for range 3 {
+		u, err := t.Timed(ctx, ground.Run{Host: t.from[0], Args: []string{"ssh", "-F", t.Config(), t.to[0].Name, "true"}})
+		if err != nil {
+			return 0, fmt.Errorf("logging in: %w", err)
+		}
+		l = append(l, u.Wall.Seconds())
+	}
+	return l.Median(), nil
+}
+
+// firstPeer finds a peer's best setting and measures it.
+func (t table) firstPeer(ctx context.Context, p peer.Program, probe int64, login float64) (s standing, err error) {
+	found, err := t.search(ctx, p, probe)
+	if err != nil {
+		return s, err
+	}
+	t.b.report.Searches = append(t.b.report.Searches, found)
+	size := t.firstSize()
+	e := entry{program: p, settings: found.Best, label: "tuned", bytes: fitting(found.rateOf(found.Best), firstSeconds, size, leastBytes)}
+	r, err := t.firstRun(ctx, e)
+	if err != nil {
+		return s, err
+	}
+	s = standing{name: p.Name, setting: found.Best.String(), whole: r.Seconds}
+	if s.less = e.bytes < size; s.less {
+		s.whole += float64(size-e.bytes) / max(r.steady, r.Goodput)
+	}
+	s.after = s.whole
+	if slices.Contains(firstLogins, p.Name) {
+		s.after = max(0, s.whole-login)
+	}
+	return s, nil
+}
+
+// firstBars judges a list whose first entry is gomover's.
+func firstBars(row string, list []standing) []Bar {
+	judge := func(what string, of func(standing) float64, among func(standing) bool) Bar {
+		own, best := of(list[0]), standing{}
+		var notes []string
+		for _, s := range list[1:] {
+			if !among(s) {
+				continue
+			}
+			notes = append(notes, s.text())
+			if best.name == "" || of(s) < of(best) {
+				best = s
+			}
+		}
+		if best.name == "" {
+			return Bar{Row: row + ": " + what, Figure: "no peer could be measured", Bar: "first", Notes: notes}
+		}
+		return Bar{Row: row + ": " + what, Figure: fmt.Sprintf("%.2f s; %s", own, strings.Join(notes, "; ")), Bar: "first", Value: own, Limit: of(best), Notes: notes, Pass: own <= of(best)}
+	}
+	return []Bar{
+		judge("from the end of the login", func(s standing) float64 { return s.after }, func(standing) bool { return true }),
+		judge("whole commands that log in by ssh", func(s standing) float64 { return s.whole }, func(s standing) bool { return slices.Contains(firstLogins, s.name) }),
+	}
+}
