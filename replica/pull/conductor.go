@@ -391,6 +391,10 @@ func (s *session) next(w *worker, most int64) rangeset.Extent {
 	return e
 }
 
+// quietTime is how long a connection below a limit may bring nothing, beyond the turns
+// of all others, before another one takes over what it has begun. Ours.
+const quietTime = 2 * time.Second
+
 // relieve moves blocks to an idle worker from the one of its session that would
 // bring them last, as many as let both end together. The other connection reads
 // over them. The caller holds mu.
@@ -415,8 +419,14 @@ func (c *conductor) relieve(w *worker, now time.Time) (e rangeset.Extent, ok boo
 	switch {
 	case reading:
 		// What a connection has begun is left to it unless it is much slower; that of
-		// several which share a limit one brings less says nothing.
-		if c.limit.rate > 0 || late < 2*(from+block/ours) {
+		// several which share a limit one brings less says nothing, but that one brings
+		// nothing while all could have had their turns does.
+		slow := late >= 2*(from+block/ours)
+		if c.limit.rate > 0 {
+			turns := float64(len(s.workers)) * block / float64(c.limit.rate)
+			slow = v.meter.quiet(now).Seconds() > quietTime.Seconds()+turns
+		}
+		if !slow {
 			return e, false
 		}
 	case !math.IsInf(late, 1):

@@ -85,6 +85,15 @@ func (m *meter) add(n int, now time.Time) {
 	m.rate, m.since, m.bytes = rate, now, 0
 }
 
+// quiet is for how long nothing has come, or nearly: the measure begins anew with what
+// comes after meterSpan.
+func (m *meter) quiet(now time.Time) time.Duration {
+	if m.since.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(m.since)-meterSpan)
+}
+
 // now is the rate as it seems to be: less than what was measured when little has
 // come since, and that of the first bytes when nothing was. It is not 0.
 func (m *meter) now(now time.Time) float64 {

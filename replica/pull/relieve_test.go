@@ -7,6 +7,28 @@ import (
 	"github.com/gomover/gomover/internal/rangeset"
 )
 
+// TestRelieveBelowALimit: below a limit of the whole each connection is slow, and what it
+// has begun is left to it as long as it brings anything.
+func TestRelieveBelowALimit(t *testing.T) {
+	now := time.Now()
+	for _, test := range []struct {
+		quiet time.Duration // since when the one that reads has brought nothing
+		want  bool
+	}{{0, false}, {3 * time.Second, false}, {4500 * time.Millisecond, true}} {
+		// A block a second for all.
+		c := &conductor{o: &object{block: 100_000}, limit: limiter{rate: 100_000}}
+		s := &session{latency: 100 * time.Millisecond}
+		slow, idle := &worker{c: c, s: s}, &worker{c: c, s: s}
+		s.workers = []*worker{slow, idle}
+		slow.asked = []rangeset.Extent{{Lo: 7, Hi: 8}}
+		slow.meter = meter{rate: 100, since: now.Add(-test.quiet)}
+		idle.meter.rate = 8 * 100_000
+		if _, ok := c.relieve(idle, now); ok != test.want {
+			t.Errorf("quiet for %v: %v", test.quiet, ok)
+		}
+	}
+}
+
 // TestRelieve: who has nothing to do takes the block that a much slower connection
 // reads, and leaves it to one that is not.
 func TestRelieve(t *testing.T) {
