@@ -153,7 +153,7 @@ type Plan struct {
 	BlockBytes   int64         `json:"block_bytes"`
 	Dial         string        `json:"dial"` // source, target
 	RTTms        float64       `json:"rtt_ms"`
-	Encrypt      string        `json:"encrypt"` // on, auth, off, ssh
+	Encrypt      string        `json:"encrypt"` // on, auth, off, ssh, tls
 	CC           string        `json:"cc,omitempty"`
 	Reason       string        `json:"reason"`
 	Alternatives []Alternative `json:"alternatives"`

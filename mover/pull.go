@@ -414,23 +414,34 @@ func (e *pullEnd) explain(p *pull.Pull, stop <-chan struct{}) {
 		}
 		told++
 		way := e.transport(at)
-		record(e.d.rec, events.Plan{Transport: way, Streams: n * max(1, e.d.job.Pull.Streams), Dial: "target", Encrypt: protection(way, e.d.job.Seal), Reason: strings.ReplaceAll(s.Plan.String(), "\n  ", "; "), Alternatives: []events.Alternative{}})
+		record(e.d.rec, events.Plan{Transport: way, Streams: n * max(1, e.d.job.Pull.Streams), Dial: "target", Encrypt: protection(way, e.secure(at), e.d.job.Seal), Reason: strings.ReplaceAll(s.Plan.String(), "\n  ", "; "), Alternatives: []events.Alternative{}})
 	}
 }
 
 // protection is how data is protected that goes such a way, in the words of
-// events.Plan; "" where not all of it is protected alike.
-func protection(way string, seal transports.Seal) string {
+// events.Plan; "" where not all of it is protected alike. tls tells that all mirrors are
+// reached by https.
+func protection(way string, tls bool, seal transports.Seal) string {
 	sealed := !slices.ContainsFunc(strings.Split(way, "+"), func(w string) bool { return w != "tcp" && w != "udt" })
 	switch {
 	case way == "ssh":
 		return "ssh"
 	case sealed:
 		return seal.String()
+	case way == "http" && tls:
+		return "tls"
 	case way == "http":
 		return "off"
 	}
 	return ""
+}
+
+// secure tells whether all mirrors of a file are reached by https.
+func (e *pullEnd) secure(at int) bool {
+	return !slices.ContainsFunc(e.files[at].places, func(p pull.Place) bool {
+		s, ok := p.Source.(webSource)
+		return ok && !s.Secure()
+	})
 }
 
 // wayOf is how a source's bytes travel, in a word; "" if that is not known.

@@ -21,6 +21,8 @@ func viewEncrypt(mode string) string {
 		return "not encrypted"
 	case "ssh":
 		return "encrypted by ssh"
+	case "tls":
+		return "encrypted by the mirrors"
 	}
 	return ""
 }

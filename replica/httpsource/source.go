@@ -120,6 +120,17 @@ func New(text string, c Config) (*Source, error) {
 // String names the source for people: its URL without name and password.
 func (s *Source) String() string { return s.first.String() }
 
+// Secure tells whether the bytes come by https, as far as is known. No redirect leads
+// from there to http.
+func (s *Source) Secure() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pinned != nil {
+		return s.pinned.at.Scheme == "https"
+	}
+	return s.first.Scheme == "https"
+}
+
 // Close ends idle connections. Readers of Range are closed by who has them.
 func (s *Source) Close() { s.transport.CloseIdleConnections() }
 

@@ -332,6 +332,13 @@ func TestTLS(t *testing.T) {
 	at, trust := secure(t, good(`"v"`, content))
 	s := source(t, at+"/f", httpsource.Config{TLS: trust})
 	open(t, s)
+	from := serve(t, http.RedirectHandler(at+"/f", http.StatusFound), httpsource.Config{TLS: trust})
+	if from.Secure() || !s.Secure() {
+		t.Error("http is said to be secure, or https is not")
+	}
+	if open(t, from); !from.Secure() {
+		t.Error("where http leads to https is not said to be secure")
+	}
 	if got, err := read(t.Context(), s, 7, 9); err != nil || !bytes.Equal(got, content[7:16]) {
 		t.Errorf("%q, %v", got, err)
 	}
