@@ -74,7 +74,7 @@ test: test-deps lint ## run every test: raced where things are concurrent, all i
 	$(GO) test -vet=off -race -cover -shuffle=on -p 4 -timeout $(TESTTIMEOUT) $(RACED) -args -test.gocoverdir="$(COVERDIR)"
 	$(GO) test -vet=off -race -shuffle=on -p 3 -skip $(SIMULATIONS) -timeout $(TESTTIMEOUT) $(SIMULATED)
 	$(GO) test -vet=off -shuffle=on -run $(SIMULATIONS) -timeout $(TESTTIMEOUT) ./transports/udt ./transports/tcpxm
-	$(GO) test -vet=off -count=1 -shuffle=on -parallel 4 -timeout $(TESTTIMEOUT) $(SLOW)
+	$(GO) test -vet=off -count=1 -shuffle=on -parallel 6 -timeout $(TESTTIMEOUT) $(SLOW)
 	@GO="$(GO)" scripts/fuzz 5000x
 	@scripts/cover "$(COVERDIR)"
 

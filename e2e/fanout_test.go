@@ -148,30 +148,29 @@ func TestFanoutTree(t *testing.T) {
 // one that cannot be logged into: the last one has its data, each other its own
 // error, and when all is well again the same command sends what is missing.
 func TestFanoutTrouble(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 4)
 	data := content(122, 8<<20)
 	put(t, filepath.Join(f.near, "f"), data)
 	mount(t, f.at(3, "small"), "size=4m")
 	f.hosts[3].stop()
-	args := []string{"--json", "--progress=none", "--bwlimit-each=3MB", "--streams=2", "--retry-wait=100ms", "--give-up=300ms", "--no-space-check", "f", "h1:", "h2:", "h3:small/f", "h4:"}
+	args := []string{"--json", "--progress=none", "--bwlimit-each=2MB", "--streams=2", "--retry-wait=100ms", "--give-up=300ms", "--no-space-check", "f", "h1:", "h2:", "h3:small/f", "h4:"}
 	p := f.start(args...)
 	await(t, 20*time.Second, "a part has arrived at h2", func() bool {
 		if !p.running() {
 			t.Fatalf("ended too early:\n%v", p.wait())
 		}
 		for _, name := range leftovers(t, f.hosts[1].far) {
-			if info, err := os.Stat(name); err == nil && info.Size() > 2<<20 {
+			if info, err := os.Stat(name); err == nil && info.Size() > 1<<20 {
 				return true
 			}
 		}
 		return false
 	})
+	// It has more than 3 s to go; kill and missing tell if this test was slower.
 	f.hosts[1].stop()
-	for _, pid := range f.hosts[1].agents() {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			t.Errorf("killing the agent: %v", err)
-		}
-	}
+	f.hosts[1].kill()
+	missing(t, f.at(2, "f"))
 	r := p.wait()
 	r.want(t, 3, "gomover: 3 of 4 destinations are incomplete\n", "\n  h2: ", "\n  h3:small/f: ", "\n  h4: ", "hint: the same command sends only what is missing")
 	holds(t, f.at(1, "f"), data)
@@ -245,6 +244,7 @@ func TestFanoutInterrupt(t *testing.T) {
 // TestFanoutChain sends a tree along three hosts, of which only the first gets it
 // from here.
 func TestFanoutChain(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 3)
 	for i := range 40 {
 		put(t, filepath.Join(f.near, "d", fmt.Sprint(i%4), fmt.Sprint("f", i)), content(byte(i), i*3000))
@@ -268,10 +268,9 @@ func TestFanoutChain(t *testing.T) {
 		}
 	}
 	end := l[len(l)-1]
-	// What was there before is not passed on without a look into it, to whoever stands
-	// behind in the chain: the order is that in which they were ready. A host that is
-	// slow to be reached by the one before it is served from here.
-	if n := number(end, "sent_bytes"); n > 2*all {
+	// What was there before, 8 MiB, is not passed on without a look into it. Who has its
+	// place behind another one while that ends may get some of the rest from here, too.
+	if n := number(end, "sent_bytes"); n > all+12<<20 {
 		t.Errorf("%d bytes were sent from here, of %d", n, all)
 	}
 	if n := number(end, "done_bytes"); n != 3*all {
@@ -283,6 +282,7 @@ func TestFanoutChain(t *testing.T) {
 // TestFanoutChainBreaks kills the agent that passes on while it does: those behind
 // it go on elsewhere, and the killed one comes back.
 func TestFanoutChainBreaks(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 3)
 	data := content(126, 24<<20)
 	put(t, filepath.Join(f.near, "f"), data)
@@ -318,11 +318,7 @@ func TestFanoutChainBreaks(t *testing.T) {
 		if fmt.Sprintf("h%d:", i+1) != first {
 			continue
 		}
-		for _, pid := range h.agents() {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-				t.Errorf("killing the agent: %v", err)
-			}
-		}
+		h.kill()
 	}
 	r := p.wait()
 	r.want(t, 0)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -202,8 +203,22 @@ func (w *world) env() []string {
 	}, w.extra...)
 }
 
-// sessions are the processes below sshd that run a program of the far home: the
-// agents.
+// kill ends the agents, of which there must be one at least, as a failing machine
+// does.
+func (w *world) kill() {
+	w.t.Helper()
+	pids := w.agents()
+	if len(pids) == 0 {
+		w.t.Fatal("there is no agent to kill any more")
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			w.t.Errorf("killing an agent: %v", err)
+		}
+	}
+}
+
+// agents are the processes that run a program of the far home.
 func (w *world) agents() (pids []int) {
 	w.t.Helper()
 	list, err := os.ReadDir("/proc")
