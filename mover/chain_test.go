@@ -240,7 +240,7 @@ func TestPassOn(t *testing.T) {
 	}
 	ideal := time.Duration(float64(all) / rate * float64(time.Second))
 	t.Logf("%d sinks: %v, %.2f of size/rate", len(to), took, took.Seconds()/ideal.Seconds())
-	if took > 4*ideal {
+	if took > 6*ideal { // passed on whole, it would be eight
 		t.Errorf("it took %v; one hop takes %v", took, ideal)
 	}
 }
