@@ -35,6 +35,9 @@ const (
 	besideShare = 200
 	// besideWait is how long the listing may take to tell the size.
 	besideWait = 5 * time.Second
+	// besideDone is the part of a job that is done soon after its start if it is not
+	// worth a probe: it takes two seconds.
+	besideDone = 8
 	// besideTrains is how long trains last, and besideLimit bounds the whole.
 	besideTrains = 300 * time.Millisecond
 	besideLimit  = 1500 * time.Millisecond
@@ -120,7 +123,7 @@ func (d *director) atStart(ctx context.Context, m measure) {
 		return
 	}
 	done, size, ok := d.sizeSoon(ctx)
-	if !ok || size < besideLeast || !full && done > size/2 {
+	if !ok || size < besideLeast || !full && done > size/besideDone {
 		return
 	}
 	p := probe.Params{Bytes: -1}

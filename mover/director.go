@@ -343,6 +343,8 @@ func (d *director) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var wg sync.WaitGroup
+	defer wg.Wait() // a probe that is under way ends with the connection at once
 	defer sh.Close()
 	record(d.rec, events.Host{Host: far.Host, Role: d.farRole(), State: "agent"})
 	bo := j.Boot
@@ -387,8 +389,6 @@ func (d *director) session(ctx context.Context) error {
 		defer d.cast.end()
 	}
 	beside, stop := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	defer wg.Wait()
 	defer stop()
 	wg.Go(func() { d.besides(beside, sh) })
 	return d.named(d.runEnd(ctx, e))

@@ -239,7 +239,7 @@ func TestAtStart(t *testing.T) {
 		{"known since a day", "", 0.9, 1e6, 1e9, false, false},
 		{"known since three days", "", 0.75, 1e6, 1e9, true, false},
 		{"small", "", 0, 0, 31 << 20, false, false},
-		{"soon over", "", 0, 600e6, 1e9, false, false},
+		{"soon over", "", 0, 150e6, 1e9, false, false},
 		{"full, though known", ProbeFull, 1, 0, 1e9, true, true},
 		{"full, and small", ProbeFull, 0, 0, 31 << 20, false, false},
 	}
