@@ -10,6 +10,7 @@ import (
 
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/tuner/choice"
 	"github.com/gomover/gomover/wire"
 )
 
@@ -67,6 +68,11 @@ func TestControlFromAfar(t *testing.T) {
 	}{
 		{`{"rate":1000000,"streams":[1,256],"window":65536,"priority":"fair","paused":true,"why":"x"}`, true},
 		{`{}`, true},
+		{`{"known":{"RTT":50000000,"Free":1e8,"NoUDP":true}}`, true},
+		{`{"known":{"RTT":-1}}`, false},
+		{`{"known":{"Free":-1}}`, false},
+		{`{"known":{"Free":1e300}}`, false},
+		{`{"known":{"Loss":2}}`, false},
 		{`{"rate":-1}`, false},
 		{`{"rate":9000000000000000}`, false},
 		{`{"streams":[9,8]}`, false},
@@ -91,6 +97,22 @@ func TestControlFromAfar(t *testing.T) {
 		}
 		if err != nil && !errors.Is(err, wire.ErrMalformed) {
 			t.Errorf("%.60s: %v is another error", tt.body, err)
+		}
+	}
+}
+
+// TestControlKnown: what is learned of the path is what a choice is made by from then
+// on.
+func TestControlKnown(t *testing.T) {
+	s, _, told := gauges(t, Options{}, 4)
+	s.chooser = &chooser{watch: choice.Watch{Known: choice.Path{Free: 1e9}}}
+	want := choice.Path{RTT: 50 * time.Millisecond, Free: 25e6, NoUDP: true}
+	if err := s.Control(Control{Known: &want}); err != nil || len(*told) > 0 {
+		t.Fatalf("%v, told %+v", err, *told)
+	}
+	for range 2 {
+		if s.choose(time.Now(), Totals{}); s.chooser.watch.Known != want {
+			t.Errorf("known is %+v, want %+v", s.chooser.watch.Known, want)
 		}
 	}
 }
