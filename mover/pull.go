@@ -173,6 +173,7 @@ type pullEnd struct {
 	at     int        // which file
 	now    *pull.Pull
 	totals engine.Totals // of files that have ended
+	limit  pullLimit
 }
 
 var _ end = (*pullEnd)(nil)
@@ -362,7 +363,8 @@ func (e *pullEnd) Totals() engine.Totals {
 			t.Had += s.Had
 			t.Sent += s.Done - s.Had
 			t.Verified += s.Done - s.Had
-			t.LimitedBy, t.Current = "network", e.names[i]
+			t.LimitedBy, t.LimitDetail = e.limits(i, p, &s)
+			t.Current = e.names[i]
 			if s.Size > 0 {
 				t.CurrentShare = float64(s.Done) / float64(s.Size)
 			}
@@ -377,6 +379,22 @@ func (e *pullEnd) Totals() engine.Totals {
 		}
 	}
 	return t
+}
+
+// limits says what holds the file back that is being fetched.
+func (e *pullEnd) limits(i int, p *pull.Pull, s *pull.State) (by, detail string) {
+	places := e.files[i].places
+	held, names := make([]string, len(places)), make([]string, len(places))
+	for k, place := range places {
+		names[k] = place.Name
+		if src, ok := place.Source.(*sshSource); ok {
+			held[k] = src.heldBy()
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.limit.look(time.Now(), p, s, held, names)
+	return e.limit.by, e.limit.detail
 }
 
 // explainAfter is when the plan is told: once rates have been seen. Ours.

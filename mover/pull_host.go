@@ -98,22 +98,28 @@ type attempt struct {
 
 // hostConn is an agent that serves.
 type hostConn struct {
-	h       *pullHost
-	sh      sshboot.Shell
-	link    *framing.Conn
-	client  *peer.Client
-	ep      transports.Endpoint // nil: only inside the link
-	far     transports.Offer
-	rtt     time.Duration
-	label   atomic.Uint32
-	wg      sync.WaitGroup
-	end     context.CancelFunc
-	streams int // that there should be
+	h      *pullHost
+	sh     sshboot.Shell
+	link   *framing.Conn
+	client *peer.Client
+	ep     transports.Endpoint // nil: only inside the link
+	far    transports.Offer
+	rtt    time.Duration
+	label  atomic.Uint32
+	wg     sync.WaitGroup
+	end    context.CancelFunc
+	udt    bool     // is tried first
+	last   pathFact // what the last run ended with; zero: not known
 
-	mu     sync.Mutex    // guards what follows
-	making chan struct{} // closed when streams were made or could not be; nil: nobody makes any
-	failed error         // of the last one who made streams
-	inside bool          // no data connection got through: it is not tried again for each file
+	mu      sync.Mutex    // guards what follows
+	streams int           // that there should be
+	there   bool          // they are made from there
+	way     string        // in which they are made, if it is another one than at first
+	limit   string        // what holds them back, as far as is known; "": not known
+	learned pathFact      // for the next run
+	making  chan struct{} // closed when streams were made or could not be; nil: nobody makes any
+	failed  error         // of the last one who made streams
+	inside  bool          // no data connection got through: it is not tried again for each file
 }
 
 // connect gives a connection to the agent, the present one if it is alive.
@@ -255,7 +261,9 @@ func loginError(err error) error {
 func (c *hostConn) meet(ctx context.Context) error {
 	j := c.h.all.d.job
 	o := c.h.all.d.options()
-	st := start{Version: wire.Version, JobID: c.h.all.d.id, Secret: make([]byte, 32), Engine: o, TCP: j.TCP, UDT: j.UDT, Client: true, Seal: uint8(j.Seal),
+	c.last = c.h.all.d.pasts.fact(c.h.name, c.h.port)
+	c.udt = j.UDT || c.last.Transport == "udt" && j.Spare
+	st := start{Version: wire.Version, JobID: c.h.all.d.id, Secret: make([]byte, 32), Engine: o, TCP: j.TCP, UDT: c.udt, Spare: j.Spare, Client: true, Seal: uint8(j.Seal),
 		Ports: j.Ports, Window: j.Window, DSCP: j.DSCP, IPv4: j.IPv4, IPv6: j.IPv6, Listen: j.Dial != "source",
 		Serve: &serveSpec{Roots: c.h.roots, Links: j.Links}}
 	st.DialOnly, st.DialFirst = j.Dial == "source" || j.Dial == "target", j.Dial == "source"
@@ -263,7 +271,7 @@ func (c *hostConn) meet(ctx context.Context) error {
 		return err
 	}
 	if j.TCP || j.UDT {
-		ep, err := newEndpoint(ctx, params{secret: st.Secret, tcp: j.TCP, udt: j.UDT, streams: udtOptions(&o), seal: j.Seal, maxBody: wire.MaxServeFrame, listen: j.Dial != "target",
+		ep, err := newEndpoint(ctx, params{secret: st.Secret, tcp: j.TCP, udt: c.udt, spare: j.Spare, streams: udtOptions(&o), seal: j.Seal, maxBody: wire.MaxServeFrame, listen: j.Dial != "target",
 			ports: j.Ports, window: j.Window, dscp: j.DSCP, ipv4: j.IPv4, ipv6: j.IPv6, bind: j.Bind,
 			warn: func(text string) {
 				record(c.h.all.d.rec, events.Warn{Code: "net.buffer", Message: text, Host: "local"})
@@ -296,10 +304,18 @@ func (c *hostConn) meet(ctx context.Context) error {
 	if c.rtt, err = c.client.Ping(ctx); err != nil {
 		return err
 	}
-	c.streams = tuner.Initial(tuner.Facts{RTT: c.rtt, Cores: runtime.GOMAXPROCS(0), UDT: j.UDT, CC: o.CC, Streams: [2]int{o.StreamsMin, o.StreamsMax}}).Streams
+	facts := tuner.Facts{RTT: c.rtt, Cores: runtime.GOMAXPROCS(0), UDT: c.udt, CC: o.CC, Streams: [2]int{o.StreamsMin, o.StreamsMax}}
+	if c.last.Transport == "tcp" {
+		facts.Last = tuner.Last{Streams: c.last.Streams, CC: c.last.CC, RTT: time.Duration(c.last.RTTms * float64(time.Millisecond))}
+	}
+	initial := tuner.Initial(facts)
+	c.streams = initial.Streams
 	if c.ep != nil {
 		life, end := context.WithCancel(context.Background())
 		c.end = end
+		if t := newHostTuner(c, initial.CC); t != nil {
+			c.wg.Go(func() { t.run(life) })
+		}
 		c.wg.Go(func() {
 			for {
 				s, err := c.ep.Accept(life)
@@ -388,10 +404,10 @@ func (c *hostConn) makeStreams() error {
 		case <-ctx.Done():
 		}
 	})
-	here := func() error {
-		return dialStreams(ctx, c.ep, c.far, c.streams, func() uint32 { return 2*c.label.Add(1) - 1 }, c.client.Add)
-	}
-	there := func() error { return c.client.Dial(ctx, c.streams) }
+	c.usual()
+	n := c.wanted()
+	here := func() error { return c.dial(ctx, n, false) }
+	there := func() error { return c.dial(ctx, n, true) }
 	tries := []func() error{here, there}
 	switch j.Dial {
 	case "source":
@@ -438,11 +454,34 @@ func (c *hostConn) makeStreams() error {
 	return nil
 }
 
-// connections is how many streams are to be used at once.
+// dial makes n streams, from here or from there.
+func (c *hostConn) dial(ctx context.Context, n int, there bool) error {
+	var err error
+	if there {
+		err = c.client.Dial(ctx, n)
+	} else {
+		err = dialStreams(ctx, c.ep, c.far, n, func() uint32 { return 2*c.label.Add(1) - 1 }, c.client.Add)
+	}
+	if err == nil {
+		c.mu.Lock()
+		c.there = there
+		c.mu.Unlock()
+	}
+	return err
+}
+
+// wanted is how many streams there should be.
+func (c *hostConn) wanted() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.streams
+}
+
+// connections is how many streams are to be used at once, when a file is opened.
 func (c *hostConn) connections() int {
 	n, way := c.client.Streams()
 	if way != "ssh" {
-		n = max(n, c.streams)
+		n = max(n, c.wanted())
 	}
 	return n
 }

@@ -38,6 +38,7 @@ type known struct {
 	took    time.Duration
 	start   time.Duration // 0: it could never be asked
 	latency time.Duration
+	fact    pathFact // how its data travels; zero: nothing was learned
 }
 
 // newPasts makes the memory of a pull.
@@ -99,6 +100,33 @@ func (k *known) past(bytes int64) replica.Past {
 	return replica.Past{Runs: e.Jobs, Rate: units.Rate(e.Rate), Spread: e.Spread, Start: e.StartUp, Latency: e.RTT}
 }
 
+// fact is how data travelled from a host when the last run ended; zero if that is not
+// known.
+func (p *pasts) fact(host string, port int) pathFact {
+	p.mu.Lock()
+	k := p.known[pairOf(host, port, false)]
+	p.mu.Unlock()
+	if k == nil {
+		return pathFact{}
+	}
+	select {
+	case <-k.loaded:
+	case <-time.After(factPatience):
+		return pathFact{}
+	}
+	f, _ := pathFactOf(&k.before, time.Now())
+	return f
+}
+
+// learned notes how data travels from a host, for the next run.
+func (p *pasts) learned(host string, port int, f pathFact) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if k := p.known[pairOf(host, port, false)]; k != nil {
+		k.fact = f
+	}
+}
+
 // gave adds what a source did for a file. way is how its bytes travelled.
 func (p *pasts) gave(source pull.Source, way string, did pull.PlaceResult) {
 	p.mu.Lock()
@@ -142,5 +170,8 @@ func (p *pasts) remember(began time.Time) error {
 		at := func(q float64) float64 { return rates[int(q*float64(len(rates)-1)+0.5)] }
 		r.Add(history.Job{Start: began.UTC(), Seconds: k.took.Seconds(), Bytes: k.bytes, Files: k.files, Transport: k.way,
 			Rate: history.Rates{Median: at(0.5), P10: at(0.1), P90: at(0.9)}, RTT: k.latency.Seconds(), StartUp: k.start.Seconds()})
+		if k.fact.Rate = at(0.5); k.fact.useful() {
+			k.fact.keep(r, began)
+		}
 	})
 }

@@ -29,6 +29,7 @@ var (
 	_ pull.Summer   = (*sshSource)(nil)
 	_ pull.Attester = (*sshSource)(nil)
 	_ pull.Piper    = (*sshSource)(nil)
+	_ pull.Elastic  = (*sshSource)(nil)
 )
 
 // Open logs in, unless that was done, and asks for the facts.
@@ -77,6 +78,34 @@ func (s *sshSource) now() (*peer.File, error) {
 	return s.file, nil
 }
 
+// Connections is how many streams there are to be asked on.
+func (s *sshSource) Connections() int {
+	s.mu.Lock()
+	c := s.conn
+	s.mu.Unlock()
+	if c == nil {
+		return 0
+	}
+	n := 0
+	for _, f := range c.client.Flows() {
+		if !f.Leaving {
+			n++
+		}
+	}
+	return n
+}
+
+// heldBy is what holds the streams of the host back; "" if that is not known.
+func (s *sshSource) heldBy() string {
+	s.mu.Lock()
+	c := s.conn
+	s.mu.Unlock()
+	if c == nil {
+		return ""
+	}
+	return c.heldBy()
+}
+
 // Range reads a part of the file.
 func (s *sshSource) Range(ctx context.Context, offset, n int64) (io.ReadCloser, error) {
 	f, err := s.now()
@@ -106,6 +135,10 @@ type sshPipe struct {
 
 // Ask implements pull.Pipe.
 func (p *sshPipe) Ask(offset, n int64) error {
+	if p.lane != nil && p.lane.Leaving() {
+		p.lane.Close() // what was asked for still comes there
+		p.lane = nil
+	}
 	if p.lane == nil {
 		f, err := p.s.now()
 		if err != nil {

@@ -41,6 +41,7 @@ func serveFiles(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	server := peer.NewServer(conn, roots)
+	server.CCs = ccs()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
@@ -73,6 +74,9 @@ func serveFiles(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start
 				return dialStreams(ctx, ep, far, n, func() uint32 { return 2 * label.Add(1) }, serve)
 			}
 		}
+		if sw, ok := ep.(transports.Switcher); ok {
+			server.Use = func(way string) error { return sw.Use(way == prefer(st.UDT)) }
+		}
 		rd.Offer = offerText(ep.Offer())
 	}
 	if err := sendJSON(conn, wire.KindReady, rd); err != nil {
@@ -97,7 +101,7 @@ func serveEndpoint(ctx context.Context, env AgentEnv, st *start) (transports.End
 	if env.Server.IsValid() {
 		known = append(known, env.Server)
 	}
-	ep, err := newEndpoint(ctx, params{secret: st.Secret, tcp: st.TCP, udt: st.UDT, streams: udtOptions(&st.Engine), seal: transports.Seal(st.Seal), maxBody: wire.MaxServeFrame, listen: st.Listen,
+	ep, err := newEndpoint(ctx, params{secret: st.Secret, tcp: st.TCP, udt: st.UDT, spare: st.Spare, streams: udtOptions(&st.Engine), seal: transports.Seal(st.Seal), maxBody: wire.MaxServeFrame, listen: st.Listen,
 		ports: st.Ports, window: st.Window, dscp: st.DSCP, ipv4: st.IPv4, ipv6: st.IPv6, known: known, warn: func(string) {}})
 	return ep, far, err
 }

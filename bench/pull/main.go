@@ -20,6 +20,7 @@ var rows = []ground.Row[*bench]{
 	{Name: "tenth", What: "the fastest source falls to a tenth at half time", Run: rowTenth},
 	{Name: "doubles", What: "a source of 200 Mbit/s has 400 from half time on", Run: rowDoubles},
 	{Name: "sink", What: "the receiving end takes 300 Mbit/s", Run: rowSink},
+	{Name: "lossy", What: "over ssh, while the fastest host loses 1% of its packets at random", Run: rowLossy},
 	{Name: "aria2", What: "beside aria2, with one list and as many connections", Run: rowPeer},
 	{Name: "aria2-tenth", What: "the same while the fastest source falls to a tenth at half time", Run: rowPeerTenth},
 	{Name: "aria2-dies", What: "the same while the link of the fastest source is cut at half time", Run: rowPeerCut},

@@ -139,7 +139,7 @@ func (n *network) restore(ctx context.Context, size int64) error {
 		return err
 	}
 	for _, m := range n.all() {
-		if err := n.Emulator.Set(ctx, m.name+".up", "rate="+rateText(m.rate)); err != nil {
+		if err := n.Emulator.Set(ctx, m.name+".up", "rate="+rateText(m.rate), "loss=0"); err != nil {
 			return err
 		}
 		if err := m.start(ctx, n); err != nil {

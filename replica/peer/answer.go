@@ -88,6 +88,7 @@ func (s *Server) Serve(ctx context.Context, st transports.Stream) {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { st.Close() })()
 	q := &queue{cancelled: make(map[uint32]bool), wake: make(chan struct{}, 1)}
+	defer s.enter(st, q)()
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer cancel()

@@ -51,15 +51,17 @@ const (
 
 // Client asks one server. Its methods may be called by any goroutine.
 type Client struct {
-	link Link
-	done chan struct{} // closed when the link is over
-	wg   sync.WaitGroup
+	link   Link
+	done   chan struct{}    // closed when the link is over
+	gauges chan wire.Gauges // the last ones; capacity 1, closed by nobody
+	wg     sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	err     error      // why the link is over
 	next    uint32     // number of the next request
 	calls   map[uint32]*call
 	dialing *call // answer to the only request for streams; nil: there is none
+	tuning  *call // answer to the only request about how streams are
 	pings   map[uint64]*call
 	streams []*stream
 	inside  *inside // nil: not used
@@ -84,7 +86,7 @@ func newCall(room int) *call { return &call{make(chan answer, room), make(chan s
 // NewClient makes a client at the end of a link, which it owns from then on. The
 // caller calls Close.
 func NewClient(l Link) *Client {
-	c := &Client{link: l, done: make(chan struct{}), calls: make(map[uint32]*call), pings: make(map[uint64]*call), heard: time.Now()}
+	c := &Client{link: l, done: make(chan struct{}), gauges: make(chan wire.Gauges, 1), calls: make(map[uint32]*call), pings: make(map[uint64]*call), heard: time.Now()}
 	c.wg.Go(c.receive)
 	c.wg.Go(c.watch)
 	c.wg.Go(c.keepAlive)
@@ -166,6 +168,12 @@ func (c *Client) take(msg []byte) error {
 		c.mu.Lock()
 		to = c.pings[n]
 		delete(c.pings, n)
+		c.mu.Unlock()
+	case wire.KindGauges:
+		return c.gauged(body)
+	case wire.KindTuned:
+		c.mu.Lock()
+		to, c.tuning = c.tuning, nil
 		c.mu.Unlock()
 	case wire.KindStreams:
 		c.mu.Lock()
@@ -561,7 +569,7 @@ func (f *File) Lane() (*Lane, error) {
 	defer f.c.mu.Unlock()
 	var best *stream
 	for _, s := range f.c.streams {
-		if best == nil || s.lanes < best.lanes {
+		if best == nil || s.leaving == best.leaving && s.lanes < best.lanes || best.leaving && !s.leaving {
 			best = s
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -268,6 +269,9 @@ func TestCancel(t *testing.T) {
 	p.put("f", data)
 	if err := p.client.Dial(t.Context(), 1); err != nil {
 		t.Fatal(err)
+	}
+	for n := 0; n == 0; n, _ = p.client.Streams() {
+		runtime.Gosched() // it was made there, and is about to come here
 	}
 	f := p.open(0, "f")
 	for i := range 8 {

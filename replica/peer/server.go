@@ -38,14 +38,20 @@ type Server struct {
 	// Dial makes n more streams to the client and gives them to Serve. It is
 	// called by several goroutines. nil: not possible. Set before Run.
 	Dial func(ctx context.Context, n int) error
+	// Use has streams made and taken another way, a word of --transport, from now on.
+	// nil: there is none. Set before Run.
+	Use func(way string) error
+	// CCs are the congestion controls that streams may be given. Set before Run.
+	CCs []string
 
 	inside *inside
 	calls  chan struct{} // has one element for each message that is being answered
 	wg     sync.WaitGroup
 
-	mu    sync.Mutex // guards what follows
-	files map[uint32]*file
-	open  map[int]store.Source
+	mu     sync.Mutex // guards what follows
+	files  map[uint32]*file
+	open   map[int]store.Source
+	tuning tuning
 }
 
 // file is an open file as it was when it was opened.
@@ -147,6 +153,12 @@ func (s *Server) take(ctx context.Context, msg []byte) error {
 			return err
 		}
 		s.answer(ctx, func() { s.sums(ctx, m) })
+	case wire.KindTune:
+		var m wire.Tune
+		if err := wire.ParseJSON(body, &m); err != nil {
+			return err
+		}
+		s.answer(ctx, func() { s.tune(ctx, m) })
 	case wire.KindStreams:
 		var m wire.Streams
 		if err := wire.ParseJSON(body, &m); err != nil {

@@ -17,7 +17,8 @@ type stream struct {
 	st   transports.Stream
 	free chan *transports.Frame // frames to receive into; has room for spareFrames
 
-	lanes int // who uses it; guarded by the client's mutex
+	lanes   int  // who uses it; guarded by the client's mutex
+	leaving bool // nothing more is to be asked for on it; guarded by the client's mutex
 
 	mu    sync.Mutex    // guards what follows
 	reqs  []*Body       // asked for and not answered, in the order of asking

@@ -45,6 +45,7 @@ type conductor struct {
 	ctx   context.Context // of run: what the sessions' contexts are made of
 	stop  func()          // ends it
 	limit limiter
+	spent spent
 
 	mu    sync.Mutex // guards what follows, and the object's notes
 	sched *replica.Sched
@@ -76,7 +77,7 @@ type session struct {
 	latency  time.Duration
 	queue    []rangeset.Extent // blocks that were asked for, and no worker has
 	unwanted rangeset.Set      // blocks that a worker may still have
-	workers  []*worker         // all that were started
+	workers  []*worker         // all that are at work
 	fails    int               // in a row
 }
 
@@ -150,6 +151,7 @@ func (c *conductor) run(ctx context.Context) error {
 				c.settle(lookAt)
 			}
 			c.step()
+			c.restaff()
 			c.hurry()
 			if c.quiet > 0 && time.Since(c.moved) > c.quiet {
 				c.end(fmt.Errorf("nothing came for %v: %w", c.quiet, ErrLost))
@@ -284,13 +286,40 @@ func (c *conductor) meet(s *session, facts *Facts) {
 	default:
 		s.whole, s.latency, s.most = !facts.Ranges, facts.Latency, facts.Connections
 		c.sched.Up(c.clock(), s.id, facts.Latency)
-		for range c.connections(s) {
-			w := &worker{c: c, s: s}
-			s.workers = append(s.workers, w)
-			c.wg.Go(w.work)
-		}
+		c.staff(s)
 	}
 	c.step()
+}
+
+// staff puts as many workers to a session as it is to have connections. Of too many,
+// those end that have nothing under way. The caller holds mu.
+func (c *conductor) staff(s *session) {
+	for n := c.connections(s); len(s.workers) < n; {
+		w := &worker{c: c, s: s}
+		s.workers = append(s.workers, w)
+		c.wg.Go(func() {
+			w.work()
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			s.workers = slices.DeleteFunc(s.workers, func(o *worker) bool { return o == w })
+		})
+	}
+}
+
+// restaff follows sources that are to be read over more or fewer connections. The
+// caller holds mu.
+func (c *conductor) restaff() {
+	for _, f := range c.feeds {
+		src, ok := c.p.job.Places[f.place].Source.(Elastic)
+		if !ok || f.ses == nil || len(f.ses.workers) == 0 {
+			continue
+		}
+		if n := src.Connections(); n > 0 && n != f.ses.most {
+			f.ses.most = n
+			c.staff(f.ses)
+			c.wake.Broadcast()
+		}
+	}
 }
 
 // connections is how many a session has.
@@ -352,7 +381,7 @@ func (c *conductor) take(w *worker, bytes int64) (e rangeset.Extent, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		if s.f.ses != s || c.over {
+		if s.f.ses != s || c.over || len(s.workers) > c.connections(s) && slices.Index(s.workers, w) >= c.connections(s) {
 			return e, false
 		}
 		if len(s.queue) > 0 {

@@ -67,6 +67,14 @@ type Piper interface {
 	Pipe(ctx context.Context) Pipe
 }
 
+// Elastic is a Source that is read over more or fewer connections as it goes.
+type Elastic interface {
+	Source
+	// Connections is how many are to be used at once by now; 0: as many as there are.
+	// It is called now and then.
+	Connections() int
+}
+
 // Place is a source and what is known of it before.
 type Place struct {
 	Name   string // for people, without passwords
@@ -454,6 +462,7 @@ type State struct {
 	Plan  replica.Plan // empty before the first source is opened
 
 	Places []PlaceState // as in Job.Places
+	Spent  Spent        // since the round began
 }
 
 // PlaceState is how far a place is.
@@ -480,6 +489,7 @@ func (p *Pull) State() State {
 		return s
 	}
 	s.Plan, s.Done = c.state()
+	s.Spent = c.spent.now()
 	for k, sh := range s.Plan.Shares {
 		at := &s.Places[c.feeds[k].place]
 		at.State, at.Planned = sh.State, sh.Planned

@@ -316,10 +316,13 @@ func (w *worker) read(body io.Reader, b int64, data []byte) (whole bool, err err
 		}
 	}()
 	for done < len(data) {
+		began := time.Now()
 		n, err := body.Read(data[done:min(len(data), done+readSize)])
+		began = w.c.spent.on(&w.c.spent.read, began)
 		done += n
 		w.at += int64(n)
 		w.c.limit.wait(w.s.ctx, n)
+		w.c.spent.on(&w.c.spent.limit, began)
 		this, other := w.count(b, n)
 		switch {
 		case !this && !other:
@@ -349,11 +352,13 @@ func (w *worker) void(n int64) {
 func (w *worker) block(body io.Reader, b int64, data []byte) error {
 	c, o := w.c, w.c.o
 	one := rangeset.Extent{Lo: b, Hi: b + 1}
+	began := time.Now()
 	if check := &c.p.job.Check; check.pieces() && !check.Piece(b, data) {
 		c.bad(w.s, one)
 		return nil
 	}
 	sum := o.sum(b, data)
+	began = c.spent.on(&c.spent.check, began)
 	if a, ok := body.(Attested); ok {
 		own, ok := a.Sum(b * o.block)
 		if !ok || own != sum {
@@ -368,6 +373,7 @@ func (w *worker) block(body io.Reader, b int64, data []byte) error {
 	}
 	if keep {
 		err := o.write(b, data)
+		c.spent.on(&c.spent.write, began)
 		c.mu.Lock()
 		delete(o.writing, b)
 		if err != nil {
