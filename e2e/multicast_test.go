@@ -3,21 +3,26 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gomover/gomover/internal/lab/labtest"
 )
 
 // cloud is a lab of a sender, h0, and hosts that multicast reaches.
-func cloud(n int, more string) string {
+func cloud(n int) string {
 	s := `{"seed": 3, "hosts": [{"name": "h0", "multicast": true, "link": {"rate": "100mbit", "delay": "5ms"}}`
 	for i := range n {
 		s += fmt.Sprintf(`, {"name": "h%d", "multicast": true, "link": {"rate": "200mbit", "delay": "5ms"}}`, i+1)
 	}
-	return s + more + "]}"
+	return s + "]}"
 }
 
 // sender is the program on h0 of a lab.
@@ -27,10 +32,10 @@ type sender struct {
 	dir, conf string
 }
 
-func newSender(t *testing.T, topology string) *sender {
+func newSender(t *testing.T, topology string, dir string) *sender {
 	t.Helper()
 	l := labtest.Start(t, topology)
-	return &sender{t: t, l: l, dir: t.TempDir(), conf: l.SSH()}
+	return &sender{t: t, l: l, dir: dir, conf: l.SSH()}
 }
 
 // start prepares a run.
@@ -43,44 +48,229 @@ func (s *sender) start(args ...string) (*exec.Cmd, *bytes.Buffer, *bytes.Buffer)
 	return cmd, out, errs
 }
 
-// warm brings the program to the hosts, and sets the counters to zero.
-func (s *sender) warm(n int) {
+// warm brings the program to the hosts, which share their files, and sets the counters
+// to zero.
+func (s *sender) warm() {
 	s.t.Helper()
 	put(s.t, filepath.Join(s.dir, "none"), nil)
-	args := []string{filepath.Join(s.dir, "none")}
-	for i := range n {
-		args = append(args, fmt.Sprintf("h%d:%s/none%d", i+1, s.dir, i))
-	}
-	if cmd, out, errs := s.start(args...); cmd.Run() != nil {
+	if cmd, out, errs := s.start(filepath.Join(s.dir, "none"), "h1:"+filepath.Join(s.dir, "none1")); cmd.Run() != nil {
 		s.t.Fatalf("%v\n%s\n%s", cmd.ProcessState, out, errs)
 	}
 	s.l.Reset()
 }
 
-// TestMulticast sends one copy to three hosts.
+// places are one at each of n hosts.
+func (s *sender) places(n int) (words []string) {
+	for i := range n {
+		words = append(words, fmt.Sprintf("h%d:%s/d%d/f", i+1, s.dir, i+1))
+	}
+	return words
+}
+
+// at is the path of a place.
+func (s *sender) at(i int) string { return fmt.Sprintf("%s/d%d/f", s.dir, i) }
+
+// left is what has left the sender, by unicast and in all. Unit: bytes.
+func (s *sender) left() (unicast, all float64) {
+	s.t.Helper()
+	up := s.l.Stats().Link("h0.up")
+	return float64(up.Unicast.Bytes), float64(up.Unicast.Bytes + up.Multicast.Bytes)
+}
+
+// transports gives the transports that destinations were told to have, by name.
+func transports(l []event) map[string][]string {
+	m := make(map[string][]string)
+	for _, e := range l {
+		if e["ev"] == "transport" {
+			m[e["dest"].(string)] = append(m[e["dest"].(string)], e["to"].(string))
+		}
+	}
+	return m
+}
+
+// TestMulticast sends one copy to three hosts: a file, and then a tree of which each
+// has another part. Then nobody hears the group: each gets its own data, and the user
+// is told once.
 func TestMulticast(t *testing.T) {
 	t.Parallel()
-	s := newSender(t, cloud(3, ""))
-	src := filepath.Join(s.dir, "src")
-	const size = 16 << 20
-	data := content(130, size)
+	s := newSender(t, cloud(3), t.TempDir())
+	s.warm()
+	const size = 8 << 20
+	src, data := filepath.Join(s.dir, "f"), content(130, size)
 	put(t, src, data)
-	args := []string{"--fanout=multicast", src}
-	for i := 1; i <= 3; i++ {
-		args = append(args, fmt.Sprintf("h%d:%s/d%d", i, s.dir, i))
-	}
-	s.warm(3)
-	cmd, out, errs := s.start(args...)
+	cmd, out, errs := s.start(append([]string{"--fanout=multicast", "--mkpath", src}, s.places(3)...)...)
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, out, errs)
 	}
+	unicast, all := s.left()
+	t.Logf("# %.3f times the size has left, %.3f of it by unicast", all/size, unicast/size)
+	if all > 2*size { // 1.1 where the hosts log in at about the same time
+		t.Errorf("%.3f times the size has left, %.3f of it by unicast", all/size, unicast/size)
+	}
+	l := checkEvents(t, out.String(), 0)
+	for i, place := range s.places(3) {
+		holds(t, s.at(i+1), data)
+		if got := transports(l)[place]; len(got) == 0 || got[0] != "multicast" {
+			t.Errorf("%s gets its data by %q", place, got)
+		}
+	}
+	end := l[len(l)-1]
+	if n := number(end, "sent_bytes"); n < size || n > size*2 {
+		t.Errorf("%d bytes were sent of %d", n, size)
+	}
+	for _, d := range end["dests"].([]any) {
+		m := d.(map[string]any)
+		if n := number(m, "multicast_bytes"); n < size/4 || number(m, "multicast_packets") < n/1500 {
+			t.Errorf("counters %v", m)
+		}
+	}
+
+	t.Log("# a tree")
+	tree := filepath.Join(s.dir, "tree")
+	for i := range 60 {
+		put(t, filepath.Join(tree, fmt.Sprint(i%4), fmt.Sprint("f", i)), content(byte(i), i*3000))
+	}
+	put(t, filepath.Join(tree, "big"), content(131, 1<<20))
+	put(t, filepath.Join(tree, "bigger"), content(132, 4<<20))
+	// The first has a part of it, of the same time; the second one file.
+	if err := exec.Command("cp", "-rp", tree, filepath.Join(s.dir, "t1")).Run(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"bigger", "2", "3"} {
+		if err := os.RemoveAll(filepath.Join(s.dir, "t1", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, filepath.Join(s.dir, "t2", "stays"), data[:100])
+	s.l.Reset()
+	args := []string{"--fanout=multicast", "-r", tree + "/"}
 	for i := 1; i <= 3; i++ {
-		holds(t, fmt.Sprintf("%s/d%d", s.dir, i), data)
+		args = append(args, "--to", fmt.Sprintf("h%d:%s/t%d", i, s.dir, i))
 	}
-	up := s.l.Stats().Link("h0.up")
-	n := up.Unicast.Bytes + up.Multicast.Bytes
-	t.Logf("# %.3f times the size has left, by multicast %.3f\n%s\n%s", float64(n)/size, float64(up.Multicast.Bytes)/size, out, errs)
-	if float64(n) > 1.25*size {
-		t.Errorf("%.3f times the size has left, by multicast %.3f\n%s\n%s", float64(n)/size, float64(up.Multicast.Bytes)/size, out, errs)
+	if cmd, out, errs = s.start(args...); cmd.Run() != nil {
+		t.Fatalf("%v\n%s\n%s", cmd.ProcessState, out, errs)
 	}
+	if _, all := s.left(); all > 2*11e6 {
+		t.Errorf("%.1f MB have left for a tree of 11 MB", all/1e6)
+	}
+	if err := os.Remove(filepath.Join(s.dir, "t2", "stays")); err != nil {
+		t.Fatal(err)
+	}
+	want := list(t, tree)
+	for i := 1; i <= 3; i++ {
+		if got := list(t, fmt.Sprintf("%s/t%d", s.dir, i)); !maps.Equal(got, want) {
+			t.Errorf("h%d has %d entries, not the %d of the source", i, len(got), len(want))
+		}
+	}
+
+	t.Log("# nobody hears it")
+	if cmd, out, errs = s.start("--fanout=multicast", "--mcast-if=lo", src, "h1:"+s.at(4), "h2:"+s.at(5), "--mkpath"); cmd.Run() != nil {
+		t.Fatalf("%v\n%s\n%s", cmd.ProcessState, out, errs)
+	}
+	holds(t, s.at(4), data)
+	holds(t, s.at(5), data)
+	told := 0
+	for _, e := range checkEvents(t, out.String(), 0) {
+		if e["ev"] == "warn" && e["code"] == "net.multicast" {
+			told++
+		}
+	}
+	if told != 1 || !strings.Contains(errs.String(), "gomover: warning: no multicast: ") {
+		t.Errorf("told %d times\n%s", told, errs)
+	}
+}
+
+// TestMulticastTrouble has one destination whose agent is killed midway, one with a
+// full disk, and one that is cut off for a while: the other one has its data in time,
+// the first and the last in the end, and the same command has nothing left to do for
+// those.
+func TestMulticastTrouble(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	mount(t, filepath.Join(dir, "d3"), "size=6m") // before the hosts begin, which see it
+	s := newSender(t, cloud(4), dir)
+	s.warm()
+	const size = 16 << 20
+	src, data := filepath.Join(s.dir, "f"), content(133, size)
+	put(t, src, data)
+	args := append([]string{"--fanout=multicast", "--mkpath", "--no-space-check", "--retry-wait=100ms", "--give-up=20s", src}, s.places(4)...)
+	cmd, out, errs := s.start(args...)
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	await(t, 30*time.Second, "a part has arrived at h2", func() bool {
+		select {
+		case err := <-ended:
+			t.Fatalf("ended too early: %v\n%s\n%s", err, out, errs)
+		default:
+		}
+		for _, name := range leftovers(t, filepath.Join(s.dir, "d2")) {
+			if info, err := os.Stat(name); err == nil && info.Size() > 3<<20 {
+				return true
+			}
+		}
+		return false
+	})
+	for _, pid := range s.agents("h2") {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Errorf("killing the agent: %v", err)
+		}
+	}
+	s.l.Set("h4", "cut=true")
+	done := time.Duration(0)
+	await(t, 30*time.Second, "h1 has all", func() bool {
+		_, err := os.Stat(s.at(1))
+		if err == nil && done == 0 {
+			done = time.Since(began)
+		}
+		return err == nil
+	})
+	s.l.Set("h4", "cut=false")
+	<-ended
+	t.Logf("# h1 was done after %v, all after %v", done, time.Since(began))
+	l := checkEvents(t, out.String(), 3)
+	want := map[string]int{s.places(4)[0]: 0, s.places(4)[1]: 0, s.places(4)[2]: 6, s.places(4)[3]: 0}
+	if got := ends(t, l); !maps.Equal(got, want) {
+		t.Errorf("exit codes %v, want %v\n%s\n%s", got, want, out, errs)
+	}
+	for _, i := range []int{1, 2, 4} {
+		holds(t, s.at(i), data)
+	}
+	if n := number(l[len(l)-1], "sent_bytes"); n > 3*size {
+		t.Errorf("%d bytes were sent of %d to four", n, size)
+	}
+	cmd, out, _ = s.start("--fanout=multicast", src, s.places(4)[0], s.places(4)[1], s.places(4)[3])
+	if err := cmd.Run(); err != nil {
+		t.Error(err)
+	}
+	if l = checkEvents(t, out.String(), 0); number(l[len(l)-1], "sent_bytes") != 0 {
+		t.Errorf("again %d bytes were sent", number(l[len(l)-1], "sent_bytes"))
+	}
+}
+
+// agents are the processes of agents on a host.
+func (s *sender) agents(host string) (pids []int) {
+	s.t.Helper()
+	net := strings.TrimSpace(s.l.Exec(host, "readlink", "/proc/self/ns/net"))
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, d := range dirs {
+		if to, err := os.Readlink(d + "/ns/net"); err != nil || to != net {
+			continue
+		}
+		if b, err := os.ReadFile(d + "/cmdline"); err == nil && bytes.Contains(b, []byte("\x00agent\x00")) {
+			if pid, err := strconv.Atoi(filepath.Base(d)); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	if len(pids) == 0 {
+		s.t.Errorf("no agent runs on %s", host)
+	}
+	return pids
 }

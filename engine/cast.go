@@ -371,6 +371,21 @@ func (c *Cast) Release() {
 	}
 }
 
+// Suspend lets every source send by itself, until Resume. What is in the log is still
+// confirmed. Who calls Next calls them.
+func (c *Cast) Suspend() {
+	for _, m := range c.members {
+		m.src.sched.endCast(c.id)
+	}
+}
+
+// Resume is the end of Suspend.
+func (c *Cast) Resume() {
+	for _, m := range c.members {
+		m.src.sched.resumeCast(c.id)
+	}
+}
+
 // Drop gives member i up: what it has not confirmed, and all the rest, goes by its own
 // streams.
 func (c *Cast) Drop(i int) {

@@ -281,12 +281,16 @@ func TestCastChanges(t *testing.T) {
 	for _, w := range c.worlds {
 		w.sink.Take(r.stream(-1))
 	}
-	for range 3 {
+	for i := range 3 {
 		n, err := cast.Next(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.grow(n, false)
+		if i == 1 {
+			cast.Suspend()
+			cast.Resume()
+		}
 	}
 	fill(t, src+"/large", 8<<20+1)
 	c.play(cast, r)

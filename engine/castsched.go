@@ -27,6 +27,15 @@ func (s *sched) endCast(id uint32) {
 	s.cond.Broadcast()
 }
 
+// resumeCast takes endCast back, unless leaveCast has followed.
+func (s *sched) resumeCast(id uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cast == 0 && s.flights[id] != nil {
+		s.cast = id
+	}
+}
+
 // leaveCast is endCast, and takes back what is under way.
 func (s *sched) leaveCast(id uint32) {
 	s.endCast(id)

@@ -37,11 +37,15 @@ const (
 	// castLeast is how much at least two destinations must lack before it is tried to
 	// send it to them together: finding out who hears costs up to a megabyte.
 	castLeast = 8 << 20
+	// castAsked is that where it is asked for; less goes inside ssh.
+	castAsked = 512 << 10
 	// waitLeast and waitMost bound how long a destination gets nothing at its start,
-	// and how long two wait for others to log in, since it may come together; where
-	// that is not asked for it is what the data would take at waitRate bytes per second.
+	// and how long two wait for others to log in, since it may come together: what the
+	// data would take at waitRate bytes per second. It is waitAsked where multicast is
+	// asked for.
 	waitLeast = 100 * time.Millisecond
-	waitMost  = 4 * time.Second
+	waitMost  = time.Second
+	waitAsked = 4 * time.Second
 	waitRate  = 1 << 30
 	// answerWait is how long agents may take to open their ports, connectWait how long
 	// the receivers may take to answer.
@@ -212,7 +216,15 @@ func (l *castLeg) small() bool {
 		return false
 	}
 	n, all := engine.Wants([]*engine.Source{src, src})
-	return all && n < castLeast
+	return all && n < l.c.least()
+}
+
+// least is how much two must lack.
+func (c *casting) least() int64 {
+	if c.always {
+		return castAsked
+	}
+	return castLeast
 }
 
 // hold waits while a destination is not to be sent anything of its own: until it is
@@ -263,7 +275,7 @@ func (c *casting) holds(i int) bool {
 // patience is how long it is worth to wait for others.
 func (c *casting) patience(of ...*castLeg) time.Duration {
 	if c.always {
-		return waitMost
+		return waitAsked
 	}
 	list := sources(of)
 	if len(list) == 1 {
@@ -307,7 +319,13 @@ func (c *casting) try(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.run(ctx)
+	err = s.run(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil && !c.reached {
+		err = errUnheard // until all was sent otherwise
+	}
+	return err
 }
 
 // form waits until enough destinations are ready, and gives them.
@@ -326,9 +344,9 @@ func (c *casting) form(ctx context.Context) ([]*castLeg, error) {
 		case len(ready) >= 2:
 			bytes, all := engine.Wants(sources(ready))
 			switch {
-			case all && bytes < castLeast && coming == 0:
+			case all && bytes < c.least() && coming == 0:
 				return nil, errNoGroup
-			case bytes < castLeast:
+			case bytes < c.least():
 			case coming == 0 || time.Since(second) > c.patience(ready...):
 				return ready, nil
 			}

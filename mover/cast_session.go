@@ -21,19 +21,23 @@ type castSession struct {
 	s     *tcpxm.Session
 	roots []engine.SourceRoot
 
+	trial struct { // pump's: the group's rate
+		at    time.Time
+		bytes int64
+	}
+
 	mu   sync.Mutex   // guards what follows
 	cast *engine.Cast // nil before there is one
 
 	// The watcher's.
-	place   []int // of each leg in the cast; -1: in none
-	gone    []bool
-	told    []string // transport that was told last
-	at      []uint64 // frames confirmed at the last look
-	moved   []time.Time
-	began   time.Time
-	since   time.Time // when two heard the group last
-	all     bool      // the log is complete
-	ranDown error
+	place []int // of each leg in the cast; -1: in none
+	gone  []bool
+	told  []string // transport that was told last
+	at    []uint64 // frames confirmed at the last look
+	moved []time.Time
+	began time.Time
+	since time.Time // when two heard the group last
+	all   bool      // the log is complete
 }
 
 // ReadAt implements io.ReaderAt for the session.
@@ -123,7 +127,14 @@ func (s *castSession) begin() error {
 // pump puts frames into the log as they are needed. io.EOF: it is complete.
 func (s *castSession) pump(ctx context.Context) error {
 	paid := s.s.Counters().WireBytes
+	tried := s.c.always || s.cast.Limited()
 	for {
+		if !tried {
+			var err error
+			if tried, err = s.compare(ctx); err != nil {
+				return err
+			}
+		}
 		ahead := int64(castAhead)
 		if s.cast.Limited() {
 			ahead = engine.DefaultBlock / 2
@@ -197,7 +208,7 @@ var errUnheard = errors.New("it does not reach two destinations")
 // look looks at all receivers; busy tells that some are still to get something.
 func (s *castSession) look(now time.Time) (busy bool, err error) {
 	results, sent := s.s.Results(), s.s.Counters()
-	heard, open := 0, 0
+	heard, open, group := 0, 0, 0 // group: are known to hear it
 	for i, l := range s.legs {
 		r := &results[i]
 		s.c.mu.Lock()
@@ -224,6 +235,7 @@ func (s *castSession) look(now time.Time) (busy bool, err error) {
 		}
 		if r.Mode == tcpxm.Multicast {
 			heard++
+			group++
 			s.tell(i, "multicast", "")
 		} else if r.Mode != tcpxm.GroupUnicast {
 			s.tell(i, "tcpxm", r.Mode.String())
@@ -238,15 +250,16 @@ func (s *castSession) look(now time.Time) (busy bool, err error) {
 	s.cast.Release()
 	s.c.mu.Lock()
 	s.c.sent = sent
-	s.c.reached = s.c.reached || heard >= 2
+	s.c.reached = s.c.reached || group >= 2
+	reached := s.c.reached
 	s.c.mu.Unlock()
 	if heard >= 2 {
 		s.since = now
 	}
-	if open == 0 {
-		return false, nil
-	}
-	if now.Sub(s.since) > verdictWait || heard < 2 && open < 2 {
+	switch {
+	case open == 0 || open < 2 && heard < 2:
+		return false, nil // what is left is one destination's alone
+	case heard == 0 && !reached, now.Sub(s.since) > verdictWait:
 		return false, errUnheard
 	}
 	return true, nil
@@ -303,4 +316,102 @@ func (s *castSession) leaveAll(err error) {
 		l.status = results[i]
 	}
 	s.c.sent = s.s.Counters()
+}
+
+// Of comparing both ways. Ours.
+const (
+	compareAfter = 3 * time.Second         // of the group, of which the latter half counts
+	compareFor   = 1500 * time.Millisecond // for each destination by itself; the last two thirds count
+	// compareLeft is how much is to be left at the rate of the group, where that may be
+	// what the processors can do, and compareSlow where the network is more likely the
+	// limit: then the comparison costs all that several copies take longer.
+	compareLeft = 10 * time.Second
+	compareSlow = 60 * time.Second
+	compareRate = 60e6 // bytes per second to each, between the two
+)
+
+// errSlower ends a session that is slower than all destinations by themselves.
+var errSlower = errors.New("it is slower than unicast to each")
+
+// compare tries for a moment, once, whether all destinations by themselves get more
+// than the group, as may be on a fast network. tried tells that it need not be asked
+// again.
+func (s *castSession) compare(ctx context.Context) (tried bool, err error) {
+	now := time.Now()
+	switch x := &s.trial; {
+	case now.Sub(s.began) < compareAfter/2:
+		return false, nil
+	case x.at.IsZero():
+		x.at, x.bytes = now, s.sum(func(t *engine.Totals) int64 { return t.Verified })
+		return false, nil
+	case now.Sub(s.began) < compareAfter:
+		return false, nil
+	}
+	list := s.sources()
+	if len(list) < 2 {
+		return true, nil
+	}
+	group := float64(s.sum(func(t *engine.Totals) int64 { return t.Verified })-s.trial.bytes) / now.Sub(s.trial.at).Seconds()
+	left, all := engine.Wants(list)
+	if !worthComparing(group/float64(len(list)), left) {
+		return all, nil // else there may come more
+	}
+	s.cast.Suspend()
+	own, err := s.ownRate(ctx)
+	if err != nil {
+		return true, err
+	}
+	if own > group {
+		return true, errSlower
+	}
+	s.cast.Resume()
+	return true, nil
+}
+
+// worthComparing tells whether so much is left, at a rate to each destination.
+func worthComparing(each float64, left int64) bool {
+	limit := compareSlow
+	if each > compareRate {
+		limit = compareLeft
+	}
+	return float64(left) > each*limit.Seconds()
+}
+
+// ownRate is what all destinations together get by themselves.
+func (s *castSession) ownRate(ctx context.Context) (float64, error) {
+	sent := func() int64 { return s.sum(func(t *engine.Totals) int64 { return t.Sent }) }
+	var before int64
+	var began time.Time
+	for _, wait := range [...]time.Duration{compareFor / 3, 2 * compareFor / 3} {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+		if began.IsZero() {
+			before, began = sent(), time.Now()
+		}
+	}
+	return float64(sent()-before) / time.Since(began).Seconds(), nil
+}
+
+// sources are those of the members.
+func (s *castSession) sources() (l []*engine.Source) {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	for _, x := range s.legs {
+		if x.member && x.src != nil {
+			l = append(l, x.src)
+		}
+	}
+	return l
+}
+
+// sum adds up what the members have of something.
+func (s *castSession) sum(of func(*engine.Totals) int64) (n int64) {
+	for _, src := range s.sources() {
+		t := src.Totals()
+		n += of(&t)
+	}
+	return n
 }

@@ -1,0 +1,165 @@
+package mover
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gomover/gomover/engine"
+	"github.com/gomover/gomover/internal/netx"
+	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/transports/tcpxm"
+)
+
+func TestWorthComparing(t *testing.T) {
+	for _, c := range []struct {
+		each float64
+		left int64
+		want bool
+	}{
+		{12e6, 100e6, false}, {12e6, 800e6, true}, {100e6, 900e6, false}, {100e6, 1100e6, true}, {61e6, 700e6, true}, {59e6, 700e6, false},
+	} {
+		if got := worthComparing(c.each, c.left); got != c.want {
+			t.Errorf("%v bytes per second, %d left: %t, want %t", c.each, c.left, got, c.want)
+		}
+	}
+}
+
+// TestCastGroup looks at groups that are chosen.
+func TestCastGroup(t *testing.T) {
+	c := &casting{}
+	for range 100 {
+		g := c.group(false, [2]uint16{})
+		b := g.Addr().As4()
+		if b[0] != 232 || b[1] == 0 || b[3] > 0xfc || g.Port() < 20000 || g.Port() >= 60000 {
+			t.Errorf("group %v", g)
+		}
+		if g := c.group(true, [2]uint16{5000, 5010}); !netip.MustParsePrefix("ff3e::8000:0/104").Contains(g.Addr()) || g.Port() != 5010 {
+			t.Errorf("group %v", g)
+		}
+	}
+	c.o.Addr = netip.MustParseAddr("239.192.1.2")
+	if g := c.group(true, [2]uint16{}); g.Addr() != c.o.Addr {
+		t.Errorf("group %v", g)
+	}
+}
+
+// links is a link that keeps what is sent.
+type links struct{ said chan []byte }
+
+func (l links) Send(parts ...[]byte) error {
+	var b []byte
+	for _, p := range parts {
+		b = append(b, p...)
+	}
+	l.said <- b
+	return nil
+}
+func (l links) Recv() ([]byte, error) { return nil, io.EOF }
+func (l links) Close() error          { return nil }
+
+// TestCastOrders gives an agent orders that make no sense, and too many.
+func TestCastOrders(t *testing.T) {
+	h := &castHost{link: links{make(chan []byte, 100)}}
+	for _, s := range []string{``, `{}`, `{"tag":1}`, `{"tag":1,"secret":"AAAA","group":"AAAA","stream":1073741824}`} {
+		if err := h.take([]byte(s)); err == nil {
+			t.Errorf("%s is taken", s)
+		}
+	}
+}
+
+// TestCastStream reads frames that come from a group, and lengths that are none.
+func TestCastStream(t *testing.T) {
+	ctx := context.Background()
+	for _, c := range []struct {
+		name string
+		n    uint32
+		want error
+	}{{"a frame", 1000, nil}, {"nothing", 0, transports.ErrDamaged}, {"too much", 1 << 30, transports.ErrDamaged}} {
+		key, group := tcpxm.Secret{1}, tcpxm.Secret{2}
+		r, err := tcpxm.Listen(ctx, &netx.System{}, "udp4", "127.0.0.1:0", tcpxm.ReceiverConfig{Tag: 3, Secret: key, Group: group})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := tcpxm.Dial(ctx, &netx.System{}, tcpxm.Config{Tag: 3, Secret: group}, []tcpxm.Destination{{Addr: r.Addr().(*net.UDPAddr).AddrPort(), Secret: key}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var leave sync.WaitGroup
+		in := &castStreamIn{r: r, in: bufio.NewReader(r), id: castStream, leave: &leave}
+		if _, err := s.Write(append(binary.BigEndian.AppendUint32(nil, c.n), make([]byte, 1000)...)); err != nil {
+			t.Fatal(err)
+		}
+		s.CloseWrite()
+		f := transports.NewFrame(2000)
+		if err := in.Recv(f); !errors.Is(err, c.want) || err == nil && len(f.Body()) != 1000 {
+			t.Errorf("%s: %v, %d bytes", c.name, err, len(f.Body()))
+		}
+		if c.want == nil {
+			if err := in.Recv(f); err != io.EOF {
+				t.Errorf("%s: then %v", c.name, err)
+			}
+		}
+		if err := in.Send(f); err == nil {
+			t.Error("it can be sent to")
+		}
+		in.Close()
+		in.Close()
+		leave.Wait()
+		s.Close()
+	}
+}
+
+// TestCastHold lets a destination wait for a moment at its start, and one that was
+// lost get its share.
+func TestCastHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &casting{free: make(chan struct{}), over: make(chan struct{}), news: make(chan struct{}, 1)}
+		l := &castLeg{c: c, answer: make(chan castAnswer, 1)}
+		c.legs = []*castLeg{l}
+		l.begin(nil, nil, netip.Addr{})
+		began := time.Now()
+		if err := c.hold(t.Context(), 0); err != nil || time.Since(began) < waitLeast || time.Since(began) > waitMost {
+			t.Errorf("held for %v, %v", time.Since(began), err)
+		}
+		c.letGo()
+		c.letGo()
+		c.atWork = true
+		began = time.Now()
+		for range 100 {
+			if err := c.hold(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d := time.Since(began); d > 0 {
+			t.Errorf("held for %v in its first session", d)
+		}
+		l.end()
+		l.begin(nil, nil, netip.Addr{})
+		n := 0
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for c.hold(ctx, 0) == nil {
+			if n++; n == 5 {
+				c.mu.Lock()
+				c.put += 100 << 20
+				c.mu.Unlock()
+			}
+		}
+		if most := (1<<20+100<<20/returnShare)/engine.DefaultBlock + 1; n < 20 || n > most {
+			t.Errorf("%d frames beside the group, want 20 to %d", n, most)
+		}
+		close(c.over)
+		if err := c.hold(t.Context(), 0); err != nil {
+			t.Error(err)
+		}
+	})
+}
