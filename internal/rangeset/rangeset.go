@@ -101,6 +101,14 @@ func (s *Set) Contains(lo, hi int64) bool {
 // Total is how many numbers the set holds.
 func (s *Set) Total() int64 { return s.total }
 
+// Last is the extent with the highest numbers; false if the set is empty.
+func (s *Set) Last() (last Extent, ok bool) {
+	if len(s.ext) == 0 {
+		return last, false
+	}
+	return s.ext[len(s.ext)-1], true
+}
+
 // Len is how many extents the set has.
 func (s *Set) Len() int { return len(s.ext) }
 

@@ -64,6 +64,10 @@ func step(t *testing.T, s *rangeset.Set, m *model, add bool, lo, hi, qlo, qhi in
 	if got, want := slices.Collect(s.All()), m.extents(0, space, true); !slices.Equal(got, want) {
 		t.Fatalf("add=%v [%d,%d): extents %v, want %v", add, lo, hi, got, want)
 	}
+	all := m.extents(0, space, true)
+	if last, ok := s.Last(); ok != (len(all) > 0) || ok && last != all[len(all)-1] {
+		t.Fatalf("last %v, %v of %v", last, ok, all)
+	}
 	if got, want := s.Total(), m.total(); got != want {
 		t.Fatalf("total %d, want %d", got, want)
 	}

@@ -117,7 +117,7 @@ const (
 	maxPayload     = 8192
 	defaultRetain  = 64 << 20
 	defaultWindow  = 16 << 20
-	minWindow      = 1 << 20 // several blocks
+	minWindow      = 2 << 20 // two blocks of the longest segments
 	maxWindow      = 1 << 30 // what a scaled window can say
 	maxReceivers   = 255     // what a schedule can number
 	defaultConnect = 15 * time.Second

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/gomover/gomover/internal/netx"
@@ -39,6 +40,7 @@ type Result struct {
 // configuration that cannot be; the context's; none has answered.
 func Dial(ctx context.Context, nw netx.Network, cfg Config, dests []Destination) (*Session, error) {
 	network, v6 := "udp4", false
+	dests = slices.Clone(dests) // which stay the caller's
 	for i, d := range dests {
 		dests[i].Addr = netip.AddrPortFrom(d.Addr.Addr().Unmap(), d.Addr.Port())
 		v6 = v6 || dests[i].Addr.Addr().Is6()

@@ -29,6 +29,7 @@ type group struct {
 	blocks  map[int64]*mending
 	trial   trial
 	pacing  units.Rate
+	waited  bool // for more to send, or for room in a window
 }
 
 // minMembers is how many receivers make a group worth while: to one alone, unicast
@@ -95,6 +96,12 @@ func (g *group) collect(now time.Duration, out *outbox) {
 	g.setPace(now)
 	g.repair(now, out)
 	wire := g.members[0].wire()
+	if g.pacer.Overrun() && !g.waited && g.pace.Found() { // this end was late, so what comes tells little of the paths
+		for _, p := range g.members {
+			p.hold()
+		}
+	}
+	g.waited = false
 	for g.next < g.s.stream.slots() && g.allowed() {
 		if g.pacer.Budget(now) < wire {
 			return
@@ -105,24 +112,26 @@ func (g *group) collect(now time.Duration, out *outbox) {
 		g.pacer.Sent(now, wire)
 		g.note(now)
 	}
+	g.waited = true
 	g.vouch(now)
 	if g.next >= g.s.stream.slots() {
 		for _, p := range g.members {
-			p.sampler.Starved(int64(p.inFlight * wire))
+			p.starve()
 		}
 	}
 }
 
 // setPace takes the lowest pace of the members.
 func (g *group) setPace(now time.Duration) {
-	rate := cc.MaxRate
+	rate, rtt := cc.MaxRate, never
 	for _, p := range g.members {
 		if p.ctl.Rate > 0 {
 			rate = min(rate, p.ctl.Rate)
 		}
+		rtt = min(rtt, p.est.min)
 	}
 	g.pacing = rate
-	g.pacer.Set(now, rate, pace.Quantum(rate, g.members[0].wire(), 0))
+	g.pacer.Set(now, rate, pace.Quantum(rate, g.members[0].wire(), 0), pace.Depth(rate, rtt))
 }
 
 // allowed tells whether all members may get one more slot.
@@ -146,13 +155,14 @@ func (g *group) note(now time.Duration) {
 		}
 		p.counts.GroupBytes += n
 		p.counts.GroupPackets++
+		p.starved = false
 		known := p.arrived.Contains(p.next, p.next+1)
 		e := p.grow()
 		if e.multi = true; known {
 			e.known = true
 			continue
 		}
-		p.sent(now, e)
+		p.sent(now, g.next, e)
 	}
 	g.next++
 	g.sent++

@@ -107,6 +107,9 @@ type pcb struct {
 	est     rtt
 	newest  time.Duration // sending of the latest of those that have arrived
 	losses  []cc.Range
+	order   order
+	starved bool // there was room to send, and nothing to send
+	waited  bool // for more to send, or for room in the window
 
 	timer  timers
 	multi  evidence
@@ -147,14 +150,17 @@ type PCBCounters struct {
 
 // rtt is the round-trip time. Source: RFC 6298.
 type rtt struct {
-	smooth, dev, min, last time.Duration
+	smooth, dev, min time.Duration
+	low              time.Duration // lowest since that was set to 0
 }
 
 func (r *rtt) add(d time.Duration) {
 	if d <= 0 {
 		return
 	}
-	r.last = d
+	if r.low == 0 || d < r.low {
+		r.low = d
+	}
 	if r.smooth == 0 {
 		r.smooth, r.dev, r.min = d, d/2, d
 		return
@@ -241,6 +247,7 @@ func (p *pcb) fail(now time.Duration, err error) {
 	p.lost.Clear()
 	p.coded.Clear()
 	p.entries = nil
+	p.order.clear()
 	if errors.Is(err, ErrAborted) || errors.Is(err, ErrRefused) {
 		p.timer.resets = resetTimes
 	}
@@ -370,7 +377,7 @@ func (p *pcb) fill(now time.Duration) {
 	if s.RTT == 0 {
 		s.RTT = 100 * time.Millisecond
 	}
-	s.Sent, s.Acked, s.InFlight = p.next, p.una, p.inFlight
+	s.Sent, s.Acked, s.InFlight, s.AppLimited = p.next, p.una, p.inFlight, p.starved
 	s.Delivered, s.Lost, s.Resent = p.sampler.Delivered(), p.counts.Lost, p.counts.Resent
 }
 

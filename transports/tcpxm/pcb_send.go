@@ -153,17 +153,21 @@ func (p *pcb) send(now time.Duration, out *outbox) {
 	if p.state != open || !p.s.started || p.control == nil {
 		return
 	}
-	pacer := &p.pacer
+	pacer, held := &p.pacer, false
 	if p.mode == Multicast {
 		pacer = &p.group.pacer // repetitions take from what the group may send
 	} else {
-		p.setPace(now)
+		held = p.setPace(now)
+		if p.pacer.Overrun() && !p.waited {
+			p.hold()
+		}
+		p.waited = false
 	}
 	for pacer.Budget(now) >= p.wire() && float64(p.inFlight) < p.ctl.Window {
 		slot, again := p.choose()
 		if slot < 0 {
-			if p.mode != Multicast && p.next >= p.s.stream.slots() {
-				p.sampler.Starved(int64(p.inFlight * p.wire()))
+			if p.waited = true; p.mode != Multicast && (p.sentAll() || p.holds()) {
+				p.starve()
 			}
 			return
 		}
@@ -171,11 +175,16 @@ func (p *pcb) send(now time.Duration, out *outbox) {
 			return
 		}
 		pacer.Sent(now, p.wire())
+		if p.mode != Multicast {
+			p.starved = held
+		}
 	}
+	p.waited = float64(p.inFlight) >= p.ctl.Window
 }
 
-// setPace follows the congestion control.
-func (p *pcb) setPace(now time.Duration) {
+// setPace follows the congestion control, and tells whether something else holds the
+// receiver back.
+func (p *pcb) setPace(now time.Duration) (held bool) {
 	rate := p.ctl.Rate
 	if p.mode == GroupUnicast && p.multi.free && p.next < p.multi.probeTo {
 		rate /= copiesShare // its own copies and those for others take the same link
@@ -183,7 +192,11 @@ func (p *pcb) setPace(now time.Duration) {
 	if g := p.group; p.behind && g != nil && len(g.members) > 0 && g.next < p.s.stream.slots() {
 		rate = min(rate, max(g.pacing/behindShare, 1))
 	}
-	p.pacer.Set(now, rate, pace.Quantum(rate, p.wire(), 0))
+	if held = rate < p.ctl.Rate; held {
+		p.starve()
+	}
+	p.pacer.Set(now, rate, pace.Quantum(rate, p.wire(), 0), pace.Depth(rate, p.est.min))
+	return held
 }
 
 // choose gives the next slot to send by unicast, -1 without any.
@@ -246,12 +259,22 @@ func (p *pcb) sendSlot(now time.Duration, slot int64, again bool, out *outbox) b
 		}
 	}
 	e.uni = true
-	p.sent(now, e)
+	p.sent(now, slot, e)
 	return true
 }
 
+// hold notes that something at this end has held it back: what is delivered next says
+// little of the path.
+func (p *pcb) hold() { p.sampler.Starved(int64(p.inFlight * p.wire())) }
+
+// starve notes that there is room to send, and nothing to send.
+func (p *pcb) starve() {
+	p.hold()
+	p.starved = true
+}
+
 // sent notes that a slot was sent.
-func (p *pcb) sent(now time.Duration, e *entry) {
+func (p *pcb) sent(now time.Duration, slot int64, e *entry) {
 	if p.inFlight == 0 {
 		p.timer.progress = max(p.timer.progress, now)
 	}
@@ -260,6 +283,7 @@ func (p *pcb) sent(now time.Duration, e *entry) {
 	}
 	e.mark = p.sampler.Sent(now, p.inFlight-1)
 	e.at, e.out, e.lost = now, true, false
+	p.order.push(slot, now)
 	e.times = min(e.times+1, 255-1)
 }
 

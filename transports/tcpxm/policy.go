@@ -15,13 +15,22 @@ const (
 	// slowRatio is by how much others must have been seen to be faster; within it
 	// receivers are alike, and share a group.
 	slowRatio = 1.5
-	// slowQueue is by how much the RTT of a path has grown that can not carry more.
-	slowQueue = 1.25
+	// slowQueue is by which part of itself the RTT of a path has grown beyond others' that
+	// can not carry more; the group's window lets that happen for a moment only.
+	slowQueue = 0.125
 	// slowLosses, and that share of what was sent since the last look, say so, too.
 	slowLosses = 6
 	slowLoss   = 0.1
-	// slowTimes is in how many looks in a row, each an RTT apart.
-	slowTimes = 2
+	// slowTimes is in how many looks in a row others must have been seen to be faster.
+	slowTimes = 4
+	// besideTimes is the same for one that is no member, and must have lost in numbers.
+	besideTimes = 2
+	// wrongShare of what a receiver took in its group is so little that its own flow is no
+	// better for anybody, wrongAfter the time it gets to prove itself. It goes back to the
+	// group then, and stays for wrongStay.
+	wrongShare = 0.5
+	wrongAfter = time.Second
+	wrongStay  = 30 * time.Second
 	// trialGap is how much slower than all others a member must seem, for a while,
 	// that the group tries whether they can go faster; trialAfter is that while, and
 	// twice as long each time.
@@ -30,8 +39,10 @@ const (
 	maxGroups  = 3
 	// returnAfter is how long a receiver must get what a group sends to join it.
 	returnAfter = 5 * time.Second
-	// ackBudget is how many acknowledgements per second come from all receivers.
-	ackBudget = 20_000
+	// ackBudget is how many acknowledgements per second come from all receivers, but for
+	// those that the delay brings: some for each round trip are enough, and each costs
+	// both ends a datagram.
+	ackBudget = 5_000
 	maxEvery  = 64
 	maxDelay  = 25 // ms
 )
@@ -42,9 +53,15 @@ type slowness struct {
 	at    time.Duration // of the last look
 	sent  int64         // packets delivered until then
 	lost  int64         // lost
-	drop  time.Duration // when it left its group; never
-	good  time.Duration // since when it could take what a group sends
-	rate  units.Rate    // what it could take
+	// Between the last two looks.
+	got, missed int64         // packets
+	queue       time.Duration // by which all RTTs were above the lowest; negative is unknown
+	peak        time.Duration // of the queue beyond others', fading
+	drop        time.Duration // when it left its group; never
+	good        time.Duration // since when it could take what a group sends
+	left        time.Duration // when it got its own flow
+	keep        time.Duration // until then it is not taken for slow
+	rate        units.Rate    // what it could take
 }
 
 // trial is when a group looks whether it is held back.
@@ -119,9 +136,7 @@ func (s *session) dropSlow(now time.Duration, g *group) {
 			second = min(second, r)
 		}
 	}
-	for _, p := range slices.Clone(g.members) {
-		p.look(now, top)
-	}
+	g.look(now, top)
 	switch {
 	case float64(low) > trialGap*float64(second):
 		g.trial.since = now
@@ -131,22 +146,32 @@ func (s *session) dropSlow(now time.Duration, g *group) {
 	}
 }
 
-// look decides on one member.
-func (p *pcb) look(now time.Duration, top units.Rate) {
-	k := &p.slow
-	if now < k.at+p.est.smooth {
-		return
+// look decides on all members, by what each has told since the last look. Where they share
+// the path that is full, such as the sender's own link, all have the same queue and miss
+// the same, however their rates were seen; only who has more of it than others is slower.
+func (g *group) look(now time.Duration, top units.Rate) {
+	queue, losses := never, int64(1<<62)
+	for _, p := range g.members {
+		k := &p.slow
+		k.got, k.missed = p.recent()
+		losses = min(losses, k.missed)
+		if k.queue, p.est.low = p.est.low-p.est.min, 0; k.queue >= 0 {
+			queue = min(queue, k.queue)
+		}
 	}
-	k.at = now
-	full := float64(p.est.last) > slowQueue*float64(p.est.min)+float64(2*time.Millisecond)
-	sent, lost := p.recent()
-	full = full || lost >= slowLosses && float64(lost) > slowLoss*float64(sent+lost)
-	if slowRatio*float64(p.rate()) >= float64(top) || !full {
-		k.times = 0
-		return
-	}
-	if k.times++; k.times >= slowTimes {
-		p.slowDown(now)
+	for _, p := range slices.Clone(g.members) {
+		k := &p.slow
+		more := k.missed - losses
+		full := more >= slowLosses && float64(more) > slowLoss*float64(k.got+k.missed)
+		if k.peak -= k.peak / 8; k.queue > 2*queue { // else the queue is one that all have
+			k.peak = max(k.peak, k.queue-queue)
+		}
+		full = full || float64(k.peak) > slowQueue*float64(p.est.min)+float64(time.Millisecond)
+		if slowRatio*float64(p.rate()) >= float64(top) || now < k.keep {
+			k.times = 0
+		} else if k.times++; k.times >= slowTimes && full {
+			p.slowDown(now)
+		}
 	}
 }
 
@@ -163,7 +188,7 @@ func (p *pcb) lookBeside(now time.Duration) {
 		if k.times++; lost < slowLosses || float64(lost) <= slowLoss*float64(sent+lost) {
 			k.times = 0
 		}
-		if k.times >= slowTimes {
+		if k.times >= besideTimes && now >= k.keep {
 			p.slowDown(now)
 		}
 	case p.mode == Slowed && p.group != nil:
@@ -173,6 +198,9 @@ func (p *pcb) lookBeside(now time.Duration) {
 		}
 	case p.mode == Slowed && !p.tell && !p.sentAll():
 		g := p.s.fastest(p.rate())
+		if wrong := p.s.largest(); wrong != nil && now >= k.left+wrongAfter && float64(p.rate()) < wrongShare*float64(k.rate) {
+			g, k.good, k.keep = wrong, now-returnAfter, now+wrongStay
+		}
 		if g == nil {
 			k.good = now
 		} else if now >= k.good+returnAfter {
@@ -200,9 +228,19 @@ func (s *session) fastest(rate units.Rate) (best *group) {
 	return best
 }
 
+// largest gives the group with most members; nil if none has any.
+func (s *session) largest() (most *group) {
+	for _, g := range s.groups {
+		if len(g.members) > 0 && (most == nil || len(g.members) > len(most.members)) {
+			most = g
+		}
+	}
+	return most
+}
+
 // slowDown gives a receiver a flow of its own.
 func (p *pcb) slowDown(now time.Duration) {
-	p.slow.rate, p.slow.drop, p.slow.good = p.rate(), now, now
+	p.slow.rate, p.slow.drop, p.slow.good, p.slow.left = p.rate(), now, now, now
 	p.leaveFlow(now)
 	p.mode, p.group, p.tell, p.heard = Slowed, nil, true, false
 	p.slow.times = 0

@@ -99,6 +99,9 @@ func (g *Group) Restart() {
 	g.state, g.found, g.full, g.fullCount = bbrStartup, false, 0, 0
 }
 
+// Found tells that the rate is not searched any more, but only probed for more.
+func (g *Group) Found() bool { return g.found }
+
 // lowest is the rate of the slowest member, in bytes per second; 0 if none is known.
 func (g *Group) lowest() float64 {
 	low := 0.0

@@ -32,28 +32,45 @@ func Quantum(rate units.Rate, packet int, grain time.Duration) int {
 }
 
 // Pacer tells how much may be sent at a time. It is a bucket of tokens: credit
-// grows at the rate, up to two quanta, and what is sent is taken from it; a
+// grows at the rate, up to a depth, and what is sent is taken from it; a
 // sender may overdraw it by a packet. The zero value has no pace: everything may
 // be sent. Times are since any instant that stays the same. Not for several
 // goroutines at once.
 type Pacer struct {
 	rate    units.Rate
 	quantum int
+	most    int           // bytes of credit
+	over    bool          // credit was lost
 	credit  float64       // bytes; negative is debt
 	at      time.Duration // when credit was that
 }
 
-// Set changes rate and quantum; 0 is no pace, and a quantum is at least 1 byte.
-// What was earned and owed until now remains, as far as the quanta allow. From no
-// pace on, one quantum may be sent at once.
-func (p *Pacer) Set(now time.Duration, rate units.Rate, quantum int) {
-	quantum = max(quantum, 1)
+// Set changes rate, quantum and depth; 0 is no pace, a quantum is at least 1 byte, and
+// the depth at least two quanta. What was earned and owed until now remains, as far as
+// the depth allows. From no pace on, one quantum may be sent at once.
+func (p *Pacer) Set(now time.Duration, rate units.Rate, quantum, depth int) {
+	quantum = min(max(quantum, 1), math.MaxInt/2)
 	if p.rate <= 0 {
 		p.credit, p.at = float64(quantum), now
 	}
 	p.settle(now)
-	p.rate, p.quantum = max(rate, 0), quantum
-	p.credit = min(p.credit, 2*float64(quantum))
+	p.rate, p.quantum, p.most = max(rate, 0), quantum, max(depth, 2*quantum)
+	p.credit = min(p.credit, float64(p.most))
+}
+
+// Depth is how many bytes a sender may make up for that wakes up late, where packets
+// take at least rtt to be acknowledged: what a quarter of that carries, which a path
+// that is probed for more has in its queue, too, and at most 10 ms (ours).
+func Depth(rate units.Rate, rtt time.Duration) int {
+	return int(min(float64(rate)*min(rtt/4, 10*time.Millisecond).Seconds(), math.MaxInt32))
+}
+
+// Overrun tells whether the sender came so late that some of the pace was lost for
+// ever, or had nothing to send for so long, since it was last asked.
+func (p *Pacer) Overrun() bool {
+	over := p.over
+	p.over = false
+	return over
 }
 
 // settle brings credit up to date. A clock that goes backwards changes nothing.
@@ -61,8 +78,10 @@ func (p *Pacer) settle(now time.Duration) {
 	if now <= p.at {
 		return
 	}
-	p.credit = min(p.credit+float64(p.rate)*(now-p.at).Seconds(), 2*float64(p.quantum))
-	p.at = now
+	p.credit += float64(p.rate) * (now - p.at).Seconds()
+	if p.at = now; p.credit > float64(p.most) {
+		p.credit, p.over = float64(p.most), true
+	}
 }
 
 // Budget is how many bytes may be sent now; 0 or less is none.

@@ -64,7 +64,7 @@ func TestPacerKeepsTheRate(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 1))
 			quantum := Quantum(tt.rate, packet, min(tt.late, time.Millisecond))
 			var p Pacer
-			p.Set(0, tt.rate, quantum)
+			p.Set(0, tt.rate, quantum, 0)
 			var now time.Duration
 			var total, burst int
 			for now < tt.span {
@@ -107,7 +107,7 @@ func TestPacer(t *testing.T) {
 	check(time.Second, math.MaxInt, time.Second)
 	p.Sent(time.Second, 1e6)
 	now := 2 * time.Second
-	p.Set(now, 1e6, 10_000) // a byte lasts a microsecond
+	p.Set(now, 1e6, 10_000, 0) // a byte lasts a microsecond
 	check(now, 10_000, now)
 	p.Sent(now, 12_000)
 	check(now, -2000, now+12*time.Millisecond)
@@ -119,20 +119,50 @@ func TestPacer(t *testing.T) {
 	now += time.Second
 	check(now, 20_000, now)
 	t.Log("# a smaller quantum")
-	p.Set(now, 1e6, 5000)
+	p.Set(now, 1e6, 5000, 0)
 	check(now, 10_000, now)
 	t.Log("# debts stay when the rate changes")
 	p.Sent(now, 11_000)
-	p.Set(now, 2e6, 5000)
+	p.Set(now, 2e6, 5000, 0)
 	check(now, -1000, now+3*time.Millisecond)
 	t.Log("# a rate that takes for ever")
-	p.Set(now, 1, math.MaxInt)
+	p.Set(now, 1, math.MaxInt, 0)
 	if got := p.Next(now); got < now+math.MaxInt64/4 {
 		t.Errorf("next is %v", got)
 	}
 	t.Log("# no pace")
-	p.Set(now, 0, 0)
+	p.Set(now, 0, 0, 0)
 	check(now, math.MaxInt, now)
-	p.Set(now, -5, 0)
+	p.Set(now, -5, 0, 0)
 	check(now, math.MaxInt, now)
+}
+
+// TestPacerDepth wakes a sender late, so that nothing is lost of the rate up to the
+// depth, and beyond it is told that something was.
+func TestPacerDepth(t *testing.T) {
+	const packet, late = 1472, 4 * time.Millisecond
+	rate := 100 * mbit
+	var p Pacer
+	p.Set(0, rate, Quantum(rate, packet, 0), Depth(rate, 20*time.Millisecond))
+	total, now := 0, time.Duration(0)
+	for now = 0; now < time.Second; now += late {
+		for p.Budget(now) >= packet {
+			p.Sent(now, packet)
+			total += packet
+		}
+	}
+	if got := float64(total) / (float64(rate) * now.Seconds()); got < 0.99 || got > 1.01 || p.Overrun() {
+		t.Errorf("%.3f of the rate, and some was lost: %v", got, p.Overrun())
+	}
+	if got := p.Budget(now + time.Minute); got != Depth(rate, 20*time.Millisecond) || !p.Overrun() || p.Overrun() {
+		t.Errorf("a budget of %d after a minute", got)
+	}
+	for _, tt := range []struct {
+		rtt  time.Duration
+		want int
+	}{{0, 0}, {4 * time.Millisecond, 12_500}, {time.Second, 125_000}} {
+		if got := Depth(rate, tt.rtt); got != tt.want {
+			t.Errorf("RTT %v: a depth of %d, want %d", tt.rtt, got, tt.want)
+		}
+	}
 }

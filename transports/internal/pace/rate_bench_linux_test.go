@@ -20,7 +20,7 @@ func BenchmarkRate(b *testing.B) {
 				timer := NewTimer(fine)
 				defer timer.Close()
 				var p Pacer
-				p.Set(0, rate, Quantum(rate, packet, timer.Grain()))
+				p.Set(0, rate, Quantum(rate, packet, timer.Grain()), 0)
 				start, before := time.Now(), cpu(b)
 				sent, wakes := 0, 0
 				var now time.Duration
