@@ -44,7 +44,7 @@ BENCH_PACKAGES = openssh-server openssh-client rsync rclone iperf3 tar util-linu
 	xrootd-server uftp udpcast libudt-dev g++ mount e2fsprogs procps
 
 .DEFAULT_GOAL := help
-.PHONY: help build lab demo demo-fanout demo-pull test test-short test-deps cover fuzz fuzz-short soak-udt soak-interop lint cross bench bench-go bench-copy bench-udt bench-pull bench-tuner bench-tcpxm bench-bottlenecks bench-grid bench-deps install clean
+.PHONY: help build lab demo demo-fanout demo-pull test test-short test-deps cover fuzz fuzz-short soak-udt soak-interop lint cross bench bench-go bench-copy bench-udt bench-pull bench-fanout bench-tuner bench-tcpxm bench-bottlenecks bench-grid bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -131,6 +131,10 @@ bench-udt: lab ## measure the UDT transport beside libudt and TCP
 bench-pull: lab ## measure pulls from several replicas against the bars, and beside aria2
 	$(BUILD) -o bin/bench-pull ./bench/pull
 	bin/bench-pull -lab "$(LAB)" $(BENCHFLAGS)
+
+bench-fanout: lab ## measure copies to many by multicast against the bars, and beside UFTP and udpcast
+	$(BUILD) -o bin/bench-fanout ./bench/fanout
+	bin/bench-fanout -lab "$(LAB)" $(BENCHFLAGS)
 
 bench-tuner: build lab ## try what the tuner decides on made paths, and some of it on the lab, against the bars, some minutes
 	$(BUILD) -o bin/bench-tuner ./bench/tuner

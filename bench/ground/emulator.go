@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Emulator runs the program that makes networks.
@@ -36,15 +37,20 @@ type Site struct {
 }
 
 // Topology is what the emulator is asked for. Control is the hosts' TCP
-// congestion control.
+// congestion control; Quantum the least time between two deliveries to one host, ""
+// for the emulator's own.
 type Topology struct {
 	Control string `json:"cc"`
+	Quantum string `json:"quantum,omitempty"`
 	Sites   []Site `json:"hosts"`
 }
 
 // Counters is the part of the emulator's counters that is looked at.
 type Counters struct {
-	Links []LinkCounters `json:"links"`
+	CPU     float64        `json:"cpu"`      // seconds of processor time of the emulator, since its start
+	LateAvg float64        `json:"late_avg"` // seconds by which packets came after their time
+	LateMax float64        `json:"late_max"`
+	Links   []LinkCounters `json:"links"`
 }
 
 // LinkCounters are those of one direction of a host's link, since they were reset.
@@ -147,6 +153,9 @@ func (g *Ground) serve(ctx context.Context, groups *Groups) error {
 	_, err = g.Rest(ctx)
 	return err
 }
+
+// CPU is the processor time that the emulator has used.
+func (e *Emulator) CPU() time.Duration { return e.group.CPU() }
 
 // Set changes links, as {"all", "delay=5ms"}.
 func (e *Emulator) Set(ctx context.Context, args ...string) error {

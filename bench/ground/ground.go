@@ -199,7 +199,7 @@ func (g *Ground) emulatorCPU() time.Duration {
 	if g.Emulator == nil {
 		return 0
 	}
-	return g.Emulator.group.CPU()
+	return g.Emulator.CPU()
 }
 
 // poll calls look every pollInterval until the returned function is called, which

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // HighWater is the most that a process has held resident so far (VmHWM). Unit:
@@ -37,6 +39,14 @@ func Busy() time.Duration {
 		}
 	}
 	return time.Duration(sum) * 10 * time.Millisecond
+}
+
+// Monotonic is the machine's monotonic clock, the same for all processes. Unit:
+// seconds.
+func Monotonic() float64 {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // always there on Linux
+	return float64(t.Sec) + float64(t.Nsec)/1e9
 }
 
 // CPUModel is the processor's name.

@@ -12,8 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/gomover/gomover/bench/ground"
 	"github.com/gomover/gomover/internal/netx"
 	"github.com/gomover/gomover/transports/udt"
 )
@@ -101,7 +100,7 @@ func trace(c *udt.Conn) {
 	for range time.Tick(time.Second) {
 		s := c.Stats()
 		fmt.Printf("%.3f rate %.1f Mbit/s, window %d, in flight %d, RTT %v, least %v, peer's speed %.0f, capacity %.0f, sent %d, again %d, lost %d, timeouts %d, NAKs %d\n",
-			monotonic(), float64(s.Rate)*8/1e6, s.Window, s.InFlight, s.RTT, s.MinRTT, s.PeerSpeed, s.PeerCapacity, s.Sent, s.Resent, s.Lost, s.Timeouts, s.RecvNaks)
+			ground.Monotonic(), float64(s.Rate)*8/1e6, s.Window, s.InFlight, s.RTT, s.MinRTT, s.PeerSpeed, s.PeerCapacity, s.Sent, s.Resent, s.Lost, s.Timeouts, s.RecvNaks)
 	}
 }
 
@@ -136,7 +135,7 @@ func (e *end) receive(ctx context.Context) error {
 	tick := time.NewTicker(sampleInterval)
 	defer tick.Stop()
 	for {
-		if err := say("%.6f %d\n", monotonic(), got.Load()); err != nil {
+		if err := say("%.6f %d\n", ground.Monotonic(), got.Load()); err != nil {
 			return err
 		}
 		select {
@@ -160,12 +159,4 @@ func count(c net.Conn, got *atomic.Int64) error {
 			return err
 		}
 	}
-}
-
-// monotonic is the machine's monotonic clock, the same for all processes. Unit:
-// seconds.
-func monotonic() float64 {
-	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // always there on Linux
-	return float64(t.Sec) + float64(t.Nsec)/1e9
 }

@@ -136,7 +136,7 @@ func (b *bench) start(ctx context.Context, g *ground.Ground, flows ...*flow) (r 
 			return nil, err
 		}
 	}
-	r.start = monotonic()
+	r.start = ground.Monotonic()
 	for i, f := range flows {
 		if err := r.run(f.kind, g.Command(ctx, f.from, senders[i]...), func() error { return nil }); err != nil {
 			return nil, err
@@ -185,7 +185,7 @@ func (r *running) stop() {
 // pass lets time pass until so long after the start. It is an error if an end of
 // a flow ends meanwhile.
 func (r *running) pass(ctx context.Context, until time.Duration) error {
-	left := until - time.Duration((monotonic()-r.start)*float64(time.Second))
+	left := until - time.Duration((ground.Monotonic()-r.start)*float64(time.Second))
 	timer := time.NewTimer(max(left, 0))
 	defer timer.Stop()
 	select {

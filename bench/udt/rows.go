@@ -69,12 +69,12 @@ func (b *bench) flows(ctx context.Context, g *ground.Ground, p path, from, to ti
 	if err := r.pass(ctx, from); err != nil {
 		return o, err
 	}
-	o.from = monotonic()
+	o.from = ground.Monotonic()
 	before, busy := used(g), ground.Busy()
 	if err := r.pass(ctx, to); err != nil {
 		return o, err
 	}
-	o.to = monotonic()
+	o.to = ground.Monotonic()
 	o.cpu = used(g)
 	all := ground.Busy() - busy
 	for i := range o.cpu {

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gomover/gomover/bench/ground"
+	"github.com/gomover/gomover/internal/payload"
+)
+
+// TestEnds has the ends of a session meet on loopback.
+func TestEnds(t *testing.T) {
+	const size = 3_000_000
+	file := filepath.Join(t.TempDir(), "payload")
+	if err := payload.MakeFile(t.Context(), file, size, 1); err != nil {
+		t.Fatal(err)
+	}
+	made := newSession(file, &ground.Host{Address: "127.0.0.1"}, []*ground.Host{{Address: "127.0.0.2"}, {Address: "127.0.0.3"}})
+	made.Unicast = true
+	path := filepath.Join(t.TempDir(), "session")
+	if err := made.write(path); err != nil {
+		t.Fatal(err)
+	}
+	s, err := readSession(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := outcome{receivers: make([]received, 2)}
+	var ends sync.WaitGroup
+	for i := range o.receivers {
+		ends.Go(func() {
+			var err error
+			if o.receivers[i], err = s.receive(t.Context(), i); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if o.sent, err = s.send(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ends.Wait()
+	if wrong := o.complete(size); wrong != nil {
+		t.Errorf("%v", wrong)
+	}
+	low, high := o.goodputs()
+	if low <= 0 || high < low || o.seconds() <= 0 {
+		t.Errorf("goodputs %v to %v, %v s", low, high, o.seconds())
+	}
+	o.receivers[1].Wrong, o.receivers[0].Bytes = 1, 5
+	if wrong := o.complete(size); len(wrong) != 2 {
+		t.Errorf("of two wrong ones these are told: %v", wrong)
+	}
+}
+
+func TestCompareFindsWrongBytes(t *testing.T) {
+	want := []byte("what was sent")
+	for _, tt := range []struct {
+		got   string
+		bytes int64
+		wrong int64
+	}{{"what was sent", 13, 0}, {"what was bent", 13, 1}, {"what", 4, 0}, {"what was sent, and more", 23, 1}} {
+		out := compare(strings.NewReader(tt.got), want)
+		if out.Bytes != tt.bytes || out.Wrong != tt.wrong || out.Err != "" {
+			t.Errorf("%q: %+v", tt.got, out)
+		}
+	}
+}
+
+func TestForge(t *testing.T) {
+	s := &session{Tag: 7, Group: bytes.Repeat([]byte{1}, 32)}
+	k, err := s.groupKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := binary.BigEndian.AppendUint64([]byte{groupKind, 0, 0, 0, 0, 0, 0, 7}, 41)
+	plain := append(make([]byte, headerLen), "some bytes"...)
+	d := k.aead.Seal(bytes.Clone(head), k.nonce(41), plain, head)
+	other := k.forge(d)
+	if other == nil {
+		t.Fatal("what opens can not be forged")
+	}
+	got, err := k.aead.Open(nil, k.nonce(41+numberAhead), other[shimLen:], other[:shimLen])
+	if err != nil || bytes.Equal(got[headerLen:], plain[headerLen:]) || binary.BigEndian.Uint32(got[4:]) != forgeAhead*10 {
+		t.Errorf("forged %q, %v", got, err)
+	}
+	d[len(d)-1] ^= 1
+	if k.forge(d) != nil {
+		t.Error("forged from what does not open")
+	}
+}
+
+func TestLastLine(t *testing.T) {
+	for text, ok := range map[string]bool{"noise\n{\"Bytes\": 5}\n": true, "{\"Bytes\": 5}": true, "": false, "{\"Bytes\": 5}\nnoise\n": false} {
+		var r received
+		if err := lastLine(text, &r); (err == nil) != ok || ok && r.Bytes != 5 {
+			t.Errorf("%q: %+v, %v", text, r, err)
+		}
+	}
+}
+
+func TestReadSession(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "session")
+	for _, text := range []string{"", "{}", `{"Group": "AAAA"}`} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := readSession(path); err == nil {
+			t.Errorf("%q is read as %+v", text, s)
+		}
+	}
+}
+
+// The sites of the table are the slowest first, each once.
+func TestSlowestFirst(t *testing.T) {
+	seen := map[int]bool{}
+	last := 0.0
+	for _, i := range slowestFirst() {
+		if seen[i] || table[i].rate < last {
+			t.Errorf("%s is at the wrong place", table[i].name)
+		}
+		seen[i], last = true, table[i].rate
+	}
+	if len(seen) != len(table) {
+		t.Errorf("%d of %d sites", len(seen), len(table))
+	}
+}
