@@ -25,11 +25,12 @@ type roll struct {
 	ended bool
 }
 
-func (r *roll) grow(n int64, end bool) {
+func (r *roll) grow(n int64, end bool) (size int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.size, r.ended = r.size+n, r.ended || end
 	r.cond.Broadcast()
+	return r.size
 }
 
 // reel is a stream that brings a roll to one sink.
@@ -146,8 +147,7 @@ func (c *crowd) play(cast *Cast, r *roll) int64 {
 	for {
 		n, err := cast.Next(c.t.Context())
 		if errors.Is(err, io.EOF) {
-			r.grow(0, true)
-			return r.size
+			return r.grow(0, true)
 		}
 		if err != nil {
 			c.t.Fatal(err)
