@@ -82,7 +82,7 @@ func (s *castSession) run(ctx context.Context) error {
 	err := s.watch(ctx, ended)
 	cancel()
 	if !s.all {
-		<-ended
+		_ = <-ended // why it ends is known
 	}
 	s.leaveAll(err)
 	return err
