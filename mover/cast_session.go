@@ -78,12 +78,11 @@ func (s *castSession) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- s.pump(ctx) }()
+	var pumped sync.WaitGroup
+	pumped.Go(func() { ended <- s.pump(ctx) })
 	err := s.watch(ctx, ended)
 	cancel()
-	if !s.all {
-		_ = <-ended // why it ends is known
-	}
+	pumped.Wait()
 	s.leaveAll(err)
 	return err
 }
