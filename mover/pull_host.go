@@ -116,7 +116,6 @@ type hostConn struct {
 	there   bool          // they are made from there
 	way     string        // in which they are made, if it is another one than at first
 	limit   string        // what holds them back, as far as is known; "": not known
-	learned pathFact      // for the next run
 	making  chan struct{} // closed when streams were made or could not be; nil: nobody makes any
 	failed  error         // of the last one who made streams
 	inside  bool          // no data connection got through: it is not tried again for each file

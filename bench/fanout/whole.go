@@ -123,11 +123,3 @@ func (w *whole) read(log string, start time.Time, names []string) error {
 	}
 	return lines.Err()
 }
-
-// last is when the last host had the file.
-func (w *whole) last() (s float64) {
-	for _, end := range w.ends {
-		s = max(s, end)
-	}
-	return s
-}
