@@ -114,6 +114,11 @@ func (s *castSession) begin() error {
 		}
 	}
 	if len(list) < 2 {
+		c.mu.Lock()
+		for _, l := range s.legs {
+			l.member = false
+		}
+		c.mu.Unlock()
 		return fmt.Errorf("%d of %d destinations answer over UDP", len(list), n)
 	}
 	cast := engine.NewCast(castStream, s.roots, list)
