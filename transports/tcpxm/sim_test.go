@@ -45,7 +45,7 @@ func TestSimulatedGroup(t *testing.T) {
 
 		{"two", 2, 10e6, 0, 1.075, 70},
 		{"eight", 8, 10e6 + 77, 0, 1.13, 70},
-		{"eight lossy", 8, 10e6 + 77, 0.01, 1.18, 60},
+		{"eight lossy", 8, 10e6 + 77, 0.01, 1.18, 55}, // a timeout at the end is a sixth of it
 		{"eight very lossy", 8, 4e6, 0.05, 1.6, 30},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
