@@ -36,8 +36,9 @@ const (
 	// besideWait is how long the listing may take to tell the size.
 	besideWait = 5 * time.Second
 	// besideDone is the part of a job that is done soon after its start if it is not
-	// worth a probe: it takes two seconds.
-	besideDone = 8
+	// worth a probe: by besideAfter behind the first data.
+	besideDone  = 8
+	besideAfter = 500 * time.Millisecond
 	// besideTrains is how long trains last, and besideLimit bounds the whole.
 	besideTrains = 300 * time.Millisecond
 	besideLimit  = 1500 * time.Millisecond
@@ -122,6 +123,9 @@ func (d *director) atStart(ctx context.Context, m measure) {
 	if !full && d.known.weight >= besideFresh || d.lookout.looked() {
 		return
 	}
+	if !full && !d.flowing(ctx) {
+		return
+	}
 	done, size, ok := d.sizeSoon(ctx)
 	if !ok || size < besideLeast || !full && done > size/besideDone {
 		return
@@ -173,6 +177,23 @@ func (d *director) way(r *probe.Report) *probe.Direction {
 		return &r.There
 	}
 	return &r.Back
+}
+
+// flowing waits until data has flowed for besideAfter; false if ctx ends before.
+func (d *director) flowing(ctx context.Context) bool {
+	t := time.NewTicker(progressEvery)
+	defer t.Stop()
+	for began := (time.Time{}); began.IsZero() || time.Since(began) < besideAfter; {
+		if c, _, live := d.now(); live && c.Sent+c.Verified > 0 && began.IsZero() {
+			began = time.Now()
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // sizeSoon waits for what the listing says of the size, in bytes, of which done are

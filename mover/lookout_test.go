@@ -248,10 +248,10 @@ func TestAtStart(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWatched(t, Job{Probe: tt.probe})
 				w.known.weight = tt.known
-				w.current = counted{engine.Totals{Listed: true, Bytes: tt.bytes, DoneBytes: tt.done}}
+				w.current = counted{engine.Totals{Listed: true, Bytes: tt.bytes, DoneBytes: tt.done, Sent: 1}}
 				began := time.Now()
 				w.atStart(t.Context(), w.measure)
-				if took := time.Since(began) - progressEvery; took > besideLimit {
+				if took := time.Since(began) - besideAfter - progressEvery; took > besideLimit {
 					t.Errorf("took %v", took)
 				}
 				all, _ := probes(w.told.take())
