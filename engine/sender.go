@@ -134,7 +134,7 @@ func (s *Source) unreadable(f *srcFile, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		text = "vanished before it was read"
 	}
-	s.gone(f, wire.ClassSource, text, false)
+	s.gone(f, classify(err, false), text, false)
 }
 
 // difference says how a file is not what was listed, or "".
@@ -171,6 +171,7 @@ func (s *Source) fillPack(f *transports.Frame, id uint32, sl *slice) bool {
 		size += wire.PackItemLen + int(p.entry.Size)
 	}
 	body := f.Resize(size)
+	s.foretell(sl.pack)
 	at, n := wire.PackHeadLen, 0
 	for _, p := range s.readPack(body, sl.pack[:len(sl.pack):len(sl.pack)]) {
 		if p.err != nil || p.what != "" {
@@ -195,6 +196,24 @@ func (s *Source) fillPack(f *transports.Frame, id uint32, sl *slice) bool {
 	wire.PutPackHead(body, n)
 	f.Resize(at)
 	return true
+}
+
+// foretell tells those roots of a pack's files which of them come next that can make
+// use of it.
+func (s *Source) foretell(pack []*srcFile) {
+	if !s.batched {
+		return
+	}
+	for i := 0; i < len(pack); {
+		root := pack[i].src
+		var names []string
+		for ; i < len(pack) && pack[i].src == root; i++ {
+			names = append(names, pack[i].entry.Name)
+		}
+		if b, ok := root.(store.Batcher); ok {
+			b.Soon(names)
+		}
+	}
 }
 
 // readSmall reads all of a small file behind its head; what says how it is not what was

@@ -79,6 +79,7 @@ type Source struct {
 	flow     flow                        // the ticker's
 	chooser  *chooser                    // the ticker's; nil: nothing is left to choose
 	known    atomic.Pointer[choice.Path] // for the chooser, what was learned of the path meanwhile
+	batched  bool                        // a root is a store.Batcher; set before Run
 	grown    bool                        // the ticker's: streams are retuned, though not asked to be
 	bounds   [2]int                      // streams, at least and at most; 0: any
 	priority string
@@ -102,6 +103,11 @@ func NewSource(o Options, p Paths, l Link, roots []SourceRoot, rec events.Record
 		s.sched.keyed = make(map[wire.Key]*srcFile)
 	}
 	s.chooser = newChooser(&s.opts, &s.paths)
+	for _, r := range roots {
+		if _, ok := r.Store.(store.Batcher); ok {
+			s.batched = true
+		}
+	}
 	return s
 }
 

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/user"
 	"strconv"
@@ -31,6 +33,8 @@ type AgentEnv struct {
 	// Client and Server are the two ends of the ssh connection, as sshd tells
 	// them; zero when it does not.
 	Client, Server netip.Addr
+	// Proxy is how mirrors are reached that the agent fetches from itself; nil: without.
+	Proxy func(*http.Request) (*url.URL, error)
 	// Early makes the agent listen for data connections before it knows its
 	// job, and say where in its greeting: the director dials while its message
 	// is still on the way. Whoever connects waits until the secret is known.
@@ -87,7 +91,7 @@ func serve(ctx context.Context, env AgentEnv, raw *framing.Conn, st *start, earl
 	case st.Version != wire.Version:
 		return wire.Failf(wire.ClassVersion, "agent speaks protocol %d, this program %d", wire.Version, st.Version)
 	case !st.one():
-		return wire.Failf(wire.ClassProtocol, "the job is neither reading, writing nor serving")
+		return wire.Failf(wire.ClassProtocol, "the job is neither reading, writing, serving nor fetching")
 	case st.JobID == "" || len(st.JobID) > 32 || strings.Trim(st.JobID, "abcdefghijklmnopqrstuvwxyz234567") != "":
 		return wire.Failf(wire.ClassProtocol, "the job's name %q is none", st.JobID)
 	case st.Engine.BlockSize < 0 || st.Engine.BlockSize > engine.MaxBlock:
@@ -127,6 +131,9 @@ func serve(ctx context.Context, env AgentEnv, raw *framing.Conn, st *start, earl
 			return "", err
 		}
 		return u.HomeDir, nil
+	}
+	if st.Fetch != nil {
+		return serveFetch(ctx, env, raw, st, home)
 	}
 	if st.Serve != nil {
 		return serveFiles(ctx, env, raw, st, home)

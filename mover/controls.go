@@ -210,6 +210,13 @@ func (c *Controls) background() bool {
 	return c.priority == engine.Background
 }
 
+// obey sets the rate of a job whose controls are elsewhere.
+func (c *Controls) obey(rate units.Rate) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rate = rate
+}
+
 // limit is the rate in force, in bytes per second; 0 is none.
 func (c *Controls) limit() int64 {
 	c.mu.Lock()
@@ -257,8 +264,8 @@ func (c *Controls) Set(list []jobs.Setting) ([]string, error) {
 		return nil, err
 	}
 	for _, x := range all {
-		if !x.Stop && c.job.Pull != nil {
-			return nil, errors.New("a pull from replicas can only be stopped")
+		if c.job.Pull != nil && !x.Stop && x.Table == nil && x.FinishBy == nil && !(c.job.Recursive && x.Paused != nil) {
+			return nil, errors.New("of a pull from replicas only bwlimit and finish-by can be changed, and it can be stopped")
 		}
 	}
 	c.mu.Lock()

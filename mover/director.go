@@ -35,6 +35,7 @@ type director struct {
 	common engine.Common // with the directors of the job's other destinations
 	chain  *chain        // of the destinations that pass on to each other; nil: none do
 	cast   *castLeg      // where destinations may get data together; nil: this one does not
+	far    *farFetch     // this one runs in an agent; nil: it does not
 	direct bool          // this one is served from here in a chain, too; the session's
 
 	mu      sync.Mutex // guards what follows
@@ -124,7 +125,7 @@ func (d *director) run(ctx context.Context) error {
 		}
 		defer lock.Release()
 	}
-	if d.job.Pull != nil {
+	if d.job.Pull != nil && !d.job.Dest.Remote {
 		began := time.Now()
 		d.pasts = newPasts(d.job)
 		err := d.sessionPull(ctx)
@@ -242,6 +243,9 @@ func (d *director) newSource(o engine.Options, p engine.Paths, l engine.Link, ro
 	return s
 }
 
+// drainer is an end that can let what is under way be confirmed.
+type drainer interface{ Drain(d time.Duration) }
+
 // runEnd runs this process's end; on an interrupt a source first lets what is
 // under way be confirmed.
 func (d *director) runEnd(ctx context.Context, e end) error {
@@ -254,7 +258,7 @@ func (d *director) runEnd(ctx context.Context, e end) error {
 	go func() {
 		select {
 		case <-ctx.Done():
-			if s, ok := e.(*engine.Source); ok && errors.Is(context.Cause(ctx), ErrInterrupted) {
+			if s, ok := e.(drainer); ok && errors.Is(context.Cause(ctx), ErrInterrupted) {
 				s.Drain(5 * time.Second)
 			}
 			cancel(context.Cause(ctx))
@@ -328,6 +332,9 @@ func (d *director) sessionLocal(ctx context.Context) error {
 func (d *director) session(ctx context.Context) error {
 	j := d.job
 	far := j.farPlace()
+	if j.Pull != nil {
+		return d.sessionFar(ctx)
+	}
 	r, w := d.specs()
 	// What can be refused here is refused before anybody is bothered.
 	var roots []engine.SourceRoot

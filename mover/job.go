@@ -122,6 +122,10 @@ func (p *Place) canonical() string {
 
 // ID is the job's name: the same command gives the same one.
 func (j *Job) ID() string {
+	if j.Pull != nil && j.Recursive && len(j.Pull.Replicas) > 0 {
+		r := &j.Pull.Replicas[0]
+		return jobs.ID("pull tree", j.Dest.canonical(), r.Base, fmt.Sprint(r.Inside, j.Exact))
+	}
 	if j.Pull != nil {
 		// Another set of replicas goes on with what the first one left.
 		return jobs.ID("pull", j.Dest.canonical(), j.Pull.below(j))

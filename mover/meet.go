@@ -25,9 +25,10 @@ type start struct {
 	JobID   string `json:"job"`
 	Secret  []byte `json:"secret"` // 32 bytes, one time
 
-	Read  *readSpec  `json:"read,omitempty"` // exactly one of the three
+	Read  *readSpec  `json:"read,omitempty"` // exactly one of the four
 	Write *writeSpec `json:"write,omitempty"`
 	Serve *serveSpec `json:"serve,omitempty"`
+	Fetch *fetchSpec `json:"fetch,omitempty"`
 
 	Engine engine.Options `json:"engine"`
 	TCP    bool           `json:"tcp"`
@@ -56,7 +57,7 @@ type start struct {
 // one tells whether exactly one thing is to be done.
 func (st *start) one() bool {
 	n := 0
-	for _, asked := range []bool{st.Read != nil, st.Write != nil, st.Serve != nil} {
+	for _, asked := range []bool{st.Read != nil, st.Write != nil, st.Serve != nil, st.Fetch != nil} {
 		if asked {
 			n++
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/gomover/gomover/internal/units"
 	"github.com/gomover/gomover/replica"
 	"github.com/gomover/gomover/replica/pull"
+	"github.com/gomover/gomover/replica/tree"
 	"github.com/gomover/gomover/store"
 	"github.com/gomover/gomover/store/osfs"
 	"github.com/gomover/gomover/transports"
@@ -43,11 +44,15 @@ type Replica struct {
 	Path  string // of a local one, or of one on a host
 	Base  string // the file's name there; "" if it has none
 	Shown string // for people, without a password
+	// Inside tells that of a directory its contents are meant.
+	Inside bool
+
+	text []byte // of a list that was read before; nil: it was not
 }
 
 // Pull is what a job fetches from several replicas, instead of its sources.
 type Pull struct {
-	Replicas []Replica // of one file; may be empty when there are lists
+	Replicas []Replica // of one file, or of one tree where the job is recursive; may be empty when there are lists
 	Lists    []Replica // metalinks, each of which may name several files
 
 	ListFile         string     // the one file of the lists that is meant; "": all
@@ -67,6 +72,9 @@ func (p *Pull) below(j *Job) string {
 	if len(p.Replicas) == 0 || j.Exact {
 		return ""
 	}
+	if j.Dest.Remote {
+		return p.Replicas[0].Base // only that host knows what its path is
+	}
 	if info, err := os.Stat(j.Dest.Path); j.Dest.Inside || j.IntoDir || err == nil && info.IsDir() {
 		return p.Replicas[0].Base
 	}
@@ -83,6 +91,14 @@ type pullFile struct {
 
 // sessionPull fetches the files of a pull.
 func (d *director) sessionPull(ctx context.Context) error {
+	if d.job.Recursive && len(d.job.Pull.Replicas) > 0 {
+		hosts := newPullHosts(context.WithoutCancel(ctx), d)
+		err := d.sessionTree(ctx, hosts)
+		hosts.close()
+		if !errors.Is(err, tree.ErrFile) {
+			return err
+		}
+	}
 	hosts := newPullHosts(context.WithoutCancel(ctx), d)
 	defer hosts.close()
 	files, err := d.pullFiles(ctx, hosts)
@@ -176,7 +192,10 @@ type pullEnd struct {
 	limit  pullLimit
 }
 
-var _ end = (*pullEnd)(nil)
+var (
+	_ end        = (*pullEnd)(nil)
+	_ controlled = (*pullEnd)(nil)
+)
 
 // Run fetches all files. Errors: those of the only file; of several, ErrReplicas
 // when one of them failed for that, otherwise they are counted only.
@@ -339,6 +358,16 @@ func (e *pullEnd) ended(i int, name, action string, r pull.Result, began time.Ti
 		}
 	}
 	record(e.d.rec, ev)
+}
+
+// Control changes the rate while the job runs.
+func (e *pullEnd) Control(c engine.Control) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c.Rate != nil && e.now != nil {
+		e.now.SetRate(units.Rate(*c.Rate)) // files that come later begin with it
+	}
+	return nil
 }
 
 // Totals tells how far the job is.

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gomover/gomover/engine"
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/internal/framing"
 	"github.com/gomover/gomover/replica/peer"
@@ -37,10 +38,23 @@ type pullHosts struct {
 	wg     sync.WaitGroup
 	prompt sync.Mutex // held while the user is asked something
 	list   []*pullHost
+	// open starts an agent on a host with a job; its ready comes next on the link.
+	open func(ctx context.Context, h *pullHost, st *start) (agentLink, error)
+}
+
+// agentLink is the way to an agent.
+type agentLink struct {
+	engine.Link
+	addr  netip.Addr // of its host, to be dialled for data before others; the zero Addr: not known
+	close func()     // ends it, and what it needs
 }
 
 func newPullHosts(ctx context.Context, d *director) *pullHosts {
 	h := &pullHosts{d: d}
+	h.open = h.dial
+	if d.far != nil {
+		h.open = d.far.dial
+	}
 	h.ctx, h.cancel = context.WithCancel(ctx)
 	return h
 }
@@ -99,8 +113,7 @@ type attempt struct {
 // hostConn is an agent that serves.
 type hostConn struct {
 	h      *pullHost
-	sh     sshboot.Shell
-	link   *framing.Conn
+	link   agentLink
 	client *peer.Client
 	ep     transports.Endpoint // nil: only inside the link
 	far    transports.Offer
@@ -199,25 +212,15 @@ func (h *pullHost) attempt(a *attempt) {
 
 // login starts an agent and meets it.
 func (h *pullHost) login(ctx context.Context) (*hostConn, error) {
-	j := h.all.d.job
-	h.event("connecting", "")
-	login := j.Login
-	if login.Prompt != nil {
-		login.Prompt = oneAtATime{login.Prompt, &h.all.prompt}
+	c := &hostConn{h: h}
+	st, err := c.prepare(ctx)
+	if err == nil {
+		c.link, err = h.all.open(ctx, h, st)
 	}
-	sh, err := sshboot.Dial(ctx, sshboot.Target{User: h.user, Host: h.name, Port: h.port}, login)
 	if err != nil {
-		return nil, loginError(err)
+		c.close()
+		return nil, err
 	}
-	h.event("agent", "")
-	bo := j.Boot
-	bo.Args, bo.Version, bo.Protocol = []string{"agent"}, j.Version, wire.Version
-	b, err := sshboot.Boot(ctx, sh, bo)
-	if err != nil {
-		sh.Close()
-		return nil, loginError(err)
-	}
-	c := &hostConn{h: h, sh: sh, link: framing.New(b)}
 	unhook := context.AfterFunc(ctx, func() { c.link.Close() })
 	err = c.meet(ctx)
 	if !unhook() && err == nil {
@@ -228,6 +231,36 @@ func (h *pullHost) login(ctx context.Context) (*hostConn, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// dial logs in to a host.
+func (all *pullHosts) dial(ctx context.Context, h *pullHost, st *start) (agentLink, error) {
+	st.Serve = &serveSpec{Roots: h.roots, Links: all.d.job.Links}
+	j := all.d.job
+	h.event("connecting", "")
+	login := j.Login
+	if login.Prompt != nil {
+		login.Prompt = oneAtATime{login.Prompt, &all.prompt}
+	}
+	sh, err := sshboot.Dial(ctx, sshboot.Target{User: h.user, Host: h.name, Port: h.port}, login)
+	if err != nil {
+		return agentLink{}, loginError(err)
+	}
+	h.event("agent", "")
+	bo := j.Boot
+	bo.Args, bo.Version, bo.Protocol = []string{"agent"}, j.Version, wire.Version
+	b, err := sshboot.Boot(ctx, sh, bo)
+	if err != nil {
+		sh.Close()
+		return agentLink{}, loginError(err)
+	}
+	link := framing.New(b)
+	l := agentLink{link, sh.Remote().Addr(), func() { link.Close(); sh.Close() }}
+	if err := sendJSON(link, wire.KindStart, st); err != nil {
+		l.close()
+		return agentLink{}, err
+	}
+	return l, nil
 }
 
 // oneAtATime asks one question after the other, since several logins run at once.
@@ -256,40 +289,42 @@ func loginError(err error) error {
 	return finalError{s.Text}
 }
 
-// meet tells the agent what to serve, and how to be reached.
-func (c *hostConn) meet(ctx context.Context) error {
+// prepare makes this end of the data connections, and what the agent is told of it.
+func (c *hostConn) prepare(ctx context.Context) (*start, error) {
 	j := c.h.all.d.job
 	o := c.h.all.d.options()
 	c.last = c.h.all.d.pasts.fact(c.h.name, c.h.port)
 	c.udt = j.UDT || c.last.Transport == "udt" && j.Spare
-	st := start{Version: wire.Version, JobID: c.h.all.d.id, Secret: make([]byte, 32), Engine: o, TCP: j.TCP, UDT: c.udt, Spare: j.Spare, Client: true, Seal: uint8(j.Seal),
-		Ports: j.Ports, Window: j.Window, DSCP: j.DSCP, IPv4: j.IPv4, IPv6: j.IPv6, Listen: j.Dial != "source",
-		Serve: &serveSpec{Roots: c.h.roots, Links: j.Links}}
+	st := &start{Version: wire.Version, JobID: c.h.all.d.id, Secret: make([]byte, 32), Engine: o, TCP: j.TCP, UDT: c.udt, Spare: j.Spare, Client: true, Seal: uint8(j.Seal),
+		Ports: j.Ports, Window: j.Window, DSCP: j.DSCP, IPv4: j.IPv4, IPv6: j.IPv6, Listen: j.Dial != "source"}
 	st.DialOnly, st.DialFirst = j.Dial == "source" || j.Dial == "target", j.Dial == "source"
 	if _, err := rand.Read(st.Secret); err != nil {
-		return err
+		return nil, err
 	}
 	if j.TCP || j.UDT {
 		ep, err := newEndpoint(ctx, params{secret: st.Secret, tcp: j.TCP, udt: c.udt, spare: j.Spare, streams: udtOptions(&o), seal: j.Seal, maxBody: wire.MaxServeFrame, listen: j.Dial != "target",
-			ports: j.Ports, window: j.Window, dscp: j.DSCP, ipv4: j.IPv4, ipv6: j.IPv6, bind: j.Bind,
+			ports: j.Ports, window: j.Window, dscp: j.DSCP, ipv4: j.IPv4, ipv6: j.IPv6, bind: j.Bind, known: c.h.all.d.ownKnown(),
 			warn: func(text string) {
 				record(c.h.all.d.rec, events.Warn{Code: "net.buffer", Message: text, Host: "local"})
 			}})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		c.ep, st.Offer = ep, offerText(ep.Offer())
 	}
-	if err := sendJSON(c.link, wire.KindStart, st); err != nil {
-		return err
-	}
+	return st, nil
+}
+
+// meet learns how the agent can be reached.
+func (c *hostConn) meet(ctx context.Context) error {
+	j := c.h.all.d.job
 	var rd ready
 	if err := c.h.all.d.awaitReady(c.link, &rd); err != nil {
 		return err
 	}
 	first := j.DataAddr
 	if len(first) == 0 {
-		first = []netip.Addr{c.sh.Remote().Addr()}
+		first = []netip.Addr{c.link.addr}
 	}
 	far, err := parseOffer(rd.Offer, first...)
 	if err != nil {
@@ -303,6 +338,7 @@ func (c *hostConn) meet(ctx context.Context) error {
 	if c.rtt, err = c.client.Ping(ctx); err != nil {
 		return err
 	}
+	o := c.h.all.d.options()
 	facts := tuner.Facts{RTT: c.rtt, Cores: runtime.GOMAXPROCS(0), UDT: c.udt, CC: o.CC, Streams: [2]int{o.StreamsMin, o.StreamsMax}}
 	if c.last.Transport == "tcp" {
 		facts.Last = tuner.Last{Streams: c.last.Streams, CC: c.last.CC, RTT: time.Duration(c.last.RTTms * float64(time.Millisecond))}
@@ -333,15 +369,16 @@ func (c *hostConn) close() {
 	if c.client != nil {
 		c.client.Close()
 	}
-	c.link.Close()
 	if c.end != nil {
 		c.end()
 	}
 	if c.ep != nil {
 		c.ep.Close()
 	}
+	if c.link.close != nil {
+		c.link.close()
+	}
 	c.wg.Wait()
-	c.sh.Close()
 }
 
 // ways sees to it that there is a stream to ask on. size is what will be asked for,
@@ -481,6 +518,20 @@ func (c *hostConn) connections() int {
 	n, way := c.client.Streams()
 	if way != "ssh" {
 		n = max(n, c.wanted())
+	}
+	return n
+}
+
+// streams is how many data connections there are to all hosts.
+func (h *pullHosts) streams() (n int) {
+	for _, host := range h.list {
+		host.mu.Lock()
+		c := host.live
+		host.mu.Unlock()
+		if c != nil {
+			k, _ := c.client.Streams()
+			n += k
+		}
 	}
 	return n
 }

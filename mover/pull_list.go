@@ -71,7 +71,7 @@ func (d *director) pullFiles(ctx context.Context, hosts *pullHosts) (files []pul
 func (d *director) place(hosts *pullHosts, r Replica, cost int) (pull.Place, error) {
 	p := pull.Place{Name: r.Shown, Cost: cost}
 	switch {
-	case r.Host != "":
+	case r.Host != "" || r.URL == "" && d.far != nil:
 		host, root := hosts.at(r)
 		p.Source = &sshSource{h: host, root: root}
 	case r.URL == "":
@@ -270,6 +270,9 @@ func listCheck(f *metalink.File) pull.Check {
 
 // listText is the text of a list.
 func (d *director) listText(ctx context.Context, l Replica) ([]byte, error) {
+	if l.text != nil {
+		return l.text, nil
+	}
 	if l.URL == "" {
 		f, err := os.Open(filepath.FromSlash(l.Path))
 		if err != nil {

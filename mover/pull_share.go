@@ -41,34 +41,48 @@ func shares(l []events.SourceEnd) []events.SourceEnd {
 	return l
 }
 
-// sourceStates are the states of the sources of the file that is being fetched,
-// with what they gave of the files before. None when no file is.
+// sharing is an end that fetches from several replicas.
+type sharing interface {
+	// shared are the replicas that are used now, and how they are; none while none
+	// are used.
+	shared() (names []string, states []pull.PlaceState)
+}
+
+// shared implements sharing.
+func (e *pullEnd) shared() (names []string, states []pull.PlaceState) {
+	e.mu.Lock()
+	p, at := e.now, e.at
+	e.mu.Unlock()
+	if p == nil {
+		return nil, nil
+	}
+	for _, place := range e.files[at].places {
+		names = append(names, place.Name)
+	}
+	return names, p.State().Places
+}
+
+// sourceStates are the states of the sources of what is being fetched, with what they
+// gave of the files before. None when nothing is.
 func (d *director) sourceStates() []events.ProgressSource {
 	d.mu.Lock()
-	e, ok := d.current.(*pullEnd)
+	e, ok := d.current.(sharing)
 	ended := append([]events.SourceEnd(nil), d.sources...)
 	d.mu.Unlock()
 	if !ok {
 		return nil
 	}
-	e.mu.Lock()
-	p, at := e.now, e.at
-	e.mu.Unlock()
-	if p == nil {
-		return nil
-	}
-	s := p.State()
-	places := e.files[at].places
+	names, states := e.shared()
 	left := int64(0)
-	for i := range s.Places {
-		k := indexOf(&ended, places[i].Name)
-		ended[k].Bytes += s.Places[i].Bytes
-		left += s.Places[i].Planned
+	for i := range states {
+		k := indexOf(&ended, names[i])
+		ended[k].Bytes += states[i].Bytes
+		left += states[i].Planned
 	}
 	ended = shares(ended)
-	out := make([]events.ProgressSource, len(places))
-	for i, now := range s.Places {
-		sum := ended[indexOf(&ended, places[i].Name)]
+	out := make([]events.ProgressSource, len(states))
+	for i, now := range states {
+		sum := ended[indexOf(&ended, names[i])]
 		out[i] = events.ProgressSource{Source: sum.Source, DoneBytes: sum.Bytes, Share: sum.Share, RateBps: int64(now.Rate), State: now.State.String()}
 		if left > 0 {
 			out[i].PlannedShare = float64(now.Planned) / float64(left)

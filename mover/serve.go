@@ -6,7 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/gomover/gomover/internal/framing"
+	"github.com/gomover/gomover/engine"
 	"github.com/gomover/gomover/replica/peer"
 	"github.com/gomover/gomover/store"
 	"github.com/gomover/gomover/store/osfs"
@@ -21,7 +21,7 @@ type serveSpec struct {
 }
 
 // serveFiles is an agent that serves files until its director leaves.
-func serveFiles(ctx context.Context, env AgentEnv, conn *framing.Conn, st *start, home func(string) (string, error)) error {
+func serveFiles(ctx context.Context, env AgentEnv, conn engine.Link, st *start, home func(string) (string, error)) error {
 	if n := len(st.Serve.Roots); n == 0 || n > wire.MaxRoots {
 		return wire.Failf(wire.ClassProtocol, "%d files or directories to serve", n)
 	}

@@ -170,3 +170,19 @@ type Attrs struct {
 	Owner   bool
 	Group   bool
 }
+
+// Batcher is a Source that can read several files at once.
+type Batcher interface {
+	Source
+	// Soon tells that these files will be opened next, in this order, and read whole,
+	// each once.
+	Soon(names []string)
+}
+
+// SumFile is a ReadFile that can tell the sum of a block without reading it here.
+type SumFile interface {
+	ReadFile
+	// Sum is the BLAKE3 chaining value of n bytes from off on, as of a block; that of
+	// all bytes is the hash of the file.
+	Sum(off, n int64) ([32]byte, error)
+}

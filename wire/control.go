@@ -23,6 +23,8 @@ const (
 	ClassStopped   Class = 12 // ended on request
 	ClassVersion   Class = 13 // the other end speaks another version
 	ClassTime      Class = 14 // the time limit was reached
+	ClassReplica   Class = 15 // replicas of a file differ, or none can be used
+	ClassSlow      Class = 16 // slower than was asked for
 )
 
 // Fail is the body of KindFail: this end gives up.

@@ -14,11 +14,17 @@ import (
 //	cancel:  4 | 0     | id u32
 //	piece:   5 | flags | id u32 | offset u64 | [ sum 32 ] | data
 //	refused: 6 | class | id u32 | text
+//	fetch:   7 | flags | id u32 | root u32 | offset u64 | length u32 | size u64 | mtime u64 | inode u64 | name
+//
+// fetch asks for bytes of a file that is not open, by its name, if it is still what
+// it was when it was listed. The answer has the sum of these bytes in its last part;
+// with the flag 1 it is that part alone, without bytes.
 const (
 	FrameRead    = 3
 	FrameCancel  = 4
 	FramePiece   = 5
 	FrameRefused = 6
+	FrameFetch   = 7
 )
 
 // The flags of a part.
@@ -30,7 +36,10 @@ const (
 
 // Lengths in bytes.
 const (
-	readLen = 2 + 4 + 4 + 8 + 8 + 4
+	readLen  = 2 + 4 + 4 + 8 + 8 + 4
+	fetchLen = 2 + 4 + 4 + 8 + 4 + 8 + 8 + 8
+	// MaxServeRequest is the longest frame of a reader.
+	MaxServeRequest = fetchLen + MaxName
 	// PieceHead is what is before the data of a part with a sum, PieceHeadPlain of
 	// one without.
 	PieceHead      = PieceHeadPlain + 32
@@ -72,6 +81,50 @@ func ParseRead(b []byte) (Read, error) {
 		return Read{}, fmt.Errorf("read: %w: range", ErrMalformed)
 	}
 	m.Offset, m.Length = int64(off), int64(n)
+	return m, nil
+}
+
+// Fetch asks for bytes of a file by its name.
+type Fetch struct {
+	ID      uint32
+	Root    int
+	Name    string // below the root, "" for the root itself
+	Size    int64  // the file's, bytes
+	ModTime int64  // as it was listed, nanoseconds since 1970
+	Ino     uint64 // 0: any
+	Offset  int64  // bytes
+	Length  int64  // bytes, 1..MaxSumBlock
+	SumOnly bool   // the bytes are not wanted, only their sum
+}
+
+// Append appends the frame.
+func (m *Fetch) Append(b []byte) []byte {
+	flags := byte(0)
+	if m.SumOnly {
+		flags = 1
+	}
+	b = binary.BigEndian.AppendUint32(append(b, FrameFetch, flags), m.ID)
+	b = binary.BigEndian.AppendUint32(b, uint32(m.Root))
+	b = binary.BigEndian.AppendUint64(b, uint64(m.Offset))
+	b = binary.BigEndian.AppendUint32(b, uint32(m.Length))
+	b = binary.BigEndian.AppendUint64(b, uint64(m.Size))
+	b = binary.BigEndian.AppendUint64(b, uint64(m.ModTime))
+	b = binary.BigEndian.AppendUint64(b, m.Ino)
+	return append(b, m.Name...)
+}
+
+// ParseFetch parses such a frame.
+func ParseFetch(b []byte) (Fetch, error) {
+	if len(b) < fetchLen || len(b) > MaxServeRequest || b[0] != FrameFetch || b[1] > 1 {
+		return Fetch{}, fmt.Errorf("fetch: %w", ErrMalformed)
+	}
+	be := binary.BigEndian
+	m := Fetch{SumOnly: b[1] == 1, ID: be.Uint32(b[2:]), Length: int64(be.Uint32(b[18:])), ModTime: int64(be.Uint64(b[30:])), Ino: be.Uint64(b[38:]), Name: string(b[fetchLen:])}
+	root, off, size := be.Uint32(b[6:]), be.Uint64(b[10:]), be.Uint64(b[22:])
+	if root >= MaxRoots || size > MaxSize || m.Length == 0 || m.Length > MaxSumBlock || off > size || uint64(m.Length) > size-off {
+		return Fetch{}, fmt.Errorf("fetch: %w: range", ErrMalformed)
+	}
+	m.Root, m.Offset, m.Size = int(root), int64(off), int64(size)
 	return m, nil
 }
 

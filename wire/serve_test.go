@@ -49,6 +49,11 @@ func readParser(b []byte) (any, []byte, error) {
 	return m, m.Append(nil), err
 }
 
+func fetchParser(b []byte) (any, []byte, error) {
+	m, err := ParseFetch(b)
+	return m, m.Append(nil), err
+}
+
 func refusedFrameParser(b []byte) (any, []byte, error) {
 	m, err := ParseRefusedFrame(b)
 	return m, m.AppendFrame(nil), err
@@ -84,6 +89,7 @@ func serveMessages() []message {
 // serveFrames are frames, whose first byte is parsed, too.
 func serveFrames() []message {
 	read := Read{ID: 1, File: 2, Offset: 1 << 20, Length: 3, Block: 1 << 16}
+	fetch := Fetch{ID: 9, Root: 2, Name: "a/b", Size: 1 << 21, ModTime: -1, Ino: 7, Offset: 1 << 20, Length: 1 << 20, SumOnly: true}
 	refused := Refused{ID: 1, Class: ClassChanged, Text: "it changed"}
 	plain := Piece{ID: 7, Last: true, Offset: 256, Data: []byte("data")}
 	summed := Piece{ID: 7, Offset: MaxSize, Summed: true, Sum: sum, Data: []byte{}}
@@ -96,6 +102,7 @@ func serveFrames() []message {
 	}
 	return []message{
 		{"read", `03 00 00000001 00000002 0000000000100000 0000000000000003 00010000`, read, func() []byte { return read.Append(nil) }, readParser},
+		{"fetch", `07 01 00000009 00000002 0000000000100000 00100000 0000000000200000 ffffffffffffffff 0000000000000007 612f62`, fetch, func() []byte { return fetch.Append(nil) }, fetchParser},
 		{"refusal", `06 06 00000001 6974206368616e676564`, refused, func() []byte { return refused.AppendFrame(nil) }, refusedFrameParser},
 		{"piece", `05 02 00000007 0000000000000100 64617461`, plain, frame(&plain), pieceParser},
 		{"piece with a sum", `05 01 00000007 3fffffffffffffff ` + sumHex, summed, frame(&summed), pieceParser},
@@ -137,6 +144,11 @@ func TestServeBounds(t *testing.T) {
 		parse func([]byte) (any, []byte, error)
 		body  []byte
 	}{
+		"nothing to fetch":      {fetchParser, (&Fetch{Size: 5}).Append(nil)},
+		"fetched beyond it":     {fetchParser, (&Fetch{Size: 5, Offset: 4, Length: 2}).Append(nil)},
+		"too much to fetch":     {fetchParser, (&Fetch{Size: MaxSize, Length: MaxSumBlock + 1}).Append(nil)},
+		"a root beyond":         {fetchParser, (&Fetch{Root: MaxRoots, Size: 5, Length: 1}).Append(nil)},
+		"a longer name":         {fetchParser, (&Fetch{Name: strings.Repeat("a", MaxName+1), Size: 5, Length: 1}).Append(nil)},
 		"nothing to read":       {readParser, read(0, 0, 0)},
 		"beyond any file":       {readParser, read(MaxSize, 1, 0)},
 		"wraps":                 {readParser, read(math.MaxUint64, 2, 0)},
@@ -178,7 +190,7 @@ func FuzzServe(f *testing.F) {
 }
 
 func FuzzServeFrame(f *testing.F) {
-	parsers := []func([]byte) (any, []byte, error){readParser, refusedFrameParser, pieceParser,
+	parsers := []func([]byte) (any, []byte, error){readParser, refusedFrameParser, pieceParser, fetchParser,
 		func(b []byte) (any, []byte, error) {
 			id, err := ParseCancel(b)
 			return id, AppendCancel(nil, id), err
@@ -186,7 +198,7 @@ func FuzzServeFrame(f *testing.F) {
 	for i, m := range serveFrames() {
 		f.Add(byte(i), m.bytes())
 	}
-	f.Add(byte(3), AppendCancel(nil, 7))
+	f.Add(byte(4), AppendCancel(nil, 7))
 	f.Fuzz(func(t *testing.T, i byte, b []byte) {
 		v, again, err := parsers[int(i)%len(parsers)](b)
 		if err == nil && !bytes.Equal(again, b) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -55,7 +56,7 @@ func runAgent(ctx context.Context, env Env, args []string) error {
 		Control: &agentControl{lost: func() {
 			time.AfterFunc(agentGrace, func() { os.Exit(exitLost) })
 		}},
-		Version: version, OS: runtime.GOOS, Arch: runtime.GOARCH, Home: env.Home, StateDir: stateDir(env, ""), Early: early,
+		Version: version, OS: runtime.GOOS, Arch: runtime.GOARCH, Home: env.Home, StateDir: stateDir(env, ""), Early: early, Proxy: http.ProxyFromEnvironment,
 	}
 	if len(ssh) == 4 {
 		// Malformed: the addresses stay unknown.

@@ -437,6 +437,10 @@ func classCode(c wire.Class) int {
 		return exitAgent
 	case wire.ClassTime:
 		return exitTimeLimit
+	case wire.ClassReplica:
+		return exitReplicas
+	case wire.ClassSlow:
+		return exitTooSlow
 	}
 	return exitInternal
 }

@@ -65,7 +65,7 @@ var commandTable = []command{
 	{name: "plot", help: "draw a picture of a run: plot RUN.jsonl [-o PICTURE.svg|.png]", own: true},
 	{name: "probe", help: "measure the path to hosts: probe HOST..."},
 	{name: "doctor", help: "check every step of the way to hosts: doctor HOST..."},
-	{name: "pull", help: "fetch a file from several copies at once: pull HOST:FILE URL... FILE"},
+	{name: "pull", help: "fetch from several copies at once: pull [-r] HOST:FILE URL... FILE"},
 	{name: "resume", later: "give the same command again; it continues"},
 	{name: "jobs", help: "list the jobs that run on this machine (--json)"},
 	{name: "forget", later: "remove the files whose names start with .gomover- at the destination"},

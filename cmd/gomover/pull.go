@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gomover/gomover/engine"
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/internal/location"
 	"github.com/gomover/gomover/mover"
@@ -42,15 +43,35 @@ func runPull(ctx context.Context, env Env, o *Options, words []string) error {
 
 // readPull reads the words of a pull; lists count as sources.
 func readPull(env Env, o *Options, words []string) (location.Plan, error) {
-	if o.Copy.Recursive {
-		return location.Plan{}, laterUsage("pull -r", "give a metalink that names the files")
-	}
 	o.Pull.Words = true
-	return readWords(env, o, words)
+	plan, err := readWords(env, o, words)
+	if err != nil || !o.Copy.Recursive {
+		return plan, err
+	}
+	for i, s := range plan.Sources {
+		switch list := isList(o, i, s); {
+		case list && len(plan.Sources) > 1:
+			return plan, usageError(s.Shown()+": a list names its files, and does not go with trees", "pull it by itself, without -r")
+		case !list && s.Kind == location.URL:
+			return plan, usageError(s.Shown()+": a mirror does not tell what is in a tree", "use a list that names the files: --metalink FILE")
+		}
+	}
+	if o.Safety.Expect != nil {
+		return plan, usageError("--expect: needs a single file")
+	}
+	return plan, nil
+}
+
+// isList tells whether source number i of a pull is a list.
+func isList(o *Options, i int, s location.Location) bool {
+	return i < len(o.Pull.Lists) || strings.HasSuffix(s.Path, ".meta4")
 }
 
 // pullJob makes the job of a pull.
 func pullJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*mover.Job, error) {
+	if p := o.Net.Priority; p != "" && p != engine.Fair {
+		return nil, usageError("--priority "+p+": replicas cannot be told", "limit the rate: --bwlimit 200Mbit")
+	}
 	// What a copy asks of its only source is what a pull asks of all.
 	one := plan
 	one.Sources = plan.Sources[:1]
@@ -59,12 +80,14 @@ func pullJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*mov
 		return nil, err
 	}
 	j.Sources, j.IntoDir = nil, o.Copy.TargetDir != ""
-	j.MinRate = 0 // a pull has its own watch over it
+	if !o.Copy.Recursive {
+		j.MinRate = 0 // a pull of a file has its own watch over it
+	}
 	p := o.Pull
 	j.Pull = &mover.Pull{ListFile: p.ListFile, Location: p.Location, RequireSignature: p.RequireSignature, Streams: p.MirrorStreams, MaxSources: p.MaxSources, MinRate: p.MinRate,
 		Trust: p.TrustMirrors, Proxy: http.ProxyFromEnvironment}
 	for i, s := range plan.Sources {
-		r := mover.Replica{Path: s.Path, Base: s.Base(), Shown: s.Shown()}
+		r := mover.Replica{Path: s.Path, Base: s.Base(), Shown: s.Shown(), Inside: s.Contents()}
 		switch s.Kind {
 		case location.URL:
 			r.URL, r.Path = s.Path, ""
@@ -74,7 +97,7 @@ func pullJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*mov
 				r.Port = o.SSH.Port
 			}
 		}
-		if i < len(p.Lists) || strings.HasSuffix(s.Path, ".meta4") {
+		if isList(o, i, s) {
 			j.Pull.Lists = append(j.Pull.Lists, r)
 			continue
 		}
@@ -122,8 +145,8 @@ func withoutSecrets(args []string) []string {
 
 // refusePull refuses destinations that this version cannot write.
 func refusePull(p location.Plan) error {
-	if d := p.Dests[0]; len(p.Dests) > 1 || d.Kind == location.Remote {
-		return laterUsage("pull to "+d.Shown(), "pull to this machine first, then copy on")
+	if len(p.Dests) > 1 {
+		return laterUsage("pull to several destinations", "pull to one of them first, then copy on")
 	}
 	return nil
 }

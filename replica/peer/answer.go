@@ -13,10 +13,21 @@ import (
 // readSize is how much is read at once where no sums are wanted. Ours.
 const readSize = 1 << 20
 
+// request is what is asked for on a stream: bytes of an open file, or of one that is
+// named.
+type request struct {
+	wire.Read
+	file *wire.Fetch // nil: an open one
+}
+
+// maxNames bounds the names of all requests of one stream that wait, in bytes. Ours.
+const maxNames = 4 << 20
+
 // queue is the requests of one stream.
 type queue struct {
 	mu        sync.Mutex // guards what follows
-	waiting   []wire.Read
+	waiting   []request
+	names     int    // bytes of their names
 	now       uint32 // request that is being answered
 	busy      bool
 	cancelled map[uint32]bool // of those that wait or are being answered
@@ -24,18 +35,26 @@ type queue struct {
 }
 
 // put adds a request.
-func (q *queue) put(r wire.Read) error {
+func (q *queue) put(r request) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.waiting) >= maxQueued {
+	if len(q.waiting) >= maxQueued || q.names > maxNames {
 		return fmt.Errorf("%w: more than %d requests wait", wire.ErrMalformed, maxQueued)
 	}
+	q.names += r.nameLen()
 	q.waiting = append(q.waiting, r)
 	select {
 	case q.wake <- struct{}{}:
 	default:
 	}
 	return nil
+}
+
+func (r *request) nameLen() int {
+	if r.file == nil {
+		return 0
+	}
+	return len(r.file.Name)
 }
 
 // cancel takes a request back, if it is not answered yet.
@@ -52,7 +71,7 @@ func (q *queue) cancel(id uint32) {
 }
 
 // next waits for a request; false when done is closed.
-func (q *queue) next(done <-chan struct{}) (r wire.Read, ok bool) {
+func (q *queue) next(done <-chan struct{}) (r request, ok bool) {
 	for {
 		q.mu.Lock()
 		if q.busy {
@@ -62,6 +81,7 @@ func (q *queue) next(done <-chan struct{}) (r wire.Read, ok bool) {
 		if q.busy {
 			r, q.waiting = q.waiting[0], q.waiting[1:]
 			q.now = r.ID
+			q.names -= r.nameLen()
 			q.mu.Unlock()
 			return r, true
 		}
@@ -100,15 +120,12 @@ func (s *Server) Serve(ctx context.Context, st transports.Stream) {
 			}
 		}
 	})
-	f := transports.NewFrame(maxRequest)
+	f := transports.NewFrame(wire.MaxServeRequest)
 	for st.Recv(f) == nil && q.take(f.Body()) == nil {
 	}
 	cancel()
 	wg.Wait()
 }
-
-// maxRequest is more than the longest frame of a client has, in bytes.
-const maxRequest = 64
 
 // take takes a frame of the client's.
 func (q *queue) take(b []byte) error {
@@ -119,9 +136,16 @@ func (q *queue) take(b []byte) error {
 		}
 		return err
 	}
+	if len(b) > 0 && b[0] == wire.FrameFetch {
+		m, err := wire.ParseFetch(b)
+		if err != nil {
+			return err
+		}
+		return q.put(request{wire.Read{ID: m.ID, Offset: m.Offset, Length: m.Length, Block: m.Length}, &m})
+	}
 	r, err := wire.ParseRead(b)
 	if err == nil {
-		err = q.put(r)
+		err = q.put(request{Read: r})
 	}
 	return err
 }
@@ -136,10 +160,13 @@ type answerer struct {
 }
 
 // answer answers one request. Errors: those of the stream.
-func (a *answerer) answer(r wire.Read) error {
+func (a *answerer) answer(r request) error {
+	if r.file != nil {
+		return a.named(&r)
+	}
 	f, err := a.s.file(r.File)
 	if err == nil {
-		err = checkRead(&r, f.e.Size)
+		err = checkRead(&r.Read, f.e.Size)
 	}
 	if err != nil {
 		return a.refuse(r.ID, err)
@@ -149,10 +176,7 @@ func (a *answerer) answer(r wire.Read) error {
 		if r.Block > 0 {
 			n = min(end-off, r.Block)
 		}
-		if int64(cap(a.buf)) < n {
-			a.buf = make([]byte, n)
-		}
-		data := a.buf[:n]
+		data := a.room(n)
 		if a.q.over() {
 			return a.part(&wire.Piece{ID: r.ID, Offset: off, Last: true})
 		}
@@ -162,13 +186,72 @@ func (a *answerer) answer(r wire.Read) error {
 		if err := f.read(data, off); err != nil {
 			return a.refuse(r.ID, err)
 		}
-		if over, err := a.block(&r, f, off, data); over || err != nil {
+		if over, err := a.block(&r.Read, f, off, data); over || err != nil {
 			return err
 		}
 		off += n
 	}
 	return nil
 }
+
+// room gives n bytes to read into.
+func (a *answerer) room(n int64) []byte {
+	if int64(cap(a.buf)) < n {
+		a.buf = make([]byte, n)
+	}
+	return a.buf[:n]
+}
+
+// named answers a request for a file that is not open.
+func (a *answerer) named(r *request) error {
+	if a.q.over() {
+		return a.part(&wire.Piece{ID: r.ID, Offset: r.Offset, Last: true})
+	}
+	f, err := a.s.named(r.file)
+	if err != nil {
+		return a.refuse(r.ID, err)
+	}
+	defer f.Close()
+	data := a.room(r.Length)
+	if next := r.Offset + r.Length; next < f.e.Size {
+		f.Ahead(next, r.Length) // it is asked for here, or its sum is
+	}
+	if err := f.read(data, r.Offset); err != nil {
+		return a.refuse(r.ID, err)
+	}
+	if r.file.SumOnly {
+		return a.part(&wire.Piece{ID: r.ID, Offset: r.Offset, Last: true, Summed: true, Sum: integrity.Block(data, r.Offset, f.e.Size)})
+	}
+	_, err = a.block(&r.Read, f, r.Offset, data)
+	return err
+}
+
+// named opens a file that must be what it was when it was listed.
+func (s *Server) named(m *wire.Fetch) (*file, error) {
+	if m.Offset%integrity.MinBlock != 0 {
+		return nil, wire.Failf(wire.ClassProtocol, "no block begins at %d", m.Offset)
+	}
+	r, err := s.root(m.Root)
+	if err != nil {
+		return nil, err
+	}
+	f, err := r.Open(m.Name)
+	if err != nil {
+		return nil, err
+	}
+	e, err := f.Stat()
+	if err == nil && (e.Size != m.Size || e.ModTime != m.ModTime || m.Ino != 0 && e.Ino != m.Ino) {
+		err = errChangedSince
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &file{f, e}, nil
+}
+
+// errChangedSince means that a file is not what it was when it was listed.
+var errChangedSince = &wire.Fail{Class: wire.ClassChanged, Text: "it has changed since it was listed"}
 
 // block sends what was read, in parts. over tells that the request was taken back.
 func (a *answerer) block(r *wire.Read, f *file, off int64, data []byte) (over bool, err error) {

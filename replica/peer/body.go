@@ -12,8 +12,9 @@ import (
 
 // Body is the answer to a request for a range. One goroutine reads it.
 type Body struct {
-	s *stream
-	r wire.Read
+	s    *stream
+	r    wire.Read
+	file *wire.Fetch // instead of r, which has its number and range; nil: r
 
 	at int64 // how far it was received; the stream's
 
@@ -37,6 +38,14 @@ func newBody(ctx context.Context, s *stream, r wire.Read) *Body {
 		stop: ctx.Done(), cause: func() error { return context.Cause(ctx) }}
 }
 
+// request is the frame that asks for it.
+func (b *Body) request() []byte {
+	if b.file != nil {
+		return b.file.Append(nil)
+	}
+	return b.r.Append(nil)
+}
+
 func (b *Body) end() int64 { return b.r.Offset + b.r.Length }
 
 // fits tells whether a part may come now.
@@ -45,16 +54,26 @@ func (b *Body) fits(p *wire.Piece) bool {
 		return false
 	}
 	to := b.at + int64(len(p.Data))
+	if b.file != nil && b.file.SumOnly {
+		return len(p.Data) == 0 && p.Last && (p.Summed || b.isClosed())
+	}
 	if len(p.Data) == 0 {
-		select {
-		case <-b.closed:
-			return p.Last && !p.Summed // the end of what was taken back
-		default:
-			return false
-		}
+		return p.Last && !p.Summed && b.isClosed() // the end of what was taken back
+	}
+	if b.file != nil {
+		return to <= b.end() && p.Last == (to == b.end()) && p.Summed == p.Last
 	}
 	summed := b.r.Block > 0 && (to%b.r.Block == 0 || to == b.end())
 	return to <= b.end() && p.Last == (to == b.end()) && p.Summed == summed && (b.r.Block == 0 || b.at/b.r.Block == (to-1)/b.r.Block)
+}
+
+func (b *Body) isClosed() bool {
+	select {
+	case <-b.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 // deliver hands a frame to the reader, or drops it when there is none any more.
@@ -114,7 +133,7 @@ func (b *Body) next() error {
 		switch {
 		case b.err != nil:
 			return b.err
-		case b.given == b.end():
+		case b.given == b.end(), b.file != nil && b.file.SumOnly:
 			return io.EOF
 		}
 		return io.ErrUnexpectedEOF
@@ -132,7 +151,11 @@ func (b *Body) use(f *transports.Frame) error {
 		if b.sums == nil {
 			b.sums = make(map[int64]integrity.Sum)
 		}
-		b.sums[p.Offset/b.r.Block*b.r.Block] = p.Sum
+		off := b.r.Offset
+		if b.file == nil {
+			off = p.Offset / b.r.Block * b.r.Block
+		}
+		b.sums[off] = p.Sum
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,6 +56,8 @@ type Client struct {
 	done   chan struct{}    // closed when the link is over
 	gauges chan wire.Gauges // the last ones; capacity 1, closed by nobody
 	wg     sync.WaitGroup
+	// fetches and sums have an element for each of their requests under way.
+	fetches, sums chan struct{}
 
 	mu      sync.Mutex // guards what follows
 	err     error      // why the link is over
@@ -65,6 +68,7 @@ type Client struct {
 	pings   map[uint64]*call
 	streams []*stream
 	inside  *inside // nil: not used
+	quick   *stream // over inside; nil: not used
 	heard   time.Time
 	held    bool // what came last is not taken by who reads the stream inside the link
 }
@@ -86,7 +90,8 @@ func newCall(room int) *call { return &call{make(chan answer, room), make(chan s
 // NewClient makes a client at the end of a link, which it owns from then on. The
 // caller calls Close.
 func NewClient(l Link) *Client {
-	c := &Client{link: l, done: make(chan struct{}), gauges: make(chan wire.Gauges, 1), calls: make(map[uint32]*call), pings: make(map[uint64]*call), heard: time.Now()}
+	c := &Client{link: l, done: make(chan struct{}), gauges: make(chan wire.Gauges, 1), calls: make(map[uint32]*call), pings: make(map[uint64]*call), heard: time.Now(),
+		fetches: make(chan struct{}, mostFetches), sums: make(chan struct{}, mostFetches)}
 	c.wg.Go(c.receive)
 	c.wg.Go(c.watch)
 	c.wg.Go(c.keepAlive)
@@ -492,28 +497,45 @@ func (c *Client) Add(st transports.Stream) {
 	c.mu.Unlock()
 	c.wg.Go(func() {
 		s.run()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		for i := range c.streams {
-			if c.streams[i] == s {
-				c.streams = append(c.streams[:i], c.streams[i+1:]...)
-				break
-			}
-		}
+		c.remove(s)
 	})
 }
 
 // AddInside takes the stream inside the link into use.
 func (c *Client) AddInside() {
+	s := c.insideStream()
 	c.mu.Lock()
-	fresh := c.inside == nil
-	if fresh {
-		c.inside = newInside(c.link)
+	defer c.mu.Unlock()
+	if c.err == nil && !slices.Contains(c.streams, s) {
+		c.streams = append(c.streams, s)
 	}
-	in := c.inside
-	c.mu.Unlock()
-	if fresh {
-		c.Add(in)
+}
+
+// insideStream is the stream inside the link, whether it is in use for data or not.
+func (c *Client) insideStream() *stream {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.quick == nil {
+		c.inside = newInside(c.link)
+		c.quick = newStream(c.inside)
+		s, over := c.quick, c.err != nil
+		if over {
+			c.inside.Close()
+		}
+		c.wg.Go(func() {
+			s.run()
+			c.remove(s)
+		})
+	}
+	return c.quick
+}
+
+// remove takes a stream out of use.
+func (c *Client) remove(s *stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.Index(c.streams, s); i >= 0 {
+		c.streams = slices.Delete(c.streams, i, i+1)
 	}
 }
 
@@ -538,6 +560,9 @@ func (c *Client) Drop() {
 			s.st.Close()
 		}
 	}
+	if over && in != nil {
+		in.Close()
+	}
 }
 
 // DropStalled closes the streams on which nothing has come for limit though there
@@ -553,64 +578,4 @@ func (c *Client) DropStalled(limit time.Duration) (n int) {
 		}
 	}
 	return n
-}
-
-// Lane is one stream on which parts of a file are asked for.
-type Lane struct {
-	f *File
-	s *stream
-}
-
-// Lane picks the stream that the fewest use. The caller closes the lane.
-//
-// Errors: ErrNoStream.
-func (f *File) Lane() (*Lane, error) {
-	f.c.mu.Lock()
-	defer f.c.mu.Unlock()
-	var best *stream
-	for _, s := range f.c.streams {
-		if best == nil || s.leaving == best.leaving && s.lanes < best.lanes || best.leaving && !s.leaving {
-			best = s
-		}
-	}
-	if best == nil {
-		return nil, ErrNoStream
-	}
-	best.lanes++
-	return &Lane{f, best}, nil
-}
-
-// Close lets others have the stream.
-func (l *Lane) Close() {
-	l.f.c.mu.Lock()
-	defer l.f.c.mu.Unlock()
-	l.s.lanes--
-}
-
-// Range asks for n bytes from off on, n >= 1. With block not 0 the bytes are whole
-// blocks of that length, and their sums come with them. What is asked for on one
-// lane comes one after the other.
-//
-// Errors: ErrNoStream. All others are those of Body.Read.
-func (l *Lane) Range(ctx context.Context, off, n, block int64) (*Body, error) {
-	c := l.f.c
-	c.mu.Lock()
-	c.next++
-	id := c.next
-	c.mu.Unlock()
-	b := newBody(ctx, l.s, wire.Read{ID: id, File: l.f.id, Offset: off, Length: n, Block: block})
-	if !l.s.ask(b) {
-		return nil, ErrNoStream
-	}
-	return b, nil
-}
-
-// Range is that of a lane for one request.
-func (f *File) Range(ctx context.Context, off, n, block int64) (*Body, error) {
-	l, err := f.Lane()
-	if err != nil {
-		return nil, err
-	}
-	defer l.Close()
-	return l.Range(ctx, off, n, block)
 }

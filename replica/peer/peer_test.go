@@ -350,3 +350,65 @@ func TestSilence(t *testing.T) {
 		}
 	})
 }
+
+func TestFetch(t *testing.T) {
+	for _, way := range []string{"inside", "streams"} {
+		t.Run(way, func(t *testing.T) {
+			p := newPair(t)
+			data := content(3*block + 77)
+			p.put("d/f", data)
+			if way == "inside" {
+				p.client.AddInside()
+			} else if err := p.client.Dial(t.Context(), 3); err != nil {
+				t.Fatal(err)
+			}
+			var e wire.Entry
+			kinds := make(map[string]byte)
+			if err := p.client.List(t.Context(), 0, func(x wire.Entry) error {
+				kinds[x.Name] = x.Kind
+				if x.Name == "d/f" {
+					e = x
+				}
+				return nil
+			}); err != nil || kinds[""] != byte(store.Dir) || kinds["d"] != byte(store.Dir) || e.Size != int64(len(data)) {
+				t.Fatalf("listed %v, %v", kinds, err)
+			}
+			m := wire.Fetch{Name: "d/f", Size: e.Size, ModTime: e.ModTime, Ino: e.Ino}
+			var wg sync.WaitGroup
+			for b := int64(0); b*block < e.Size; b++ {
+				m := m
+				m.Offset, m.Length = b*block, min(block, e.Size-b*block)
+				want := data[m.Offset : m.Offset+m.Length]
+				wg.Go(func() {
+					got, n := make([]byte, m.Length), 0
+					sum, err := p.client.Fetch(t.Context(), m, got, func(k int) { n += k })
+					if err != nil || !bytes.Equal(got, want) || n != len(want) || sum != integrity.Block(want, m.Offset, e.Size) {
+						t.Errorf("block %d: %d bytes, sum %v, %v", b, n, sum, err)
+					}
+					m.SumOnly = true
+					again, err := p.client.Fetch(t.Context(), m, nil, func(int) { t.Error("bytes came") })
+					if err != nil || again != sum {
+						t.Errorf("block %d: sum %v and then %v, %v", b, sum, again, err)
+					}
+				})
+			}
+			wg.Wait()
+			for name, bad := range map[string]wire.Fetch{
+				"another size": {Name: "d/f", Size: 5, Length: 5}, "another time": {Name: "d/f", Size: e.Size, ModTime: 1, Length: 5},
+				"another file": {Name: "d/f", Size: e.Size, ModTime: e.ModTime, Ino: e.Ino + 1, Length: 5}, "no file": {Name: "d/x", Size: 5, Length: 5},
+				"a directory": {Name: "d", Size: 5, Length: 5}, "out of the tree": {Name: "../f", Size: 5, Length: 5}, "no block": {Name: "d/f", Size: e.Size, ModTime: e.ModTime, Offset: 5, Length: 5},
+			} {
+				var refused *peer.Refused
+				if _, err := p.client.Fetch(t.Context(), bad, make([]byte, bad.Length), func(int) {}); !errors.As(err, &refused) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			m.Length = block
+			if _, err := p.client.Fetch(ctx, m, make([]byte, block), func(int) {}); !errors.Is(err, context.Canceled) {
+				t.Errorf("nobody waits: %v", err)
+			}
+		})
+	}
+}

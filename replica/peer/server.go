@@ -268,7 +268,8 @@ func (s *Server) file(id uint32) (*file, error) {
 	return nil, wire.Failf(wire.ClassProtocol, "file %d is not open", id)
 }
 
-// list sends the directories and files below a root.
+// list sends all that is below a root. What cannot be read has no kind; a directory
+// that can be read in part only comes a second time like this.
 func (s *Server) list(ctx context.Context, m wire.Number) {
 	r, err := s.root(m.Root)
 	if err != nil {
@@ -278,10 +279,15 @@ func (s *Server) list(ctx context.Context, m wire.Number) {
 	out := wire.Listed{ID: m.ID}
 	names := 0
 	err = r.Walk(ctx, func(e store.Entry, err error) error {
-		if err != nil {
+		switch {
+		case err != nil && e.Name == "":
 			return err
+		case err != nil:
+			e = store.Entry{Name: e.Name} // something is there and cannot be read
+		case e.Kind != store.File:
+			e.Size = 0
 		}
-		out.Entries = append(out.Entries, wire.Entry{Name: e.Name, Kind: byte(e.Kind), Mode: e.Mode, Size: e.Size, ModTime: e.ModTime, Ino: e.Ino, Target: e.Target})
+		out.Entries = append(out.Entries, wire.Entry{Name: e.Name, Kind: byte(e.Kind), Mode: e.Mode & 0o7777, Size: e.Size, ModTime: e.ModTime, UID: e.UID, GID: e.GID, Ino: e.Ino, Target: e.Target})
 		if names += len(e.Name) + len(e.Target); len(out.Entries) < listBatch && names < maxListName {
 			return nil
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // spareFrames is how many frames a stream keeps for use again.
-const spareFrames = 4
+const spareFrames = 16
 
 // stream is the client's end of a stream.
 type stream struct {
@@ -32,6 +32,13 @@ func newStream(st transports.Stream) *stream {
 	return &stream{st: st, free: make(chan *transports.Frame, spareFrames), wake: make(chan struct{}, 1)}
 }
 
+// load is how many requests are not answered, and whether more can be made.
+func (s *stream) load() (n int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.reqs), s.err == nil && len(s.reqs) < maxQueued
+}
+
 // stalled tells whether nothing has come for limit of what was asked for.
 func (s *stream) stalled(limit time.Duration) bool {
 	s.mu.Lock()
@@ -50,7 +57,7 @@ func (s *stream) ask(b *Body) bool {
 		s.moved = time.Now()
 	}
 	s.reqs = append(s.reqs, b)
-	s.sendLocked(b.r.Append(nil))
+	s.sendLocked(b.request())
 	return true
 }
 
@@ -113,7 +120,7 @@ func (s *stream) recycle(f *transports.Frame) {
 
 // send sends what is to be sent.
 func (s *stream) send() {
-	f := transports.NewFrame(maxRequest)
+	f := transports.NewFrame(wire.MaxServeRequest)
 	for range s.wake {
 		s.mu.Lock()
 		out, err := s.out, s.err
@@ -197,7 +204,7 @@ func (s *stream) take(f *transports.Frame) (taken bool, err error) {
 	}
 	n := int64(len(p.Data))
 	b.at += n
-	if n > 0 {
+	if n > 0 || p.Summed {
 		taken = b.deliver(f)
 	}
 	if !p.Last {

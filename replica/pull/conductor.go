@@ -44,7 +44,6 @@ type conductor struct {
 	quiet time.Duration   // without a block for so long it ends; 0: never
 	ctx   context.Context // of run: what the sessions' contexts are made of
 	stop  func()          // ends it
-	limit limiter
 	spent spent
 
 	mu    sync.Mutex // guards what follows, and the object's notes
@@ -82,7 +81,7 @@ type session struct {
 }
 
 func newConductor(p *Pull, group []int, o *object, quiet time.Duration) (*conductor, error) {
-	c := &conductor{p: p, o: o, quiet: quiet, began: time.Now(), alone: len(group) == 1, limit: limiter{rate: p.job.Rate}, ended: make(chan struct{})}
+	c := &conductor{p: p, o: o, quiet: quiet, began: time.Now(), alone: len(group) == 1, ended: make(chan struct{})}
 	c.wake = sync.NewCond(&c.mu)
 	var known []replica.Source
 	for _, i := range group {
@@ -451,8 +450,8 @@ func (c *conductor) relieve(w *worker, now time.Time) (e rangeset.Extent, ok boo
 		// several which share a limit one brings less says nothing, but that one brings
 		// nothing while all could have had their turns does.
 		slow := late >= 2*(from+block/ours)
-		if c.limit.rate > 0 {
-			turns := float64(len(s.workers)) * block / float64(c.limit.rate)
+		if rate := c.p.limit.now(); rate > 0 {
+			turns := float64(len(s.workers)) * block / float64(rate)
 			slow = v.meter.quiet(now).Seconds() > quietTime.Seconds()+turns
 		}
 		if !slow {

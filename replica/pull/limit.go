@@ -8,12 +8,27 @@ import (
 	"github.com/gomover/gomover/internal/units"
 )
 
-// limiter holds all connections together to a rate, by not reading on.
+// limiter holds all connections together to a rate, by not reading on. It can be
+// changed at any time.
 type limiter struct {
+	mu   sync.Mutex // guards what follows
 	rate units.Rate // bytes per second; 0: none
-
-	mu   sync.Mutex // guards next
 	next time.Time  // when the next byte may be read
+}
+
+// set changes the rate.
+func (l *limiter) set(rate units.Rate) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rate = rate
+	l.next = time.Time{}
+}
+
+// now is the rate in force.
+func (l *limiter) now() units.Rate {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rate
 }
 
 // catchUp is how long ago an unused share of the rate may be. Ours: longer than
@@ -22,10 +37,11 @@ const catchUp = 50 * time.Millisecond
 
 // wait waits until n bytes that were read may have been, or for the end of ctx.
 func (l *limiter) wait(ctx context.Context, n int) {
+	l.mu.Lock()
 	if l.rate == 0 || n == 0 {
+		l.mu.Unlock()
 		return
 	}
-	l.mu.Lock()
 	now := time.Now()
 	if floor := now.Add(-catchUp); l.next.Before(floor) {
 		l.next = floor

@@ -47,10 +47,7 @@ func openObject(p *Pull, e store.Entry, a replica.Agreement) (*object, error) {
 	if o.header.Blocks() > journal.MaxBlocks {
 		return nil, fmt.Errorf("has more than %d pieces", journal.MaxBlocks)
 	}
-	if len(p.voters) > 0 {
-		o.trial = newTrial(o.header.Blocks(), p.voters)
-	}
-	if p.job.Check.pieces() || o.trial != nil {
+	if p.job.Check.pieces() || len(p.voters) > 0 {
 		o.header.ModTime = 0 // what verifies each block names the content better than the date of a mirror
 	}
 	w, found, err := p.job.Dest.OpenPartial(p.job.Name)
@@ -58,6 +55,15 @@ func openObject(p *Pull, e store.Entry, a replica.Agreement) (*object, error) {
 		return nil, err
 	}
 	o.w = w
+	// What follows takes memory for each block of the size that somebody said.
+	if err := p.room(w, e.Size); err != nil {
+		w.Close()
+		o.leave(found)
+		return nil, err
+	}
+	if len(p.voters) > 0 {
+		o.trial = newTrial(o.header.Blocks(), p.voters)
+	}
 	f, err := p.job.Dest.OpenJournal(p.job.Name)
 	if err != nil {
 		w.Close()
@@ -93,6 +99,19 @@ func (o *object) leave(found bool) {
 	if !found {
 		_ = o.p.job.Dest.Discard(o.p.job.Name) // why it could not be begun counts
 	}
+}
+
+// room tells whether an object of so many bytes can become of an unfinished file.
+func (p *Pull) room(w store.WriteFile, size int64) error {
+	there, err := w.Size()
+	if err != nil {
+		return err
+	}
+	free, _, err := p.job.Dest.Free()
+	if err != nil || free >= size-there || p.job.NoSpaceCheck {
+		return nil // what is not known a write will tell
+	}
+	return fmt.Errorf("%s: needs %d bytes more, %d are free: %w", p.job.Name, size-there, free, store.ErrNoSpace)
 }
 
 func (o *object) newTree() {

@@ -165,6 +165,7 @@ type PlaceResult struct {
 type Pull struct {
 	job    Job
 	place  []placeState
+	limit  limiter
 	voters []int // places that tell the sums of blocks, which must be compared; none if the content is verified otherwise
 
 	mu      sync.Mutex // guards what follows
@@ -258,8 +259,11 @@ func New(j Job) *Pull {
 	if j.Check.PieceLen > MaxPiece {
 		j.Check.PieceLen, j.Check.Piece = 0, nil
 	}
-	return &Pull{job: j, place: make([]placeState, len(j.Places)), doing: "asking the replicas"}
+	return &Pull{job: j, limit: limiter{rate: j.Rate}, place: make([]placeState, len(j.Places)), doing: "asking the replicas"}
 }
+
+// SetRate changes Job.Rate while the job runs. Any goroutine may call it.
+func (p *Pull) SetRate(r units.Rate) { p.limit.set(r) }
 
 // Run fetches the object.
 //

@@ -16,7 +16,7 @@ func TestRelieveBelowALimit(t *testing.T) {
 		want  bool
 	}{{0, false}, {3 * time.Second, false}, {4500 * time.Millisecond, true}} {
 		// A block a second for all.
-		c := &conductor{o: &object{block: 100_000}, limit: limiter{rate: 100_000}}
+		c := &conductor{p: &Pull{limit: limiter{rate: 100_000}}, o: &object{block: 100_000}}
 		s := &session{latency: 100 * time.Millisecond}
 		slow, idle := &worker{c: c, s: s}, &worker{c: c, s: s}
 		s.workers = []*worker{slow, idle}
@@ -37,7 +37,7 @@ func TestRelieve(t *testing.T) {
 		rate float64 // of the one that reads, in blocks per second
 		want bool
 	}{{0.5, true}, {1.2, true}, {2, false}, {8, false}, {80, false}} {
-		c := &conductor{o: &object{block: 100_000}}
+		c := &conductor{p: &Pull{}, o: &object{block: 100_000}}
 		s := &session{latency: 100 * time.Millisecond}
 		slow, idle := &worker{c: c, s: s}, &worker{c: c, s: s}
 		s.workers = []*worker{slow, idle}

@@ -321,7 +321,7 @@ func (w *worker) read(body io.Reader, b int64, data []byte) (whole bool, err err
 		began = w.c.spent.on(&w.c.spent.read, began)
 		done += n
 		w.at += int64(n)
-		w.c.limit.wait(w.s.ctx, n)
+		w.c.p.limit.wait(w.s.ctx, n)
 		w.c.spent.on(&w.c.spent.limit, began)
 		this, other := w.count(b, n)
 		switch {

@@ -1,0 +1,423 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/bits"
+	"sync"
+	"time"
+
+	"github.com/gomover/gomover/integrity"
+)
+
+// Times and sizes of our choice.
+const (
+	mostVotes   = 128                    // sums that a place is asked for: who is behind is asked where it is needed only
+	quietAfter  = 2 * time.Second        // a place that gives nothing is not counted on
+	hedgeAfter  = 500 * time.Millisecond // beyond twice what was expected another place is asked, too
+	hedgeLeast  = 16 << 20               // bytes that may always be asked for twice
+	hedgeShare  = 100                    // or one of so many
+	mostDamaged = 3                      // times that bytes of a block come with another sum than theirs
+)
+
+// said is what came of a request.
+type said struct {
+	place   int
+	sum     integrity.Sum
+	data    []byte // nil: only the sum was asked for
+	size    int64  // of what was asked for
+	damaged bool   // the bytes do not have that sum
+	err     error
+	session context.Context // of the place when it was asked
+}
+
+// ballot is a block on its way.
+type ballot struct {
+	t       *Tree
+	n       *node
+	off     int64
+	size    int64
+	ctx     context.Context // of the bytes
+	news    chan said       // what came; nobody sends when over is closed
+	over    chan struct{}
+	final   integrity.Sum // set before over is closed, if found
+	found   bool
+	getting sync.WaitGroup // requests for bytes
+
+	// The reader's.
+	voters  uint64 // who has the file
+	waiting uint64 // of these, who will speak
+	votes   map[integrity.Sum]uint64
+	from    uint64 // places that bytes come from now
+	damaged int
+	last    error // why a place does not give the file
+}
+
+// block gives the sum of a block about which the places agree, and its bytes unless
+// data is nil.
+func (t *Tree) block(n *node, off, size int64, data []byte) (integrity.Sum, error) {
+	b := &ballot{t: t, n: n, off: off, size: size, news: make(chan said), over: make(chan struct{}), votes: make(map[integrity.Sum]uint64, 1)}
+	ctx, cancel := context.WithCancel(t.ctx)
+	b.ctx = ctx
+	err := b.run(data)
+	cancel()
+	close(b.over)
+	b.getting.Wait() // they may write to data
+	switch {
+	case err == nil:
+		return b.final, nil
+	case t.ctx.Err() != nil:
+		return b.final, t.Err()
+	}
+	return b.final, t.cfg.Fail(err)
+}
+
+// run finds the block.
+func (b *ballot) run(data []byte) error {
+	b.t.mu.Lock()
+	b.voters = b.n.places() &^ b.n.left
+	for i, p := range b.t.places {
+		if p.out != "" {
+			b.voters &^= 1 << i
+		}
+	}
+	b.t.mu.Unlock()
+	first := -1
+	if data != nil {
+		i, err := b.get(data, b.voters)
+		if err != nil {
+			return b.why(err)
+		}
+		first = i
+	}
+	b.poll(first)
+	var have []said // bytes that came
+	hedge := time.NewTimer(b.patience(first))
+	defer hedge.Stop()
+	for {
+		if sum, ok := b.decide(); ok {
+			b.judge(sum)
+			for _, x := range have {
+				if x.sum == sum {
+					return b.take(&x, data)
+				}
+			}
+			if data == nil {
+				b.final, b.found = sum, true
+				return nil
+			}
+		} else if b.stuck() && b.from == 0 {
+			return b.differ()
+		}
+		switch {
+		case data == nil && b.waiting == 0:
+			return b.why(errAway)
+		case data != nil && b.from == 0 && (len(have) == 0 || b.needs(have)):
+			// Nobody's bytes are right, or on their way.
+			have = nil
+			i, err := b.get(data, b.voters)
+			if err != nil {
+				return b.why(err)
+			}
+			hedge.Reset(b.patience(i))
+		}
+		select {
+		case x := <-b.news:
+			if b.hear(&x) && x.data != nil {
+				have = append(have, x)
+			}
+		case <-hedge.C:
+			b.again()
+			hedge.Reset(2 * hedgeAfter)
+		case <-b.ctx.Done():
+			return context.Cause(b.ctx)
+		}
+	}
+}
+
+// needs tells whether none of the bytes that came can be right.
+func (b *ballot) needs(have []said) bool {
+	sum, ok := b.decide()
+	if !ok {
+		return false
+	}
+	for _, x := range have {
+		if x.sum == sum {
+			return false
+		}
+	}
+	return true
+}
+
+// take gives out bytes that are right.
+func (b *ballot) take(x *said, data []byte) error {
+	if &x.data[0] != &data[0] {
+		// The place that was asked first must not write any more.
+		b.final, b.found = x.sum, true
+		b.stop()
+		copy(data, x.data)
+	}
+	b.final, b.found = x.sum, true
+	b.t.mu.Lock()
+	defer b.t.mu.Unlock()
+	b.t.places[x.place].bytes += b.size
+	b.t.fetched += b.size
+	return nil
+}
+
+// stop waits until nobody writes into the bytes any more.
+func (b *ballot) stop() {
+	done := make(chan struct{})
+	go func() {
+		b.getting.Wait()
+		close(done)
+	}()
+	for {
+		select {
+		case <-b.news: // it counts no more
+		case <-done:
+			return
+		}
+	}
+}
+
+// get asks a place of a set for the bytes. It waits for one that answers.
+func (b *ballot) get(data []byte, among uint64) (int, error) {
+	i, err := b.t.pick(b.ctx, among, b.size)
+	if err != nil {
+		return i, err
+	}
+	b.fetch(i, data)
+	return i, nil
+}
+
+// fetch has a place send the bytes, for which it was chosen.
+func (b *ballot) fetch(i int, data []byte) {
+	t, p := b.t, b.t.places[i]
+	b.from |= 1 << i
+	b.waiting |= 1 << i
+	t.mu.Lock()
+	session := p.ctx
+	t.mu.Unlock()
+	b.getting.Add(1)
+	go func() {
+		defer b.getting.Done()
+		ctx, cancel := context.WithCancelCause(b.ctx)
+		unhook := context.AfterFunc(session, func() { cancel(context.Cause(session)) })
+		left := b.size
+		sum, err := p.src.Read(ctx, b.n.entry(i), b.off, data, func(n int) {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			left -= int64(n)
+			p.came(int64(n), int64(n), time.Now())
+		})
+		unhook()
+		cancel(nil)
+		t.mu.Lock()
+		if err == nil {
+			p.came(0, left+requestCost, time.Now())
+		} else {
+			p.drop(left+requestCost, time.Now())
+		}
+		t.next()
+		t.mu.Unlock()
+		x := said{place: i, sum: sum, data: data, size: b.size, err: err, session: session}
+		if err == nil {
+			x.damaged = integrity.Block(data, b.off, b.n.e.Size) != sum
+		}
+		select {
+		case b.news <- x:
+		case <-b.over:
+		}
+	}()
+}
+
+// poll asks all but one of those that have the file for the sum.
+func (b *ballot) poll(but int) {
+	t := b.t
+	if bits.OnesCount64(b.voters) < 2 && but >= 0 {
+		return
+	}
+	t.mu.Lock()
+	ask, behind := uint64(0), uint64(0)
+	each(b.voters, func(i int) {
+		switch p := t.places[i]; {
+		case i == but || !p.up:
+		case p.voting >= mostVotes:
+			behind |= 1 << i
+		default:
+			ask |= 1 << i
+		}
+	})
+	if bits.OnesCount64(ask) < 2 {
+		ask |= behind
+	}
+	sessions := make(map[int]context.Context)
+	each(ask, func(i int) {
+		t.places[i].voting++
+		sessions[i] = t.places[i].ctx
+	})
+	t.mu.Unlock()
+	b.waiting |= ask
+	each(ask, func(i int) {
+		p, session := t.places[i], sessions[i]
+		t.wg.Go(func() {
+			sum, err := p.src.Sum(session, b.n.entry(i), b.off, b.size)
+			t.mu.Lock()
+			p.voting--
+			t.mu.Unlock()
+			select {
+			case b.news <- said{place: i, sum: sum, err: err, session: session}:
+			case <-b.over:
+				// All was decided without it; what it has is told all the same.
+				if err == nil && b.found && sum != b.final {
+					t.name(i, b.n, differsAt(b.off))
+				}
+			}
+		})
+	})
+}
+
+func differsAt(off int64) string {
+	return fmt.Sprintf("same size, but what it has at %d differs from what the others have", off)
+}
+
+// hear takes what came of a request, and tells whether it counts.
+func (b *ballot) hear(x *said) bool {
+	bit := uint64(1) << x.place
+	if x.data != nil {
+		b.from &^= bit
+	}
+	b.waiting &^= bit
+	var file *FileError
+	switch {
+	case x.err != nil && errors.As(x.err, &file):
+		b.voters &^= bit
+		b.last = file
+		b.t.name(x.place, b.n, file.Text)
+		return false
+	case x.err != nil:
+		b.t.fell(x.place, x.session, x.err)
+		b.t.mu.Lock()
+		if b.t.places[x.place].out != "" {
+			b.voters &^= bit
+		}
+		b.t.mu.Unlock()
+		return false
+	case x.damaged:
+		if b.damaged++; b.damaged >= mostDamaged {
+			b.voters &^= bit
+			b.t.name(x.place, b.n, "its bytes come damaged")
+		}
+		return false
+	}
+	for sum, who := range b.votes { // who speaks twice says the latter
+		if b.votes[sum] = who &^ bit; b.votes[sum] == 0 {
+			delete(b.votes, sum)
+		}
+	}
+	if b.voters&bit == 0 {
+		return false
+	}
+	b.votes[x.sum] |= bit
+	return true
+}
+
+// decide gives the sum that is taken to be right.
+func (b *ballot) decide() (sum integrity.Sum, ok bool) {
+	best, next := 0, 0
+	for s, who := range b.votes {
+		if p := b.t.cfg.Prefer - 1; p >= 0 && who&(1<<p) != 0 {
+			return s, true
+		}
+		switch n := bits.OnesCount64(who); {
+		case n > best:
+			sum, best, next = s, n, best
+		case n > next:
+			next = n
+		}
+	}
+	waiting := bits.OnesCount64(b.waiting)
+	if p := b.t.cfg.Prefer - 1; p >= 0 && b.waiting&(1<<p) != 0 {
+		return sum, false
+	}
+	if len(b.votes) == 1 {
+		return sum, best > waiting
+	}
+	return sum, best > 1 && best > next+waiting
+}
+
+// stuck tells that all have spoken, and nothing can be found.
+func (b *ballot) stuck() bool { return b.waiting == 0 && len(b.votes) > 1 }
+
+// judge names those who say something else than what was found.
+func (b *ballot) judge(sum integrity.Sum) {
+	for s, who := range b.votes {
+		if s == sum {
+			continue
+		}
+		each(who, func(i int) {
+			b.voters &^= 1 << i
+			b.t.name(i, b.n, differsAt(b.off))
+		})
+		delete(b.votes, s)
+	}
+}
+
+// differ is the error when nothing tells who is right.
+func (b *ballot) differ() error { return fmt.Errorf("%w, at %d", ErrDiffer, b.off) }
+
+// why is the error when nobody gives the block.
+func (b *ballot) why(err error) error {
+	if b.last != nil && errors.Is(err, errNobody) {
+		return b.last
+	}
+	return err
+}
+
+// patience is how long a place may take for the bytes before another one is asked, too.
+func (b *ballot) patience(i int) time.Duration {
+	if i < 0 {
+		return time.Hour // there is nothing to be asked for again
+	}
+	t := b.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p, now := t.places[i], time.Now()
+	took := time.Duration(float64(p.queued) / p.expect(now, t.bestRate()) * float64(time.Second))
+	return 2*(took+p.latency) + hedgeAfter
+}
+
+// again asks one more place for the bytes, if it would be done soon and this is worth
+// it.
+func (b *ballot) again() {
+	t := b.t
+	if bits.OnesCount64(b.from) != 1 {
+		return
+	}
+	t.mu.Lock()
+	now, best, chosen, first := time.Now(), t.bestRate(), -1, 0.0
+	late := 0.0
+	each(b.from, func(i int) {
+		p := t.places[i]
+		if late = p.finish(0, now, best); now.Sub(p.heard) > max(quietAfter, 4*p.latency) {
+			late = math.Inf(1)
+		}
+	})
+	each(b.voters&^b.from&t.active(), func(i int) {
+		if f := t.places[i].finish(b.size, now, best) + t.places[i].latency.Seconds(); chosen < 0 || f < first {
+			chosen, first = i, f
+		}
+	})
+	worth := chosen >= 0 && first < late && t.twice+b.size <= max(hedgeLeast, t.fetched/hedgeShare)
+	if worth {
+		t.twice += b.size
+		t.places[chosen].ask(b.size, now)
+	}
+	t.mu.Unlock()
+	if worth {
+		b.fetch(chosen, make([]byte, b.size))
+	}
+}
