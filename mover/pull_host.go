@@ -234,19 +234,19 @@ func (h *pullHost) login(ctx context.Context) (*hostConn, error) {
 }
 
 // dial logs in to a host.
-func (all *pullHosts) dial(ctx context.Context, h *pullHost, st *start) (agentLink, error) {
-	st.Serve = &serveSpec{Roots: h.roots, Links: all.d.job.Links}
-	j := all.d.job
-	h.event("connecting", "")
+func (h *pullHosts) dial(ctx context.Context, at *pullHost, st *start) (agentLink, error) {
+	st.Serve = &serveSpec{Roots: at.roots, Links: h.d.job.Links}
+	j := h.d.job
+	at.event("connecting", "")
 	login := j.Login
 	if login.Prompt != nil {
-		login.Prompt = oneAtATime{login.Prompt, &all.prompt}
+		login.Prompt = oneAtATime{login.Prompt, &h.prompt}
 	}
-	sh, err := sshboot.Dial(ctx, sshboot.Target{User: h.user, Host: h.name, Port: h.port}, login)
+	sh, err := sshboot.Dial(ctx, sshboot.Target{User: at.user, Host: at.name, Port: at.port}, login)
 	if err != nil {
 		return agentLink{}, loginError(err)
 	}
-	h.event("agent", "")
+	at.event("agent", "")
 	bo := j.Boot
 	bo.Args, bo.Version, bo.Protocol = []string{"agent"}, j.Version, wire.Version
 	b, err := sshboot.Boot(ctx, sh, bo)
