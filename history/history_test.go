@@ -99,7 +99,7 @@ func TestFacts(t *testing.T) {
 	if w := f.Weight(start.Add(2*time.Hour), time.Hour); w != 0.25 {
 		t.Errorf("weight %v after two half-lives", w)
 	}
-	if w := f.Weight(start.Add(-time.Hour), time.Hour); w != 1 {
+	if w := f.Weight(start.Add(-2*time.Hour), time.Hour); w != 0.25 {
 		t.Errorf("weight %v of a fact from the future", w)
 	}
 }
@@ -363,9 +363,17 @@ func TestPrior(t *testing.T) {
 	if p := r.Prior(start, 1<<50); p.Rate != 1.02e8 {
 		t.Errorf("of other sizes: %+v", p)
 	}
-	wrong := Record{Jobs: []Job{{Rate: Rates{Median: math.Inf(1)}}, {Rate: Rates{Median: math.NaN()}}, {Rate: Rates{Median: -1}}}}
+	wrong := Record{Jobs: []Job{{Rate: Rates{Median: math.Inf(1)}}, {Rate: Rates{Median: math.NaN()}}, {Rate: Rates{Median: -1}},
+		{Rate: Rates{Median: 1e300}}, {Rate: Rates{Median: 5e-324}}}, Hours: Hours{hourOf(start): {Rate: 1e300, Jobs: 9}}}
 	if p := wrong.Prior(start, 1); p != (Prior{}) {
 		t.Errorf("of nonsense: %+v", p)
+	}
+	if rate := wrong.Expect(start, 1); rate != 0 {
+		t.Errorf("of nonsense %v is expected", rate)
+	}
+	wrong.Jobs = append(wrong.Jobs, Job{Rate: Rates{Median: 1e8, P10: 5e-324, P90: 1e300}}, Job{Rate: Rates{Median: 1e9, P10: 1e8, P90: 1e10}})
+	if p := wrong.Prior(start, 1); p.Jobs != 2 || p.Spread > 3 {
+		t.Errorf("of two among nonsense: %+v", p)
 	}
 }
 

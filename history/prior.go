@@ -38,7 +38,7 @@ func (r *Record) Prior(now time.Time, bytes int64) (p Prior) {
 			continue
 		}
 		rates = append(rates, j.Rate.Median)
-		if j.Rate.P10 > 0 && j.Rate.P90 >= j.Rate.P10 && !math.IsInf(j.Rate.P90, 0) {
+		if sensible(j.Rate.P10) && sensible(j.Rate.P90) && j.Rate.P90 >= j.Rate.P10 {
 			within = append(within, math.Log(j.Rate.P90/j.Rate.P10)/sigmas)
 		}
 		if d := seconds(j.StartUp); d > 0 {

@@ -66,9 +66,10 @@ type Fact struct {
 }
 
 // Weight is how much a fact counts still: 1 when new, 0.5 after halfLife, and so
-// on. A fact from the future counts as new.
+// on. A clock that was wrong dates facts into the future; they count as little as those
+// that are as old, or they would be new for years.
 func (f Fact) Weight(now time.Time, halfLife time.Duration) float64 {
-	age := max(0, now.Sub(f.At))
+	age := now.Sub(f.At).Abs()
 	return math.Pow(0.5, float64(age)/float64(halfLife))
 }
 
@@ -81,9 +82,14 @@ const heldShare = 0.3
 func (j *Job) Held() bool { return j.Limits["bwlimit"]+j.Limits["slowest host"] >= heldShare }
 
 // tells says that a job's rate is known, and that of the path.
-func (j *Job) tells() bool {
-	return j.Rate.Median > 0 && !math.IsInf(j.Rate.Median, 0) && !j.Held()
-}
+func (j *Job) tells() bool { return sensible(j.Rate.Median) && !j.Held() }
+
+// leastRate and mostRate bound what is taken for a rate, in bytes per second: what is
+// remembered may have been written by anybody who is this user.
+const leastRate, mostRate = 1e-3, 1e15
+
+// sensible tells whether a rate can be one.
+func sensible(rate float64) bool { return rate >= leastRate && rate <= mostRate }
 
 // Hours are rates by hour of the week, in UTC: 0 is Monday's first hour. Hours
 // without jobs are missing.
@@ -115,8 +121,8 @@ func (r *Record) Add(j Job) {
 		r.Hours = make(Hours)
 	}
 	h := r.Hours[hourOf(j.Start)]
-	if h.Jobs == 0 {
-		h.Rate = j.Rate.Median
+	if h.Jobs <= 0 || !sensible(h.Rate) {
+		h.Jobs, h.Rate = 0, j.Rate.Median
 	} else {
 		h.Rate += hourGain * (j.Rate.Median - h.Rate)
 	}
@@ -154,7 +160,7 @@ const (
 // Expect is the rate in bytes per second that a job of a size may reach now, from
 // what earlier ones did that were not held back on purpose; 0: not known.
 func (r *Record) Expect(now time.Time, bytes int64) float64 {
-	if h := r.Hours[hourOf(now)]; h.Jobs >= hourJobs && h.Rate > 0 {
+	if h := r.Hours[hourOf(now)]; h.Jobs >= hourJobs && sensible(h.Rate) {
 		return h.Rate
 	}
 	var rates []float64
