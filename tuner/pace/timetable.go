@@ -175,13 +175,14 @@ func (t Timetable) At(now time.Time) (rate units.Rate, holds time.Duration) {
 func (t Timetable) Carries(from, to time.Time, most units.Rate) float64 {
 	sum := 0.0
 	// Whole weeks are alike: a deadline in years takes no longer than one next week.
-	if n := to.Sub(from) / (weekMinutes * time.Minute); n > 1 && len(t.changes) > 1 {
-		rest := from.Add(n * weekMinutes * time.Minute)
-		week := t.Carries(from, from.Add(weekMinutes*time.Minute), most)
+	// More than 292 years, which a duration cannot hold, are summed up in parts.
+	const aWeek = weekMinutes * time.Minute
+	for n := to.Sub(from) / aWeek; n > 1 && len(t.changes) > 1; n = to.Sub(from) / aWeek {
+		week := t.Carries(from, from.Add(aWeek), most)
 		if week < 0 {
 			return -1
 		}
-		sum, from = float64(n)*week, rest
+		sum, from = sum+float64(n)*week, from.Add(n*aWeek)
 	}
 	for from.Before(to) {
 		r, holds := t.At(from)

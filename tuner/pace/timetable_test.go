@@ -181,6 +181,11 @@ func TestCarriesFar(t *testing.T) {
 			t.Errorf("%d weeks and 50 h: %g, want %g", n, got, want)
 		}
 	}
+	far := time.Date(9999, 12, 29, 9, 30, 0, 0, time.UTC) // the last instants that RFC 3339 knows
+	weeks := float64((far.Unix() - from.Unix()) / int64(week/time.Second))
+	if got := table.Carries(from, far, 0); math.Abs(got-weeks*one) > one {
+		t.Errorf("%g weeks: %g, want %g", weeks, got, weeks*one)
+	}
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("it took %v", took)
 	}
