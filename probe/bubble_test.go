@@ -453,3 +453,18 @@ func TestFlags(t *testing.T) {
 		}
 	}
 }
+
+// TestOddFacts: shares that the other end tells of itself are shares.
+func TestOddFacts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, err := measure(t, world(t, `"rate": "10mbit"`, `"rate": "10mbit"`), func(asks, answers *Params) {
+			asks.Bytes = -1
+			answers.Facts = func(host.Ask) host.Facts {
+				return host.Facts{OS: strings.Repeat("x", 10000), Processor: host.Processor{Busy: 1e300, Hottest: -3}, Disk: host.Disk{Busy: 7}}
+			}
+		})
+		if f := &r.Far; err != nil || len(f.OS) > 1000 || f.Processor.Busy != 1 || f.Processor.Hottest != 0 || f.Disk.Busy != 1 {
+			t.Errorf("%v: %+v", err, f)
+		}
+	})
+}

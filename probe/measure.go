@@ -174,6 +174,9 @@ func bounded(f host.Facts) host.Facts {
 			(*l)[i] = clip(s)
 		}
 	}
+	for _, share := range []*float64{&f.Processor.Busy, &f.Processor.Hottest, &f.Disk.Busy} {
+		*share = min(max(*share, 0), 1)
+	}
 	return f
 }
 
