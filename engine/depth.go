@@ -13,11 +13,15 @@ import (
 // depthMost is how much of its stream's work one sender or receiver has under way at a
 // file system at most, and depthAll how much all of them have together. Ours: that is
 // what a few servers of a file system on a network take, and leaves room for other open
-// files where there may be 1024.
+// files where there may be 1024: a file under way may have its directory open, too, and
+// both ends may be in one process.
 const (
 	depthMost = 32
-	depthAll  = 512
+	depthAll  = 240
 )
+
+// shareOf is how much of n that are wanted each of so many streams may have.
+func shareOf(n int, streams float64) int { return max(1, min(n, int(depthAll/max(1, streams)))) }
 
 // fileWork is what a small file counts as besides its bytes where work is compared, in
 // bytes: on most file systems opening or making it takes about as long.
@@ -52,7 +56,7 @@ func (d *depth) look(mode string, now, span time.Duration, bytes int64, e *end) 
 	c, ok = d.policy.Step(w)
 	n := d.policy.At()
 	if e != nil {
-		n = min(n, int(depthAll/max(1, e.streams)))
+		n = shareOf(n, e.streams)
 	}
 	d.n.Store(int32(n))
 	return c, ok

@@ -137,3 +137,18 @@ func TestEach(t *testing.T) {
 		}
 	})
 }
+
+// TestDepthLeavesDescriptors: with up to 240 streams both ends of a copy within one
+// machine have room among 1024 open files, whichever directories these are in.
+func TestDepthLeavesDescriptors(t *testing.T) {
+	const others = 64
+	for streams := range 240 {
+		n := shareOf(depthMost, float64(streams))
+		if open := 2 * 2 * n * max(1, streams); n < 1 || open+others > 1024 {
+			t.Errorf("%d streams, %d at a time: %d open files", streams, n, open)
+		}
+	}
+	if n := shareOf(depthMost, 1000); n != 1 {
+		t.Errorf("%d at a time with 1000 streams", n)
+	}
+}
