@@ -3,6 +3,7 @@ package mover
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"net/netip"
 	"path/filepath"
 	"time"
@@ -80,6 +81,9 @@ func (d *director) probeOver(ctx context.Context, sh sshboot.Shell, p probe.Para
 	j := d.job
 	bo := j.Boot
 	bo.Args, bo.Version, bo.Protocol = []string{"agent", "--probe"}, j.Version, wire.Version
+	// Where no copy of the program was left, none is brought once more: that would be
+	// more than all that a probe sends, on a path that is busy.
+	bo.Program = nil
 	booting, cancel := context.WithTimeout(ctx, besideBoot)
 	defer cancel()
 	b, err := sshboot.Boot(booting, sh, bo)
@@ -270,9 +274,14 @@ func KnownPath(from, to string, r *history.Record, now time.Time) (e events.Prob
 // payloadShare is what TCP over Ethernet carries of IP packets of 1500 bytes.
 const payloadShare = 1448.0 / 1500
 
-// path is what the models are told of a fact.
+// mostCapacity bounds what is taken for a capacity, in bytes per second.
+const mostCapacity = 1e12
+
+// path is what the models are told of a fact; nothing of one that makes no sense, which
+// may come from the other end, or have been written by anybody who is this user.
 func (f *probeFact) path() choice.Path {
-	if f.RTTms <= 0 || f.RTTms > 1e5 || f.Free < 0 || f.Free > 1e12 {
+	rate := func(r float64) bool { return r >= 0 && r <= mostCapacity }
+	if f.RTTms < 1e-3 || f.RTTms > 1e5 || !rate(f.Free) || !rate(f.Capacity) || f.MTU < 0 || f.MTU > math.MaxUint16 {
 		return choice.Path{}
 	}
 	return choice.Path{RTT: time.Duration(f.RTTms * float64(time.Millisecond)), Free: f.Free * payloadShare, NoUDP: !f.UDP}

@@ -2,6 +2,7 @@ package mover
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"github.com/gomover/gomover/probe"
 	"github.com/gomover/gomover/probe/estimate"
 	"github.com/gomover/gomover/probe/host"
+	"github.com/gomover/gomover/sshboot"
 )
 
 // told are the events of a job, in their order.
@@ -331,5 +333,39 @@ func TestFinding(t *testing.T) {
 		if got := finding(&tt.before, r, &r.There, tt.full, "far"); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
+	}
+}
+
+// bare is the login of a host on which no copy of the program is. What is written to
+// the process there is counted.
+type bare struct {
+	sshboot.Shell
+	said  *strings.Reader
+	taken int
+}
+
+func (b *bare) Remote() (a netip.AddrPort)                             { return a }
+func (b *bare) Canonical() (user, host string, port int)               { return "me", "h1", 22 }
+func (b *bare) Start(context.Context, string) (sshboot.Process, error) { return b, nil }
+func (b *bare) Read(p []byte) (int, error)                             { return b.said.Read(p) }
+func (b *bare) Write(p []byte) (int, error)                            { b.taken += len(p); return len(p), nil }
+func (b *bare) CloseWrite() error                                      { return nil }
+func (b *bare) Close() error                                           { return nil }
+func (b *bare) Stderr() string                                         { return "" }
+func (b *bare) Wait() error                                            { return nil }
+
+// TestProbeBringsNoProgram: for a probe beside a job the program is not uploaded again,
+// where the copy that the job runs there is none that was left.
+func TestProbeBringsNoProgram(t *testing.T) {
+	opened := 0
+	w := newWatched(t, Job{Boot: sshboot.BootOptions{Hash: strings.Repeat("0", 64), GOOS: "linux", GOARCH: "amd64",
+		Program: func() (io.ReadCloser, int64, error) {
+			opened++
+			return io.NopCloser(strings.NewReader("program")), 7, nil
+		}}})
+	const need = "GOMOVER-BOOT-5e1d0c7b9a42 need Linux x86_64 -\n"
+	b := &bare{said: strings.NewReader(need)}
+	if _, err := w.probeOver(t.Context(), b, probe.Params{Bytes: -1}); err == nil || opened > 0 || b.taken > 0 {
+		t.Errorf("%v; the program was opened %d times, %d bytes were sent", err, opened, b.taken)
 	}
 }

@@ -107,3 +107,18 @@ func TestProbeFact(t *testing.T) {
 		}
 	}
 }
+
+// TestProbeFactNonsense: what is in the file, or comes from the other end, is not
+// believed beyond what can be.
+func TestProbeFactNonsense(t *testing.T) {
+	now := time.Now()
+	for _, text := range []string{
+		`{}`, `[]`, `{"rtt_ms":-1}`, `{"rtt_ms":1e300}`, `{"rtt_ms":1e-300,"udp":false}`, `{"rtt_ms":10,"capacity":1e300,"free":1}`,
+		`{"rtt_ms":10,"capacity":-1}`, `{"rtt_ms":10,"free":1e300}`, `{"rtt_ms":10,"mtu":-5}`, `{"rtt_ms":10,"mtu":1000000}`,
+	} {
+		r := history.Record{Facts: map[string]history.Fact{probeFactName: {At: now, Value: json.RawMessage(text)}}}
+		if e, ok := KnownPath("a", "b", &r, now); ok {
+			t.Errorf("%s: %+v", text, e)
+		}
+	}
+}
