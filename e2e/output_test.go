@@ -215,7 +215,7 @@ func TestHelp(t *testing.T) {
 	if len(all.out) <= len(short.out) || all.err != "" {
 		t.Errorf("--help=all is not longer:\n%v", all)
 	}
-	for _, later := range []string{"--mcast-group", "--tail", "completion", "--relay"} {
+	for _, later := range []string{"--tail", "completion", "--relay"} {
 		if strings.Contains(all.out, later) {
 			t.Errorf("the help shows %s, which does nothing yet", later)
 		}

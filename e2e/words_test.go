@@ -44,7 +44,7 @@ func TestMessages(t *testing.T) {
 		{"f ./f", 1, "f and ./f are the same file"},
 		{"-r dir dir/sub", 1, "dir/sub: lies inside dir"},
 		{"-T f g h:", 1, "some destinations have a colon and some do not (g; h:)\n  hint: write every host with a colon: gomover f g: h:"},
-		{"--fanout=multicast f h1: h2:", 1, "--fanout multicast: not available yet; use --fanout=unicast: each destination gets its own connections"},
+		{"--mcast-group=10.0.0.1 f h1: h2:", 1, "--mcast-group 10.0.0.1: is no multicast address\n  hint: such as 239.192.1.2 or ff3e::8000:1; auto takes one of this machine's own"},
 		{"-n f h:", 1, "-n: not available yet; use --explain to see the plan of a real run"},
 		{"--exclude x -r dir h:", 1, "--exclude: not available yet; copy the wanted directories as separate sources"},
 		{"resume abcd", 1, "resume: not available yet; give the same command again; it continues"},
