@@ -7,19 +7,24 @@ const (
 	Tailroom = 64 // bytes behind the body
 )
 
+// frameStep is what a frame's room is a multiple of, in bytes, unless its maximum is
+// less. Ours: frames of about the same length need memory once.
+const frameStep = 64 << 10
+
 // A Frame is a reusable buffer for one frame. It belongs to one goroutine.
 //
 //	| Headroom | body ............ | free | Tailroom |
-//	           lo                  hi     lo+max
+//	           lo                  hi     lo+room
 type Frame struct {
 	mem    []byte
 	lo, hi int
 	max    int
 }
 
-// NewFrame returns an empty frame for bodies of up to max bytes.
+// NewFrame returns an empty frame for bodies of up to max bytes. It takes memory as
+// bodies need it: many streams have a frame each, and few of them one of the longest.
 func NewFrame(max int) *Frame {
-	return &Frame{mem: make([]byte, Headroom+max+Tailroom), lo: Headroom, hi: Headroom, max: max}
+	return &Frame{mem: make([]byte, Headroom+Tailroom), lo: Headroom, hi: Headroom, max: max}
 }
 
 // Max is the longest body in bytes that fits.
@@ -37,6 +42,12 @@ func (f *Frame) Reset() { f.lo, f.hi = Headroom, Headroom }
 func (f *Frame) Resize(n int) []byte {
 	if n < 0 || n > f.max {
 		panic("transports: frame resized beyond its maximum")
+	}
+	if Headroom+n+Tailroom > len(f.mem) {
+		room := min((n+frameStep-1)/frameStep*frameStep, f.max)
+		mem := make([]byte, Headroom+room+Tailroom)
+		copy(mem, f.mem[:f.hi])
+		f.mem = mem
 	}
 	f.lo, f.hi = Headroom, Headroom+n
 	return f.mem[f.lo:f.hi]
