@@ -97,6 +97,7 @@ type castLeg struct {
 	i      int
 	leg    *leg
 	answer chan castAnswer // capacity 1
+	looks  chan struct{}   // capacity 1: a lock for the stream that looks whether it is held
 
 	// Guarded by casting.mu.
 	src      *engine.Source // of the session that runs; nil: none does
@@ -141,7 +142,7 @@ func newCasting(r *fanRun) *casting {
 	n := 0
 	for i, l := range r.legs {
 		j := l.dir.job
-		cl := &castLeg{c: c, i: i, leg: l, answer: make(chan castAnswer, 1)}
+		cl := &castLeg{c: c, i: i, leg: l, answer: make(chan castAnswer, 1), looks: make(chan struct{}, 1)}
 		cl.out = !j.push() || !j.TCP && !j.UDT
 		c.legs = append(c.legs, cl)
 		if !cl.out {
@@ -231,6 +232,16 @@ func (c *casting) least() int64 {
 // known whether there will be a group, for a moment; and, for one that was lost and is
 // back, so that those of the group keep the network.
 func (c *casting) hold(ctx context.Context, i int) error {
+	if !c.holds(i) {
+		return nil
+	}
+	// One of a destination's streams looks for all of them, which may be dozens.
+	select {
+	case c.legs[i].looks <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-c.legs[i].looks }()
 	for c.holds(i) {
 		select {
 		case <-time.After(holdLook):

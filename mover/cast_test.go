@@ -123,7 +123,7 @@ func TestCastStream(t *testing.T) {
 func TestCastHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &casting{free: make(chan struct{}), over: make(chan struct{}), news: make(chan struct{}, 1)}
-		l := &castLeg{c: c, answer: make(chan castAnswer, 1)}
+		l := &castLeg{c: c, answer: make(chan castAnswer, 1), looks: make(chan struct{}, 1)}
 		c.legs = []*castLeg{l}
 		l.begin(nil, nil, netip.Addr{})
 		began := time.Now()
