@@ -93,6 +93,8 @@ type sealer struct {
 	keys keys
 	cur  *sealing
 	next uint64
+
+	nonce [12]byte // scratch: else each datagram would need memory for one
 }
 
 // seal makes a datagram of a shim and what b holds behind ShimLen bytes that are
@@ -107,8 +109,8 @@ func (s *sealer) seal(shim segment.Shim, b []byte) ([]byte, error) {
 	shim.Number, shim.Epoch, shim.Tag = s.next, s.keys.epoch, s.keys.tag
 	s.next++
 	head := shim.Append(b[:0])
-	nonce := s.cur.nonce(shim.Number)
-	return s.cur.aead.Seal(head, nonce[:], b[segment.ShimLen:], head), nil
+	s.nonce = s.cur.nonce(shim.Number)
+	return s.cur.aead.Seal(head, s.nonce[:], b[segment.ShimLen:], head), nil
 }
 
 // opener opens the datagrams of one direction, each number once.
@@ -117,6 +119,7 @@ type opener struct {
 	cur, prev *sealing
 	top       uint64 // beyond the highest number
 	seen      [replayWindow / 64]uint64
+	nonce     [12]byte // scratch
 }
 
 // open checks a datagram and opens it in place. Errors: errSealed.
@@ -129,9 +132,9 @@ func (o *opener) open(shim segment.Shim, datagram []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	nonce := s.nonce(n)
+	o.nonce = s.nonce(n)
 	body := datagram[segment.ShimLen:]
-	plain, err := s.aead.Open(body[:0], nonce[:], body, datagram[:segment.ShimLen])
+	plain, err := s.aead.Open(body[:0], o.nonce[:], body, datagram[:segment.ShimLen])
 	if err != nil {
 		return nil, errSealed
 	}
