@@ -40,7 +40,8 @@ type ballot struct {
 	off     int64
 	size    int64
 	ctx     context.Context // of the bytes
-	news    chan said       // what came; nobody sends when over is closed
+	cancel  context.CancelFunc
+	news    chan said // what came; nobody sends when over is closed
 	over    chan struct{}
 	final   integrity.Sum // set before over is closed, if found
 	found   bool
@@ -59,10 +60,9 @@ type ballot struct {
 // data is nil.
 func (t *Tree) block(n *node, off, size int64, data []byte) (integrity.Sum, error) {
 	b := &ballot{t: t, n: n, off: off, size: size, news: make(chan said), over: make(chan struct{}), votes: make(map[integrity.Sum]uint64, 1)}
-	ctx, cancel := context.WithCancel(t.ctx)
-	b.ctx = ctx
+	b.ctx, b.cancel = context.WithCancel(t.ctx)
 	err := b.run(data)
-	cancel()
+	b.cancel()
 	close(b.over)
 	b.getting.Wait() // they may write to data
 	switch {
@@ -78,6 +78,7 @@ func (t *Tree) block(n *node, off, size int64, data []byte) (integrity.Sum, erro
 func (b *ballot) run(data []byte) error {
 	b.t.mu.Lock()
 	b.voters = b.n.places() &^ b.n.left
+	b.last = b.t.gone[b.n]
 	for i, p := range b.t.places {
 		if p.out != "" {
 			b.voters &^= 1 << i
@@ -113,7 +114,11 @@ func (b *ballot) run(data []byte) error {
 		}
 		switch {
 		case data == nil && b.waiting == 0:
-			return b.why(errAway)
+			if err := b.t.await(b.ctx, b.voters); err != nil {
+				return b.why(err)
+			}
+			b.poll(-1)
+			continue
 		case data != nil && b.from == 0 && (len(have) == 0 || b.needs(have)):
 			// Nobody's bytes are right, or on their way.
 			have = nil
@@ -154,8 +159,9 @@ func (b *ballot) needs(have []said) bool {
 // take gives out bytes that are right.
 func (b *ballot) take(x *said, data []byte) error {
 	if &x.data[0] != &data[0] {
-		// The place that was asked first must not write any more.
+		// The place that was asked first must not write any more: it is late.
 		b.final, b.found = x.sum, true
+		b.cancel()
 		b.stop()
 		copy(data, x.data)
 	}
@@ -254,10 +260,21 @@ func (b *ballot) poll(but int) {
 	if bits.OnesCount64(ask) < 2 {
 		ask |= behind
 	}
+	t.mu.Unlock()
+	b.ask(ask)
+}
+
+// ask asks places for the sum.
+func (b *ballot) ask(ask uint64) {
+	t := b.t
+	t.mu.Lock()
 	sessions := make(map[int]context.Context)
 	each(ask, func(i int) {
-		t.places[i].voting++
-		sessions[i] = t.places[i].ctx
+		p := t.places[i]
+		if p.voting++; p.voting == 1 {
+			p.spoke = time.Now()
+		}
+		sessions[i] = p.ctx
 	})
 	t.mu.Unlock()
 	b.waiting |= ask
@@ -267,6 +284,9 @@ func (b *ballot) poll(but int) {
 			sum, err := p.src.Sum(session, b.n.entry(i), b.off, b.size)
 			t.mu.Lock()
 			p.voting--
+			if err == nil {
+				p.spoken(time.Now())
+			}
 			t.mu.Unlock()
 			select {
 			case b.news <- said{place: i, sum: sum, err: err, session: session}:
@@ -296,6 +316,9 @@ func (b *ballot) hear(x *said) bool {
 	case x.err != nil && errors.As(x.err, &file):
 		b.voters &^= bit
 		b.last = file
+		b.t.mu.Lock()
+		b.t.gone[b.n] = file
+		b.t.mu.Unlock()
 		b.t.name(x.place, b.n, file.Text)
 		return false
 	case x.err != nil:
@@ -418,6 +441,9 @@ func (b *ballot) again() {
 	}
 	t.mu.Unlock()
 	if worth {
+		if bits.OnesCount64(b.voters) > 1 {
+			b.ask(b.from) // what comes late need not decide late
+		}
 		b.fetch(chosen, make([]byte, b.size))
 	}
 }

@@ -30,25 +30,49 @@ var (
 // list is what one place has.
 type list struct {
 	entries []store.Entry
-	unread  int // directories of which it could read a part only, at most
+	names   int  // bytes
+	unread  int  // directories of which it could read a part only, at most
+	over    bool // it was given up since it is too long
 }
 
 // budget bounds all lists together.
 type budget struct{ entries, names int }
 
-// add takes one entry. Errors: those of lists, after which the place is of no use.
-func (l *list) add(e store.Entry, b *budget) error {
-	b.entries++
-	b.names += len(e.Name) + len(e.Target)
+// fit gives up the longest list if all together are too long: one place alone must not
+// take the room of others, and be believed alone.
+func (b budget) fit(lists []*list) {
+	entries, names := 0, 0
+	for _, l := range lists {
+		entries, names = entries+len(l.entries), names+l.names
+	}
+	if entries <= b.entries && names <= b.names {
+		return
+	}
+	longest := lists[0]
+	for _, l := range lists {
+		if entries > b.entries && len(l.entries) > len(longest.entries) || entries <= b.entries && l.names > longest.names {
+			longest = l
+		}
+	}
+	*longest = list{over: true}
+}
+
+// add takes one entry, unless all lists together are too long. Errors: those of lists,
+// after which the place is of no use.
+func (l *list) add(e store.Entry, b budget, all []*list) error {
 	switch {
+	case l.over:
+		return errTooMany
 	case store.CheckName(e.Name) != nil:
 		return fmt.Errorf("%w: %.80q", errName, e.Name)
 	case e.Kind > store.Special || e.Size < 0 || e.Kind != store.File && e.Size != 0 || e.Kind != store.Symlink && e.Target != "" || strings.IndexByte(e.Target, 0) >= 0:
 		return fmt.Errorf("%w: %.80q", errEntry, e.Name)
-	case b.entries > maxEntries || b.names > maxNames:
-		return errTooMany
 	}
 	l.entries = append(l.entries, e)
+	l.names += len(e.Name) + len(e.Target)
+	if b.fit(all); l.over {
+		return errTooMany
+	}
 	return nil
 }
 

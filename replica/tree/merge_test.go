@@ -13,11 +13,14 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(leak.Main(m)) }
 
+// wide is room enough.
+var wide = budget{maxEntries, maxNames}
+
 // listOf makes a sorted list of words: "d/" is a directory, "l>t" a link to t, "u?" not
 // readable, "f:n" a file of n bytes.
 func listOf(t testing.TB, words string) *list {
 	t.Helper()
-	l, all := &list{}, budget{}
+	l := &list{}
 	if words == "-" {
 		return nil
 	}
@@ -33,7 +36,7 @@ func listOf(t testing.TB, words string) *list {
 			e.Name = name
 			fmt.Sscan(size, &e.Size)
 		}
-		if err := l.add(e, &all); err != nil {
+		if err := l.add(e, wide, nil); err != nil {
 			t.Fatalf("%q: %v", w, err)
 		}
 	}
@@ -127,18 +130,38 @@ func TestBadLists(t *testing.T) {
 		{Name: strings.Repeat("x", store.MaxName+1), Kind: store.File}, {Name: "a", Kind: 9}, {Name: "a", Kind: store.Dir, Size: 1}, {Name: "a", Kind: store.File, Target: "x"},
 		{Name: "a", Kind: store.Symlink, Target: "x\x00"}, {Name: "a", Kind: store.File, Size: -1},
 	} {
-		l, all := &list{}, budget{}
-		if l.add(e, &all) == nil {
+		if new(list).add(e, wide, nil) == nil {
 			t.Errorf("%+v was taken", e)
 		}
 	}
-	l, all := &list{}, budget{entries: maxEntries}
-	if l.add(store.Entry{Name: "a", Kind: store.File}, &all) == nil {
-		t.Error("more entries than there may be")
-	}
-	all = budget{names: maxNames}
-	if l.add(store.Entry{Name: "a", Kind: store.File}, &all) == nil {
-		t.Error("longer names than there may be")
+}
+
+// When all lists together are too long the longest one is given up, whoever adds to his.
+func TestFit(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		most budget
+		size [3]int // of the names of four, two and one files
+		over int
+	}{
+		{"all fit", budget{8, 100}, [3]int{1, 1, 1}, -1},
+		{"too many", budget{7, 100}, [3]int{1, 1, 9}, 0},
+		{"long names", budget{8, 10}, [3]int{1, 1, 9}, 2},
+	} {
+		all := []*list{{}, {}, {}}
+		for i, n := range []int{4, 2, 1, 1} {
+			for k := range n {
+				e := store.Entry{Name: strings.Repeat(string(rune('a'+k)), tt.size[i%3]), Kind: store.File}
+				if err := all[i%3].add(e, tt.most, all); err != nil && !all[i%3].over {
+					t.Errorf("%s: %v", tt.name, err)
+				}
+			}
+		}
+		for i, l := range all {
+			if l.over != (i == tt.over) || l.over && len(l.entries) > 0 {
+				t.Errorf("%s: list %d is given up: %v", tt.name, i, l.over)
+			}
+		}
 	}
 }
 
@@ -151,8 +174,8 @@ func FuzzMerge(f *testing.F) {
 	f.Fuzz(func(t *testing.T, one, two string, prefer byte) {
 		var lists []*list
 		for _, words := range []string{one, two} {
-			l, all := &list{}, budget{}
-			if l.add(store.Entry{Kind: store.Dir}, &all) != nil {
+			l := &list{}
+			if l.add(store.Entry{Kind: store.Dir}, wide, nil) != nil {
 				t.Fatal("the root was refused")
 			}
 			for _, w := range strings.Fields(words) {
@@ -160,7 +183,7 @@ func FuzzMerge(f *testing.F) {
 				if name, ok := strings.CutSuffix(w, "/"); ok {
 					e.Kind, e.Name = store.Dir, name
 				}
-				_ = l.add(e, &all) // what is bad is left out
+				_ = l.add(e, wide, nil) // what is bad is left out
 			}
 			l.sort()
 			lists = append(lists, l)

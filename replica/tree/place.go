@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gomover/gomover/integrity"
@@ -70,9 +71,12 @@ type place struct {
 	rate   float64
 	busy   time.Duration // that counted bytes came in
 	count  int64
-	since  time.Time // up to where busy goes; when it fell idle if it is
-	heard  time.Time // when bytes came last, or were asked for after a pause
-	slow   time.Time // since when it is slower than it must be; zero: it is not
+	since  time.Time     // up to where busy goes; when it fell idle if it is
+	heard  time.Time     // when bytes came last, or were asked for after a pause
+	spoke  time.Time     // when a sum came last, or was asked for after a pause
+	gave   time.Time     // when bytes or a sum came last
+	pause  time.Duration // before it is opened the next time; 0: it has given something since
+	slow   time.Time     // since when it is slower than it must be; zero: it is not
 }
 
 // ask notes that n bytes are asked for.
@@ -92,7 +96,10 @@ func (p *place) came(n, done int64, now time.Time) {
 	p.queued = max(0, p.queued-done)
 	p.count += done
 	if n > 0 {
-		p.heard = now
+		p.heard, p.gave = now, now
+		if p.voting == 0 { // else a sum is what has to come
+			p.pause = 0
+		}
 	}
 	if p.busy < rateSpan {
 		return
@@ -103,6 +110,9 @@ func (p *place) came(n, done int64, now time.Time) {
 	}
 	p.rate, p.count, p.busy = rate, 0, 0
 }
+
+// spoken notes that a sum has come.
+func (p *place) spoken(now time.Time) { p.spoke, p.gave, p.pause = now, now, 0 }
 
 // drop notes that n bytes will not come.
 func (p *place) drop(n int64, now time.Time) {
@@ -176,13 +186,14 @@ var (
 // would be done first. It waits while all of them are down.
 func (t *Tree) pick(ctx context.Context, among uint64, n int64) (int, error) {
 	var patience <-chan time.Time
+	var turn chan struct{} // in the queue, unless nil
+	defer func() { t.unqueue(turn) }()
 	look := time.NewTimer(lookAgain)
 	defer look.Stop()
 	for {
 		t.mu.Lock()
 		chosen, full, alive := t.choose(among, n)
-		var turn chan struct{}
-		if chosen < 0 {
+		if chosen < 0 && turn == nil {
 			turn = make(chan struct{})
 			t.waiters = append(t.waiters, turn)
 		}
@@ -202,6 +213,7 @@ func (t *Tree) pick(ctx context.Context, among uint64, n int64) (int, error) {
 		look.Reset(lookAgain)
 		select {
 		case <-turn:
+			turn = nil
 		case <-look.C:
 		case <-patience:
 			return 0, errAway
@@ -209,6 +221,34 @@ func (t *Tree) pick(ctx context.Context, among uint64, n int64) (int, error) {
 			return 0, context.Cause(ctx)
 		}
 	}
+}
+
+// unqueue takes one out of the queue of those who wait, or lets another one go on
+// instead.
+func (t *Tree) unqueue(turn chan struct{}) {
+	if turn == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if i := slices.Index(t.waiters, turn); i >= 0 {
+		t.waiters = slices.Delete(t.waiters, i, i+1)
+		return
+	}
+	t.next()
+}
+
+// await waits until one of a set answers.
+func (t *Tree) await(ctx context.Context, among uint64) error {
+	i, err := t.pick(ctx, among, 0)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.places[i].drop(requestCost, time.Now())
+	t.next()
+	return nil
 }
 
 // choose is pick for now: -1 when none can be asked. full tells that one could be but
@@ -297,7 +337,15 @@ func (t *Tree) fell(i int, session context.Context, err error) {
 
 // reopen opens a place until it answers.
 func (t *Tree) reopen(p *place, why error) {
-	for wait, told := firstPause, false; ; wait = min(2*wait, longestPause) {
+	for told := false; ; {
+		t.mu.Lock()
+		wait := max(p.pause, firstPause)
+		p.pause = min(2*wait, longestPause)
+		t.mu.Unlock()
+		if wait > firstPause && !told {
+			t.cfg.Warn("replica.trouble", fmt.Sprintf("%s does not answer: %v; it is tried again now and then", p.name, why))
+			told = true
+		}
 		select {
 		case <-time.After(wait):
 		case <-t.ctx.Done():
@@ -319,10 +367,6 @@ func (t *Tree) reopen(p *place, why error) {
 		case errors.As(err, &f) && f.Final():
 			t.leave(t.index(p), err.Error())
 			return
-		}
-		if !told {
-			t.cfg.Warn("replica.trouble", fmt.Sprintf("%s does not answer: %v; it is tried again now and then", p.name, why))
-			told = true
 		}
 	}
 }
@@ -354,6 +398,18 @@ func (t *Tree) leave(i int, why string) {
 	}
 }
 
+// silent is for how long nothing has come of what a place was asked for. The caller
+// holds Tree.mu.
+func (p *place) silent(now time.Time) (d time.Duration) {
+	if p.queued > 0 {
+		d = now.Sub(p.heard)
+	}
+	if p.voting > 0 {
+		d = max(d, min(now.Sub(p.heard), now.Sub(p.spoke)))
+	}
+	return d
+}
+
 // watch looks after the places until the tree is closed.
 func (t *Tree) watch() {
 	tick := time.NewTicker(500 * time.Millisecond)
@@ -378,18 +434,16 @@ func (t *Tree) watch() {
 			if p.up {
 				up++
 			}
-			if p.queued == 0 {
-				p.slow = time.Time{}
-				continue
+			if p.gave.After(moved) {
+				moved = p.gave
 			}
-			wanted = true
-			if p.heard.After(moved) {
-				moved = p.heard
-			}
-			if p.up && now.Sub(p.heard) > max(silentAfter, 4*p.latency) {
+			wanted = wanted || p.queued > 0 || p.voting > 0
+			if p.up && p.silent(now) > max(silentAfter, 4*p.latency) {
 				quiet = append(quiet, silent{i, p.ctx})
 			}
 			switch {
+			case p.queued == 0:
+				p.slow = time.Time{}
 			case t.cfg.MinRate == 0 || p.rate >= float64(t.cfg.MinRate):
 				p.slow = time.Time{}
 			case p.slow.IsZero():

@@ -59,6 +59,7 @@ type Tree struct {
 	wg     sync.WaitGroup
 	slots  chan struct{} // has one element for each file that is read before it is asked for
 
+	most   budget // of all lists
 	places []*place
 	list   *merged          // after Gather
 	files  map[string]*node // likewise
@@ -67,6 +68,7 @@ type Tree struct {
 	waiters []chan struct{} // who wait for a place, in their order; closed when it is their turn
 	fetched int64           // bytes given out
 	twice   int64           // bytes that were asked for a second time
+	gone    map[*node]error // of files that a place does not give any more: why
 	named   []int           // of each place: files that were told to differ
 }
 
@@ -92,7 +94,7 @@ func New(c Config) *Tree {
 	if c.Fail == nil {
 		c.Fail = func(err error) error { return err }
 	}
-	t := &Tree{cfg: c, named: make([]int, len(c.Places)), slots: make(chan struct{}, mostAtOnce)}
+	t := &Tree{cfg: c, named: make([]int, len(c.Places)), slots: make(chan struct{}, mostAtOnce), most: budget{maxEntries, maxNames}, gone: make(map[*node]error)}
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	for _, p := range c.Places {
 		t.places = append(t.places, &place{name: p.Name, src: p.Source})
@@ -104,6 +106,7 @@ func New(c Config) *Tree {
 const (
 	listTimeout  = 60 * time.Second // to log in, and perhaps bring the program
 	listPatience = 10 * time.Second // for those that have not begun to list when one has listed all
+	listPause    = 60 * time.Second // for those that do not go on with their list then
 )
 
 // Gather asks all places for what they have and makes one tree of it.
@@ -115,11 +118,20 @@ func (t *Tree) Gather(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	some := false
-	for _, l := range lists {
-		some = some || l != nil
+	have, over := 0, false
+	for i, l := range lists {
+		switch {
+		case l == nil:
+		case l.over:
+			over, lists[i] = true, nil
+		default:
+			have++
+		}
 	}
-	if !some {
+	switch {
+	case over && have < 2: // the one that is left would be believed alone
+		return errTooMany
+	case have == 0:
 		return ErrNone
 	}
 	m := merge(lists, t.cfg.Prefer)
@@ -149,7 +161,10 @@ func (t *Tree) lists(ctx context.Context) []*list {
 	defer context.AfterFunc(t.ctx, cancel)()
 	out := make([]*list, len(t.places))
 	var mu sync.Mutex // guards what follows, and out
-	var all budget
+	all := make([]*list, len(t.places))
+	for i := range all {
+		all[i] = &list{}
+	}
 	begun := make([]context.CancelFunc, len(t.places)) // of those that have not listed anything
 	first := false
 	var wg sync.WaitGroup
@@ -162,38 +177,41 @@ func (t *Tree) lists(ctx context.Context) []*list {
 		one := opening[i]
 		wg.Go(func() {
 			latency, err := p.src.Open(one)
-			l := &list{}
+			l := all[i]
+			if err != nil && one.Err() != nil {
+				err = errNoAnswer
+			}
 			if err == nil {
 				mu.Lock()
 				late := one.Err() != nil
 				begun[i] = nil
 				mu.Unlock()
 				if late {
-					err = context.Cause(one)
+					err = errNoAnswer
 				} else {
-					// Who has begun may take as long as it needs.
-					err = p.src.List(ctx, func(e store.Entry) error {
-						mu.Lock()
-						defer mu.Unlock()
-						return l.add(e, &all)
-					})
+					// Who has begun may take as long as it needs, if it goes on.
+					err = p.list(ctx, &mu, &first, func(e store.Entry) error { return l.add(e, t.most, all) })
 				}
+			}
+			if errors.Is(err, errTooMany) {
+				t.leave(i, err.Error())
+				mu.Lock()
+				defer mu.Unlock()
+				out[i] = l
+				return
 			}
 			if err != nil {
 				if ctx.Err() == nil {
-					if one.Err() != nil {
-						err = errors.New("no answer")
-					}
 					t.leave(i, err.Error())
 				}
 				return
 			}
-			l.sort()
 			t.mu.Lock()
 			t.raise(p, latency)
 			t.mu.Unlock()
 			mu.Lock()
 			defer mu.Unlock()
+			l.sort()
 			out[i] = l
 			if !first {
 				first = true
@@ -211,8 +229,50 @@ func (t *Tree) lists(ctx context.Context) []*list {
 		})
 	}
 	wg.Wait()
+	for i, l := range out {
+		if l != nil && l.over {
+			t.leave(i, errTooMany.Error())
+		}
+	}
 	return out
 }
+
+// list has a place list what it has. One that does not go on is given up when another
+// one has listed all, which first tells. add is called, and first is read, with mu held.
+func (p *place) list(ctx context.Context, mu *sync.Mutex, first *bool, add func(store.Entry) error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	last, over := time.Now(), false
+	var pause *time.Timer
+	mu.Lock()
+	pause = time.AfterFunc(listPause, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if *first && time.Since(last) >= listPause {
+			stop(errStops)
+		} else if !over {
+			pause.Reset(listPause)
+		}
+	})
+	mu.Unlock()
+	err := p.src.List(ctx, func(e store.Entry) error {
+		mu.Lock()
+		defer mu.Unlock()
+		last = time.Now()
+		return add(e)
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	over = true
+	pause.Stop()
+	return err
+}
+
+// errNoAnswer means that a place could not be opened in time.
+var errNoAnswer = errors.New("no answer")
+
+// errStops means that a place has begun to list and does not go on.
+var errStops = errors.New("it does not go on with its list")
 
 // shownNames is how many names are told of where there may be many.
 const shownNames = 3
