@@ -69,7 +69,8 @@ func (f *File) Range(ctx context.Context, off, n, block int64) (*Body, error) {
 }
 
 // mostFetches is how many requests for files that are not open, and how many for the
-// sums of such, are under way at once. Ours: a stream takes as many.
+// sums of such, are under way at once. Ours: one stream takes as many of both, and some
+// that were taken back.
 const mostFetches = 240
 
 // quickSum is of how many bytes a sum is found at once. Ours.

@@ -351,6 +351,43 @@ func TestSilence(t *testing.T) {
 	})
 }
 
+// As much as may be asked for at once is asked for on one stream.
+func TestFetchMany(t *testing.T) {
+	p := newPair(t)
+	data := content(64 << 10)
+	p.put("d/f", data)
+	if err := p.client.Dial(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	var m wire.Fetch
+	if err := p.client.List(t.Context(), 0, func(x wire.Entry) error {
+		if x.Name == "d/f" {
+			m = wire.Fetch{Name: x.Name, Size: x.Size, ModTime: x.ModTime, Ino: x.Ino, Length: x.Size}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	begin := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range 500 {
+		m := m
+		m.SumOnly = i%2 == 0
+		var buf []byte
+		if !m.SumOnly {
+			buf = make([]byte, m.Length)
+		}
+		wg.Go(func() {
+			<-begin
+			if _, err := p.client.Fetch(t.Context(), m, buf, func(int) {}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	close(begin)
+	wg.Wait()
+}
+
 func TestFetch(t *testing.T) {
 	for _, way := range []string{"inside", "streams"} {
 		t.Run(way, func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 const (
 	maxFiles    = 1024             // open at once
 	maxCalls    = 16               // messages that are being answered
-	maxQueued   = 256              // requests of one stream that wait
+	maxQueued   = 512              // requests of one stream that wait
 	listBatch   = 1024             // entries in a message
 	silence     = 60 * time.Second // nothing is heard: the client is gone
 	maxListName = 1 << 20          // bytes of names in a message
