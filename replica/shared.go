@@ -299,11 +299,14 @@ func (s *Sched) trialStep() time.Duration {
 // trialTime is how long a trial of a source takes when somebody misses it.
 func (s *Sched) trialTime(c *source) time.Duration { return c.Latency + 3*s.trialStep() }
 
-// disturbed tells whether others than those that were there at the begin of a trial
-// deliver, or not all of these all the time: then it says nothing.
+// disturbed tells whether there are others than at the begin of a trial, or others
+// deliver than then, or not all of these all the time: then it says nothing.
 func (s *Sched) disturbed(t *trial) bool {
+	if len(s.sources) > len(t.each) {
+		return true
+	}
 	for _, o := range s.sources {
-		there := int(o.id) < len(t.each) && t.each[o.id] > 0
+		there := t.each[o.id] > 0
 		if o != t.c && there != (o.state == Active && !o.silent && !o.gap) {
 			return true
 		}
