@@ -121,8 +121,10 @@ type hostConn struct {
 	label  atomic.Uint32
 	wg     sync.WaitGroup
 	end    context.CancelFunc
-	udt    bool     // is tried first
-	last   pathFact // what the last run ended with; zero: not known
+	udt    bool       // is tried first
+	last   pathFact   // what the last run ended with; zero: not known
+	fixed  bool       // the number of streams is never changed
+	adding sync.Mutex // held while a stream is taken into use
 
 	mu      sync.Mutex    // guards what follows
 	streams int           // that there should be
@@ -348,7 +350,8 @@ func (c *hostConn) meet(ctx context.Context) error {
 	if c.ep != nil {
 		life, end := context.WithCancel(context.Background())
 		c.end = end
-		if t := newHostTuner(c, initial.CC); t != nil {
+		t := newHostTuner(c, initial.CC)
+		if c.fixed = t == nil; !c.fixed {
 			c.wg.Go(func() { t.run(life) })
 		}
 		c.wg.Go(func() {
@@ -357,7 +360,7 @@ func (c *hostConn) meet(ctx context.Context) error {
 				if err != nil {
 					return
 				}
-				c.client.Add(s)
+				c.add(s)
 			}
 		})
 	}
@@ -496,7 +499,7 @@ func (c *hostConn) dial(ctx context.Context, n int, there bool) error {
 	if there {
 		err = c.client.Dial(ctx, n)
 	} else {
-		err = dialStreams(ctx, c.ep, c.far, n, func() uint32 { return 2*c.label.Add(1) - 1 }, c.client.Add)
+		err = dialStreams(ctx, c.ep, c.far, n, func() uint32 { return 2*c.label.Add(1) - 1 }, c.add)
 	}
 	if err == nil {
 		c.mu.Lock()
@@ -504,6 +507,18 @@ func (c *hostConn) dial(ctx context.Context, n int, there bool) error {
 		c.mu.Unlock()
 	}
 	return err
+}
+
+// add takes a stream into use. When streams are made in both directions at once there
+// come twice as many as are wanted; those too many are closed here, or by what tunes them.
+func (c *hostConn) add(s transports.Stream) {
+	c.adding.Lock()
+	defer c.adding.Unlock()
+	if n, way := c.client.Streams(); c.fixed && way != "ssh" && n >= c.wanted() {
+		s.Close()
+		return
+	}
+	c.client.Add(s)
 }
 
 // wanted is how many streams there should be.
