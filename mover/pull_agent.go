@@ -115,11 +115,15 @@ func (f *farFetch) tell(n farNews) {
 	}
 }
 
-// listen takes orders until the connection ends.
+// listen takes orders until the connection ends, or nothing is heard of the director:
+// this end alone would not learn that a path is dead.
 func (f *farFetch) listen(d *director) {
+	quiet := time.AfterFunc(farSilence, func() { f.m.conn.Close() })
+	defer quiet.Stop()
 	for {
 		var o farOrder
 		b, err := f.own.Recv()
+		quiet.Reset(farSilence)
 		if err == nil {
 			err = wire.ParseJSON(b, &o)
 		}

@@ -55,6 +55,7 @@ type farReplica struct {
 type farOrder struct {
 	Opened  *farOpened      `json:"opened,omitempty"`
 	Control *engine.Control `json:"control,omitempty"`
+	Alive   bool            `json:"alive,omitempty"` // nothing but that the director is there
 }
 
 // farOpened answers farOpen.
@@ -108,6 +109,14 @@ type farEvent struct {
 
 // mostFarHosts bounds how often an agent may ask for links in its life. Ours.
 const mostFarHosts = 200
+
+// Times between a director and an agent that fetches. Ours: as between those of a pull
+// and the agents that serve.
+const (
+	aliveEvery  = 5 * time.Second  // so often the director says that it is there
+	farSilence  = 60 * time.Second // nothing is heard of it: the agent ends
+	farDeafness = 30 * time.Second // nothing is heard of the agent, which tells how far it is all the time
+)
 
 // sessionFar has the far host pull: it gets an agent, which asks for links to the
 // agents of the replicas' hosts. All logins are this machine's own.
@@ -248,9 +257,13 @@ func (e *farEnd) Run(ctx context.Context) error {
 	defer e.m.conn.Close()
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { e.m.conn.Close() })()
+	quiet := time.AfterFunc(farDeafness, func() { e.m.conn.Close() })
+	defer quiet.Stop()
+	e.wg.Go(func() { e.alive(ctx) })
 	for {
 		var n farNews
 		b, err := e.own.Recv()
+		quiet.Reset(farDeafness)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -283,6 +296,20 @@ func (e *farEnd) Run(ctx context.Context) error {
 			e.mu.Unlock()
 		case n.Event != nil:
 			e.event(n.Event)
+		}
+	}
+}
+
+// alive tells the agent now and then that somebody is here.
+func (e *farEnd) alive(ctx context.Context) {
+	t := time.NewTicker(aliveEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			e.tell(farOrder{Alive: true})
+		case <-ctx.Done():
+			return
 		}
 	}
 }
