@@ -236,7 +236,7 @@ func newView(env Env, o *Options, id, stateDir string) (*view, error) {
 	case "tty":
 		color := o.Output.Color == "always" || (o.Output.Color != "never" && env.IsTerminal && env.Getenv("NO_COLOR") == "")
 		v.tty = newTTYProgress(env.Stderr, progressOptions{Size: v.width, Interval: o.Output.ProgressInterval, Style: v.style, Color: color,
-			Streams: has("streams"), Files: has("files"), Dests: has("dests")})
+			Streams: has("streams"), Files: has("files"), Dests: has("dests"), Sources: has("sources")})
 		v.rec = append(v.rec, v.tty)
 	case "plain":
 		v.plain = newPlainLog(env.Stderr, plainOptions{Interval: o.Output.ProgressInterval, Style: v.style, JobID: id, Verbose: o.Output.Verbose > 0})

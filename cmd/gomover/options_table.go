@@ -201,7 +201,7 @@ var outputTable = []option{
 		help:  "time between two lines or redraws (auto: 30s plain, 0.25s tty)",
 		store: durationAt(func(o *Options) *time.Duration { return &o.Output.ProgressInterval }, "auto")},
 	{name: "show", kind: kindValue, arg: "LIST", def: "auto", group: groupOutput, values: []string{"streams", "dests", "files", "sources"},
-		help: "detail lines: streams, dests, files (auto: as fits)", store: storeShow},
+		help: "detail lines: streams, dests, sources, files (auto: as fits)", store: storeShow},
 	{name: "units", kind: kindValue, arg: "HOW", def: "bytes", group: groupOutput, values: []string{"bytes", "bits"},
 		help: "show rates in bytes or bits", store: storeUnits},
 	{name: "json", kind: kindOptional, arg: "FILE|fd:N", def: "off", bare: "-", group: groupOutput, brief: true,

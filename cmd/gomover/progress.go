@@ -26,6 +26,7 @@ type progressOptions struct {
 	Streams  bool   // show the stream line where there is room
 	Files    bool   // show the file line where there is room
 	Dests    bool   // show a line for each of several destinations where there is room
+	Sources  bool   // show a line for each of several sources where there is room
 	Title    string // "run42/ -> dtn2:/scratch"; empty: from job.start
 }
 
@@ -65,7 +66,7 @@ func newTTYProgress(w io.Writer, o progressOptions) *ttyProgress {
 	p := &ttyProgress{
 		w: w, o: o,
 		kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
-		state: progressState{style: o.Style, streams: o.Streams, files: o.Files, dests: o.Dests, title: o.Title, from: -1},
+		state: progressState{style: o.Style, streams: o.Streams, files: o.Files, dests: o.Dests, sources: o.Sources, title: o.Title, from: -1},
 	}
 	go p.run()
 	return p

@@ -10,6 +10,10 @@ import (
 	"github.com/gomover/gomover/internal/units"
 )
 
+// Lines of sources: fewer than sourceLeast are not drawn, and where there is room for
+// more sourceLeaves are left to what comes below them.
+const sourceLeast, sourceLeaves = 2, 2
+
 // lines draws the block: at most most lines of at most width columns, the
 // progress line among them whatever happens. Nothing is left of it once the job
 // has ended: the summary follows.
@@ -39,6 +43,11 @@ func (p *progressState) lines(width, most int, now time.Time) []string {
 			}
 		}
 		return out
+	}
+	if p.sources {
+		for _, line := range p.src.lines(p.style, width, max(min(sourceLeast, most-len(out)), most-len(out)-sourceLeaves)) {
+			add(line, false)
+		}
 	}
 	if p.streams {
 		add(p.streamLine(width), true)

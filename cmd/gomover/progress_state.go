@@ -27,7 +27,9 @@ type progressState struct {
 	streams bool // stream line wanted
 	files   bool // file line wanted
 	dests   bool // lines of destinations wanted
+	sources bool // lines of the sources of a pull wanted
 	fan     fanState
+	src     sourceState
 
 	title   string
 	plan    events.Plan
@@ -83,6 +85,8 @@ func (p *progressState) fold(t time.Time, e events.Event) {
 		}
 	case events.ProgressDest:
 		p.fan.fold(v)
+	case events.ProgressSource:
+		p.src.fold(t, v)
 	case events.Tune:
 		p.tune, p.tuneAt = v, t
 		if v.What == "streams" && v.To > 0 && v.To < progressStreamMost {

@@ -34,8 +34,8 @@ func runPull(ctx context.Context, env Env, o *Options, words []string) error {
 	defer cancel(nil)
 	defer v.watchSignals(cancel)()
 	v.rec.Record(time.Now(), events.JobStart{Version: version, Argv: withoutSecrets(env.Args), Mode: "pull", Sources: shownLocations(plan.Sources), Dests: shown([]mover.Place{j.Dest})})
-	if o.Net.Retune == "on" || o.Net.Retune == "observe" {
-		v.rec.Record(time.Now(), events.Warn{Code: "net.retune", Message: "--retune=" + o.Net.Retune + ": the streams of a pull are not changed while they run"})
+	if o.Net.Retune == "observe" {
+		v.rec.Record(time.Now(), events.Warn{Code: "net.retune", Message: "--retune=observe: a pull does not tell what it would change"})
 	}
 	r, err := mover.Run(ctx, j, v.rec)
 	return v.end(env, o, j, &r, err)
