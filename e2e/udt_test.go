@@ -20,10 +20,10 @@ func TestUDT(t *testing.T) {
 		last      string // the transport in the end; inside ssh a copy is over before the way is found
 		most      time.Duration
 	}{
-		{"open", "", "", "udt", 6 * time.Second},
-		{"far lets nothing new in", "", "meta l4proto udp ct state new drop", "udt", 7 * time.Second},
-		{"near lets nothing new in", "meta l4proto udp ct state new drop", "", "udt", 7 * time.Second},
-		{"neither lets anything new in", "meta l4proto udp ct state new drop", "meta l4proto udp ct state new drop", "udt", 9 * time.Second},
+		{"open", "", "", "udt", 9 * time.Second},
+		{"far lets nothing new in", "", "meta l4proto udp ct state new drop", "udt", 10 * time.Second},
+		{"near lets nothing new in", "meta l4proto udp ct state new drop", "", "udt", 10 * time.Second},
+		{"neither lets anything new in", "meta l4proto udp ct state new drop", "meta l4proto udp ct state new drop", "udt", 11 * time.Second},
 		{"no UDP", "", "meta l4proto udp drop", "tcp", 12 * time.Second},
 		{"no UDP, and little to do", "", "meta l4proto udp drop", "ssh", 7 * time.Second},
 	} {
