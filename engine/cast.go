@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
 	"time"
@@ -45,7 +44,7 @@ type Cast struct {
 	members []*castMember
 	files   openFiles // Next's
 	log     castLog
-	frames  uint64            // Next's: in the log
+	paid    int64             // Next's: bytes that Pay knows of
 	bad     map[wire.Key]bool // Next's: files that cannot be read as they were listed
 	idle    time.Time         // Next's: since when nothing is left; zero: something is
 	wg      sync.WaitGroup
@@ -67,6 +66,7 @@ type castMember struct {
 func NewCast(id uint32, roots []SourceRoot, sources []*Source) *Cast {
 	c := &Cast{id: id, roots: roots, bad: make(map[wire.Key]bool)}
 	c.files.roots, c.log.files.roots = roots, roots
+	c.files.strict = len(sources) > 0 && sources[0].opts.OnChange != "ignore"
 	for _, s := range sources {
 		m := &castMember{src: s, wake: make(chan struct{}, 1)}
 		s.sched.joinCast(id)
@@ -207,7 +207,6 @@ func (c *Cast) take(f *srcFile, m *castMember) int64 {
 		}
 	}
 	head := lengthLen + wire.SharedBlockHeadLen
-	c.frames++
 	c.log.add(body, []piece{{lit: body[:head:head]}, {entry: &e, off: off, n: length}})
 	if len(last) > 0 {
 		c.vouch(r, &e, last)
@@ -292,13 +291,9 @@ func (c *Cast) takePack(m *castMember) int64 {
 	for _, m := range c.members {
 		m.src.sched.claimPack(c.id, keys)
 	}
-	c.frames++
 	c.log.add(body, pieces)
 	return int64(len(body))
 }
-
-// errNotListed is a small file that is not what was listed.
-var errNotListed = errors.New("not as it was listed")
 
 // readWhole reads a small file that must be as it was listed.
 func readWhole(src store.Source, e *wire.Entry, data []byte, onChange string) error {
@@ -310,16 +305,22 @@ func readWhole(src store.Source, e *wire.Entry, data []byte, onChange string) er
 	if n, err := r.ReadAt(data, 0); n < len(data) {
 		return err
 	}
-	now, err := r.Stat()
-	if err == nil && onChange != "ignore" && difference(e, &now) != "" {
-		err = errNotListed
+	if onChange == "ignore" {
+		return nil
 	}
-	return err
+	return listed(r, e)
 }
 
-// Pay waits until the limit of all sources together lets sent more bytes go, as an
-// interface counts them, and that of each lets got more go.
+// Pay waits until the limit of all sources together lets go what has been sent since
+// the last call, and that of each lets got more bytes go. sent is all by now, as an
+// interface counts it. Without a limit it notes what has been sent, so that none that
+// comes later counts that. Who calls Next calls it.
 func (c *Cast) Pay(ctx context.Context, sent, got int64) error {
+	fresh := sent - c.paid
+	c.paid = sent
+	if !c.Limited() {
+		return ctx.Err()
+	}
 	common := (*limiter)(nil)
 	for _, m := range c.members {
 		s := m.src
@@ -338,7 +339,7 @@ func (c *Cast) Pay(ctx context.Context, sent, got int64) error {
 	if common == nil {
 		return ctx.Err()
 	}
-	return common.wait(ctx, sent, ctx.Done())
+	return common.wait(ctx, fresh, ctx.Done())
 }
 
 // Limited tells that a limit holds the sources.

@@ -17,6 +17,9 @@ const (
 	// castKept bounds the frames that are kept in memory, in bytes: what is under way
 	// on a path of 1 Gbit/s and 100 ms, and a little more.
 	castKept = 16 << 20
+	// castSlack is how many bytes before those that somebody still needs are kept: the
+	// transport vouches for blocks of up to that length, and mends them, as a whole.
+	castSlack = 1 << 20
 	// openMost bounds the files that one reader of a cast keeps open.
 	openMost = 8
 )
@@ -84,11 +87,16 @@ func (l *castLog) forget(i int) {
 	l.frames[i].body = nil
 }
 
-// release forgets the frames before number n.
+// release forgets the frames before number n, but for the last castSlack bytes of them.
 func (l *castLog) release(n uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := int(min(n-min(n, l.first), uint64(len(l.frames))))
+	end := l.size
+	if k < len(l.frames) {
+		end = l.frames[k].off
+	}
+	k = sort.Search(k, func(i int) bool { return l.frames[i].off+l.frames[i].n > end-castSlack })
 	for i := range k {
 		l.forget(i)
 	}
@@ -180,16 +188,23 @@ func (l *castLog) close() { l.files.close() }
 
 // openFiles keeps files open that are read in parts. Any goroutine may use it.
 type openFiles struct {
-	roots []SourceRoot
+	roots  []SourceRoot
+	strict bool // they must be as they were listed when they are opened
 
 	mu   sync.Mutex // guards what follows
 	open []openFile // the latest first
 }
 
 type openFile struct {
-	root int
-	name string
-	r    store.ReadFile
+	entry *wire.Entry // as which it was opened
+	r     store.ReadFile
+}
+
+// is tells that it was opened as the same file in the same state: one that is listed
+// anew may be another one of the same name.
+func (f *openFile) is(e *wire.Entry) bool {
+	o := f.entry
+	return o.Root == e.Root && o.Name == e.Name && o.Ino == e.Ino && o.Size == e.Size && o.ModTime == e.ModTime
 }
 
 // read reads all of b from a file, and gives the open file, valid until the next call.
@@ -212,7 +227,7 @@ func (o *openFiles) read(e *wire.Entry, off int64, b []byte) (store.ReadFile, er
 // get gives an open file. The lock is held.
 func (o *openFiles) get(e *wire.Entry) (store.ReadFile, error) {
 	for i, f := range o.open {
-		if f.root == e.Root && f.name == e.Name {
+		if f.is(e) {
 			copy(o.open[1:i+1], o.open[:i])
 			o.open[0] = f
 			return f.r, nil
@@ -222,11 +237,17 @@ func (o *openFiles) get(e *wire.Entry) (store.ReadFile, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.strict {
+		if err := listed(r, e); err != nil {
+			r.Close()
+			return nil, err
+		}
+	}
 	if len(o.open) == openMost {
 		o.open[openMost-1].r.Close()
 		o.open = o.open[:openMost-1]
 	}
-	o.open = append([]openFile{{e.Root, e.Name, r}}, o.open...)
+	o.open = append([]openFile{{e, r}}, o.open...)
 	return r, nil
 }
 

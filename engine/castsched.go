@@ -153,7 +153,8 @@ func (s *sched) claim(id uint32, k wire.Key, block int64) (x claim, ok bool) {
 	s.underway(l, sl.bytes)
 	l.flights = append(l.flights, flight{slice: sl, read: true})
 	f.unread--
-	return claim{file: f, last: f.unread == 0}, true
+	f.whole = f.whole || f.unread == 0
+	return claim{file: f, last: f.whole}, true
 }
 
 // claimPack is claim for a pack.

@@ -70,6 +70,8 @@ func (s *Sink) confirmNow() error {
 	s.fresh.Store(0)
 	var m wire.Stored
 	s.mu.Lock()
+	m = append(m, s.last...)
+	s.last = nil
 	for _, r := range s.streams {
 		if n := r.count.Load(); n != r.told {
 			m = append(m, wire.StreamCount{Stream: r.id, Frames: n})

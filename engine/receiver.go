@@ -52,6 +52,11 @@ func (s *Sink) streamEnded(r *recvStream, err error) {
 	if r.id != inbandID {
 		delete(s.streams, r.id)
 	}
+	if n := r.count.Load(); r.beside && n != r.told {
+		// Its source closes no stream of its own before all is confirmed; who sends
+		// this one does not wait for that.
+		s.last = append(s.last, wire.StreamCount{Stream: r.id, Frames: n})
+	}
 }
 
 // frame deals with one frame. An error ends the job.

@@ -32,6 +32,7 @@ type srcFile struct {
 	todo      blockList // still to be handed out
 	todoBytes int64     // payload of todo
 	unread    int64     // blocks not yet read to the end, or to be read again
+	whole     bool      // unread has been 0
 	waiting   int64     // blocks handed out or lost, not confirmed
 	readers   int       // senders that use file now
 	opening   bool      // somebody opens it, for all
@@ -288,9 +289,11 @@ func (s *sched) drawPackLocked(q *[]*srcFile) slice {
 }
 
 // release says that the sender of stream id has read its block of f, the newest
-// slice there. last is true when f has been read to the end by everybody. When
-// the stream has died meanwhile the reading does not count: the block is read
-// again by another one, which may then be the last.
+// slice there. last is true when f has been read to the end by everybody, and for
+// each block that is read again after that: the sink may have been told that f did
+// not change, and would not wait for a later one. When the stream has died meanwhile
+// the reading does not count: the block is read again by another one, which may then
+// be the last.
 func (s *sched) release(id uint32, f *srcFile) (last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -302,7 +305,8 @@ func (s *sched) release(id uint32, f *srcFile) (last bool) {
 	}
 	l.flights[len(l.flights)-1].read = true
 	f.unread--
-	return f.unread == 0
+	f.whole = f.whole || f.unread == 0
+	return f.whole
 }
 
 // unsent takes the newest slice of stream id back: it was not sent, as its file

@@ -117,7 +117,10 @@ func (s *Source) fillBlock(f *transports.Frame, id uint32, sl *slice) bool {
 		}
 	}
 	if err != nil {
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		var other notListed
+		if errors.As(err, &other) {
+			s.changed(file, string(other))
+		} else if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			s.changed(file, "became shorter")
 		} else {
 			s.unreadable(file, err)
@@ -159,8 +162,33 @@ func (s *Source) opened(f *srcFile) (store.ReadFile, error) {
 		return r, nil
 	}
 	r, err := f.src.Open(f.entry.Name)
+	if err == nil && s.opts.Shared && s.opts.OnChange != "ignore" {
+		if err = listed(r, &f.entry); err != nil {
+			r.Close()
+		}
+	}
 	s.sched.endOpen(f, r, err)
 	return r, err
+}
+
+// notListed is an error: how a file is not the one that was listed.
+type notListed string
+
+// Error implements error.
+func (e notListed) Error() string { return string(e) }
+
+// listed checks that an open file is the one that was listed. Where a source and a
+// cast read parts of a file, each has it open, and what one of them finds at the end
+// speaks for both only when it is the same file.
+func listed(r store.ReadFile, e *wire.Entry) error {
+	now, err := r.Stat()
+	if err != nil {
+		return err
+	}
+	if what := difference(e, &now); what != "" {
+		return notListed(what)
+	}
+	return nil
 }
 
 // fillPack reads small files into f; false: none of them can be sent.

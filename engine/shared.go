@@ -19,7 +19,9 @@ func (p *Paths) takeGroup(body []byte) error {
 // Take takes a stream into use that was made beside the endpoint, such as one that
 // several sinks get at once. It is closed with the others. Any goroutine may call it
 // while the sink runs.
-func (s *Sink) Take(st transports.Stream) { s.startStream(&recvStream{id: st.ID(), st: st}) }
+func (s *Sink) Take(st transports.Stream) {
+	s.startStream(&recvStream{id: st.ID(), st: st, beside: true})
+}
 
 // sharedFrame deals with a frame that other sinks get, too: what is not lacking here
 // is dropped.

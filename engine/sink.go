@@ -55,6 +55,7 @@ type Sink struct {
 	sumQueue []uint64 // of sums, those whose hash has come
 	summers  int      // goroutines that compare them
 	streams  map[uint32]*recvStream
+	last     wire.Stored // of streams beside the endpoint that have ended, what is to be confirmed
 	nextDial uint32
 	names    map[string]bool // of files, those under way
 	dialGoal int             // streams which the source asked for last
@@ -84,11 +85,12 @@ type dirEnd struct {
 
 // recvStream is one stream at the sink.
 type recvStream struct {
-	id    uint32
-	st    transports.Stream
-	began time.Time
-	count atomic.Uint64 // frames dealt with
-	told  uint64        // count last confirmed; the confirmer's
+	id     uint32
+	st     transports.Stream
+	beside bool // not of the endpoint
+	began  time.Time
+	count  atomic.Uint64 // frames dealt with
+	told   uint64        // count last confirmed; the confirmer's
 
 	waited time.Duration // for the network, at the last report
 }
@@ -403,8 +405,13 @@ func (s *Sink) dialUpTo(ctx context.Context, n int) {
 func (s *Sink) dial(ctx context.Context, n int) {
 	ctx, cancel := context.WithTimeout(ctx, s.paths.wayTime())
 	defer cancel()
+	missing := n
 	s.mu.Lock()
-	missing := n - (len(s.streams) - 1) // not counting the one inside the link
+	for _, r := range s.streams {
+		if r.id != inbandID && !r.beside {
+			missing--
+		}
+	}
 	s.mu.Unlock()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
