@@ -106,12 +106,18 @@ type castLeg struct {
 	since    time.Time  // src began
 	sessions int
 	out      bool // it has ended for good
-	secret   tcpxm.Secret
-	port     uint16
-	member   bool
-	status   tcpxm.Result
-	base     int64 // casting.put when a lost one came back
-	used     int64 // bytes sent to it since
+
+	// Of the one session whose agent was asked for a port; work's.
+	asked  *engine.Source
+	at     netip.Addr
+	secret tcpxm.Secret
+	port   uint16
+
+	// Guarded by casting.mu again.
+	member bool
+	status tcpxm.Result
+	base   int64 // casting.put when a lost one came back
+	used   int64 // bytes sent to it since
 }
 
 // castOrder asks an agent to open a port for a group. Exactly one session is meant.
@@ -404,11 +410,13 @@ func sources(legs []*castLeg) (l []*engine.Source) {
 // connect has the agents open their ports and makes a session with those that can.
 func (c *casting) connect(ctx context.Context, legs []*castLeg) (*castSession, error) {
 	v6 := 0
+	c.mu.Lock()
 	for _, l := range legs {
-		if l.addr.Is6() {
+		if l.asked, l.at = l.src, l.addr; l.at.Is6() {
 			v6++
 		}
 	}
+	c.mu.Unlock()
 	six := 2*v6 > len(legs)
 	group := c.group(six, legs[0].leg.dir.job.Ports)
 	var tag [4]byte
@@ -426,12 +434,12 @@ func (c *casting) connect(ctx context.Context, legs []*castLeg) (*castSession, e
 	s := &castSession{c: c, legs: legs}
 	var dests []tcpxm.Destination
 	for _, l := range legs {
-		dests = append(dests, tcpxm.Destination{Addr: netip.AddrPortFrom(l.addr, l.port), Secret: l.secret})
+		dests = append(dests, tcpxm.Destination{Addr: netip.AddrPortFrom(l.at, l.port), Secret: l.secret})
 	}
 	cfg := tcpxm.Config{Tag: o.Tag, Secret: secret, Group: group, Source: s, Growing: true, Connect: connectWait, Dead: castDead,
 		TTL: c.o.TTL, Interface: c.o.Interface, Bind: legs[0].leg.dir.job.Bind}
 	if cfg.Interface == "" {
-		cfg.Interface = wayTo(ctx, legs[0].addr)
+		cfg.Interface = wayTo(ctx, legs[0].at)
 	}
 	if c.run.fan.Slow == SlowWait {
 		cfg.Slow = tcpxm.SlowWait
@@ -441,40 +449,53 @@ func (c *casting) connect(ctx context.Context, legs []*castLeg) (*castSession, e
 
 // order asks the agents for ports, and gives those that have one.
 func (c *casting) order(ctx context.Context, legs []*castLeg, o castOrder) (with []*castLeg, why error) {
-	limit := time.NewTimer(answerWait)
-	defer limit.Stop()
+	late, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
 	var asked []*castLeg
 	for _, l := range legs {
 		c.mu.Lock()
-		_, _ = rand.Read(l.secret[:])
-		link := l.link
-		o.Secret = append([]byte(nil), l.secret[:]...)
+		link, same := l.link, l.src == l.asked
 		c.mu.Unlock()
-		if link == nil {
+		if link == nil || !same {
 			continue
 		}
+		_, _ = rand.Read(l.secret[:]) // never fails
+		o.Secret = append([]byte(nil), l.secret[:]...)
 		b, err := json.Marshal(o)
 		if err == nil && link.Send([]byte{byte(wire.KindGroup)}, b) == nil {
 			asked = append(asked, l)
 		}
 	}
 	for _, l := range asked {
-		select {
-		case a := <-l.answer:
-			if a.Tag != o.Tag || a.Port == 0 {
-				why = fmt.Errorf("%s: %s", l.leg.host, a.Error)
-				continue
-			}
+		a, ok := l.heard(late)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case !ok:
+			why = fmt.Errorf("%s: no answer for %v", l.leg.host, answerWait)
+		case a.Tag != o.Tag || a.Port == 0:
+			why = fmt.Errorf("%s: %s", l.leg.host, a.Error)
+		default:
 			l.port = a.Port
 			with = append(with, l)
-		case <-limit.C:
-			limit.Reset(0) // others have had as long
-			why = fmt.Errorf("%s: no answer for %v", l.leg.host, answerWait)
-		case <-ctx.Done():
-			return nil, ctx.Err()
 		}
 	}
 	return with, why
+}
+
+// heard gives what the agent has answered, until late ends at the latest.
+func (l *castLeg) heard(late context.Context) (a castAnswer, ok bool) {
+	select {
+	case a = <-l.answer:
+		return a, true
+	default: // one that has come counts, even if it is late by now for others
+	}
+	select {
+	case a = <-l.answer:
+		return a, true
+	case <-late.Done():
+		return a, false
+	}
 }
 
 // group is the group and its port.

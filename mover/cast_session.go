@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gomover/gomover/engine"
@@ -25,6 +26,8 @@ type castSession struct {
 		at    time.Time
 		bytes int64
 	}
+
+	paying atomic.Int64 // since when the pump waits for a limit, Unix ns; 0: it does not
 
 	mu   sync.Mutex   // guards what follows
 	cast *engine.Cast // nil before there is one
@@ -81,6 +84,9 @@ func (s *castSession) run(ctx context.Context) error {
 	var pumped sync.WaitGroup
 	pumped.Go(func() { ended <- s.pump(ctx) })
 	err := s.watch(ctx, ended)
+	if ctx.Err() != nil {
+		err = ctx.Err() // what ended first by that tells nothing
+	}
 	cancel()
 	pumped.Wait()
 	s.leaveAll(err)
@@ -99,7 +105,7 @@ func (s *castSession) begin() error {
 	c.mu.Lock()
 	for i, l := range s.legs {
 		s.place[i], s.moved[i] = -1, s.began
-		if r := results[i]; r.Connected && r.Err == nil && l.src != nil {
+		if r := results[i]; r.Connected && r.Err == nil && l.src != nil && l.src == l.asked {
 			s.place[i] = len(list)
 			list = append(list, l.src)
 			l.member = true
@@ -130,7 +136,6 @@ func (s *castSession) begin() error {
 
 // pump puts frames into the log as they are needed. io.EOF: it is complete.
 func (s *castSession) pump(ctx context.Context) error {
-	paid := s.s.Counters().WireBytes
 	tried := s.c.always || s.cast.Limited()
 	for {
 		if !tried {
@@ -156,12 +161,11 @@ func (s *castSession) pump(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if s.cast.Limited() {
-			sent := s.s.Counters().WireBytes
-			if err := s.cast.Pay(ctx, sent-paid, n); err != nil {
-				return err
-			}
-			paid = sent
+		s.paying.Store(time.Now().UnixNano())
+		err = s.cast.Pay(ctx, s.s.Counters().WireBytes, n)
+		s.paying.Store(0)
+		if err != nil {
+			return err
 		}
 		s.c.mu.Lock()
 		s.c.put += n
@@ -172,16 +176,36 @@ func (s *castSession) pump(ctx context.Context) error {
 
 // together waits where destinations wait for each other.
 func (s *castSession) together(ctx context.Context) error {
-	r := s.c.run
-	if r.fan.Slow != SlowWait {
+	if s.c.run.fan.Slow != SlowWait {
 		return nil
 	}
-	for _, l := range s.legs {
-		if err := r.pace.hold(ctx, l.i); err != nil {
-			return err
+	for !s.mayGoOn() {
+		select {
+		case <-time.After(holdLook):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	return nil
+}
+
+// mayGoOn tells that no member has to wait for others, or that one of those that are
+// waited for has nothing more to come: without a further frame they would wait for ever.
+func (s *castSession) mayGoOn() bool {
+	all, short := true, false
+	for i, l := range s.legs {
+		if s.place[i] < 0 {
+			continue
+		}
+		n, of, live := s.cast.Confirmed(s.place[i])
+		if !live {
+			continue
+		}
+		held := s.c.run.pace.holds(l.i)
+		all = all && !held
+		short = short || !held && n == of
+	}
+	return all || short
 }
 
 // watch looks how the receivers do, until all is with those that have not failed.
@@ -223,7 +247,7 @@ func (s *castSession) look(now time.Time) (busy bool, err error) {
 			continue
 		}
 		n, of, live := s.cast.Confirmed(s.place[i])
-		if n != s.at[i] || n == of {
+		if n != s.at[i] || n == of || s.held(now) {
 			s.at[i], s.moved[i] = n, now
 		}
 		switch {
@@ -267,6 +291,16 @@ func (s *castSession) look(now time.Time) (busy bool, err error) {
 		return false, errUnheard
 	}
 	return true, nil
+}
+
+// heldAfter is how long a frame waits for a limit before nobody is blamed for
+// confirming nothing meanwhile: there is a pause, or hardly any rate.
+const heldAfter = time.Second
+
+// held tells that a limit holds back what would be confirmed next.
+func (s *castSession) held(now time.Time) bool {
+	since := s.paying.Load()
+	return since != 0 && now.Sub(time.Unix(0, since)) > heldAfter
 }
 
 // drop goes on without one receiver.

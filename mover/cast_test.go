@@ -118,6 +118,80 @@ func TestCastStream(t *testing.T) {
 	}
 }
 
+// TestCastAnswers has one of many agents not answer: those that have are in the group.
+func TestCastAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &casting{}
+		var legs []*castLeg
+		for i := range 20 {
+			l := &castLeg{c: c, leg: &leg{host: "h"}, answer: make(chan castAnswer, 1), link: links{make(chan []byte, 1)}}
+			if i > 0 {
+				l.answer <- castAnswer{Tag: 5, Port: 1000}
+			}
+			legs = append(legs, l)
+		}
+		began := time.Now()
+		with, why := c.order(t.Context(), legs, castOrder{Tag: 5})
+		if len(with) != 19 || why == nil || time.Since(began) != answerWait {
+			t.Errorf("%d of 19 that have answered, after %v, %v", len(with), time.Since(began), why)
+		}
+		legs[1].asked = new(engine.Source) // it has logged in again meanwhile
+		legs[1].answer <- castAnswer{Tag: 5, Port: 1000}
+		if with, _ = c.order(t.Context(), legs[1:2], castOrder{Tag: 5}); len(with) != 0 {
+			t.Error("another session than the one that was meant is asked")
+		}
+	})
+}
+
+// TestCastTogether has destinations wait for each other of which one had more at the
+// start, or is not reached by the group.
+func TestCastTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var list []*engine.Source
+		for range 2 {
+			list = append(list, engine.NewSource(engine.Options{Shared: true}, engine.Paths{}, nil, nil, nil))
+		}
+		s := &castSession{c: &casting{run: &fanRun{fan: &Fan{Slow: SlowWait}}}, legs: []*castLeg{{i: 0}, {i: 1}, {i: 2}}, place: []int{0, 1, -1},
+			cast: engine.NewCast(castStream, nil, list)}
+		defer s.cast.Close()
+		pace := &s.c.run.pace
+		pace.next = make(chan struct{})
+		for _, c := range []struct {
+			at   []int64
+			want error
+		}{
+			{[]int64{0, 0, 0}, nil},
+			{[]int64{1 << 30, 0, 0}, nil},
+			{[]int64{0, 0, 1 << 30}, nil},
+			{[]int64{1 << 30, 1 << 30, 0}, context.DeadlineExceeded},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			pace.look(c.at)
+			if err := s.together(ctx); !errors.Is(err, c.want) {
+				t.Errorf("with %v: %v, want %v", c.at, err, c.want)
+			}
+			cancel()
+		}
+	})
+}
+
+// TestCastHeld tells a pause from receivers that confirm nothing.
+func TestCastHeld(t *testing.T) {
+	now := time.Now()
+	var s castSession
+	for _, c := range []struct {
+		since time.Time
+		want  bool
+	}{{time.Time{}, false}, {now, false}, {now.Add(-time.Minute), true}} {
+		if s.paying.Store(0); !c.since.IsZero() {
+			s.paying.Store(c.since.UnixNano())
+		}
+		if got := s.held(now); got != c.want {
+			t.Errorf("since %v: %t, want %t", c.since, got, c.want)
+		}
+	}
+}
+
 // TestCastHold lets a destination wait for a moment at its start, and one that was
 // lost get its share.
 func TestCastHold(t *testing.T) {
