@@ -151,7 +151,7 @@ func TestMulticast(t *testing.T) {
 		t.Fatalf("%v\n%s\n%s", cmd.ProcessState, out, errs)
 	}
 	if _, all := s.left(); all > 2*11e6 {
-		t.Errorf("%.1f MB have left for a tree of 11 MB", all/1e6)
+		t.Errorf("%.1f MB have left for a tree of 11 MB\n%s\n%s", all/1e6, out, errs)
 	}
 	if err := os.Remove(filepath.Join(s.dir, "t2", "stays")); err != nil {
 		t.Fatal(err)
