@@ -95,7 +95,7 @@ func TestMulticast(t *testing.T) {
 	t.Parallel()
 	s := newSender(t, cloud(3), t.TempDir())
 	s.warm()
-	const size = 8 << 20
+	const size = 4 << 20
 	src, data := filepath.Join(s.dir, "f"), content(130, size)
 	put(t, src, data)
 	cmd, out, errs := s.start(append([]string{"--fanout=multicast", "--mkpath", src}, s.places(3)...)...)
@@ -190,7 +190,7 @@ func TestMulticastTrouble(t *testing.T) {
 	mount(t, filepath.Join(dir, "d3"), "size=6m") // before the hosts begin, which see it
 	s := newSender(t, cloud(4), dir)
 	s.warm()
-	const size = 16 << 20
+	const size = 8 << 20
 	src, data := filepath.Join(s.dir, "f"), content(133, size)
 	put(t, src, data)
 	args := append([]string{"--fanout=multicast", "--mkpath", "--no-space-check", "--retry-wait=100ms", "--give-up=20s", src}, s.places(4)...)
