@@ -1,5 +1,7 @@
 package wire
 
+import "fmt"
+
 // The kinds of messages by which a reader sees to it that a server's streams suit
 // their path. Their bodies are JSON.
 const (
@@ -43,4 +45,30 @@ type Gauge struct {
 	Buf       int64  `json:"buf"`            // time limited by the send buffer
 	Blocked   int64  `json:"blocked"`        // time that sending waited for the network
 	Idle      bool   `json:"idle,omitempty"` // nothing is asked for on it
+}
+
+// Bounds of what Gauges hold. A kernel's names of congestion controls are shorter.
+const (
+	maxControls    = 64
+	maxControlName = 32
+)
+
+// ParseGauges parses the body of a KindGauges message about at most so many streams. Its
+// names are bounded: they are remembered.
+func ParseGauges(body []byte, streams int) (Gauges, error) {
+	var m Gauges
+	if err := ParseJSON(body, &m); err != nil {
+		return Gauges{}, err
+	}
+	bad := len(m.Streams) > streams || len(m.CCs) > maxControls
+	for _, name := range m.CCs {
+		bad = bad || len(name) > maxControlName
+	}
+	for _, g := range m.Streams {
+		bad = bad || len(g.CC) > maxControlName || len(g.Transport) > maxControlName
+	}
+	if bad {
+		return Gauges{}, fmt.Errorf("gauges: %w", ErrMalformed)
+	}
+	return m, nil
 }

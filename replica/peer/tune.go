@@ -178,8 +178,8 @@ func (c *Client) Gauges() <-chan wire.Gauges { return c.gauges }
 
 // gauged keeps what the server tells of its streams.
 func (c *Client) gauged(body []byte) error {
-	var m wire.Gauges
-	if wire.ParseJSON(body, &m) != nil || len(m.Streams) > maxStreams {
+	m, err := wire.ParseGauges(body, maxStreams)
+	if err != nil {
 		return ErrBreach
 	}
 	select {
