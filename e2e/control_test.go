@@ -100,7 +100,7 @@ func jobOf(t *testing.T, p *process) string {
 
 // TestControlProbe has the path looked at while data flows over it.
 func TestControlProbe(t *testing.T) {
-	t.Parallel()
+	// With nothing beside it: a probe beside a job has 1.5 s.
 	bothWays(t, "loopback", func(t *testing.T, pull bool) {
 		w := newWorld(t)
 		data := content(91, 12<<20)

@@ -207,12 +207,24 @@ func (w *world) env() []string {
 // does.
 func (w *world) kill() {
 	w.t.Helper()
+	w.killAll(w.running())
+}
+
+// running are the agents, of which there must be one at least.
+func (w *world) running() []int {
+	w.t.Helper()
 	pids := w.agents()
 	if len(pids) == 0 {
 		w.t.Fatal("there is no agent to kill any more")
 	}
+	return pids
+}
+
+// killAll ends processes, some of which may have ended by themselves.
+func (w *world) killAll(pids []int) {
+	w.t.Helper()
 	for _, pid := range pids {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
 			w.t.Errorf("killing an agent: %v", err)
 		}
 	}

@@ -102,6 +102,9 @@ func (d *director) lookAgain(ctx context.Context, m measure) {
 	d.lookout.begin(true)
 	r := d.look(ctx, m, d.againParams())
 	if r == nil {
+		if ctx.Err() == nil {
+			record(d.rec, events.Warn{Code: "net.probed", Message: fmt.Sprintf("looked at the path to %s again: nothing could be learned within %v", d.job.FarHost(), besideLimit)})
+		}
 		return
 	}
 	c, _, _ := d.now()
