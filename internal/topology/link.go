@@ -111,7 +111,7 @@ func (l *Link) set(key, value string) (err error) {
 		l.Duplicate, err = parseShare(value)
 	case "cross":
 		if l.Cross, err = parseRate(value); err == nil && l.Cross > maxCross {
-			err = fmt.Errorf("%s is more than %s", clip(value), formatRate(maxCross))
+			err = fmt.Errorf("%s is more than %s", spell(value), formatRate(maxCross))
 		}
 	case "cut":
 		if l.Cut, err = strconv.ParseBool(value); err != nil {

@@ -134,7 +134,7 @@ func (t *Topology) read(root object) error {
 			err = errors.New("no such key of a topology")
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", clip(m.key), err)
+			return fmt.Errorf("%s: %w", spell(m.key), err)
 		}
 	}
 	if len(hosts) > MaxHosts {
@@ -211,7 +211,7 @@ func readHost(v any) (Host, error) {
 			err = errors.New("no such key of a host")
 		}
 		if err != nil {
-			return h, fmt.Errorf(".%s: %w", clip(m.key), err)
+			return h, fmt.Errorf(".%s: %w", spell(m.key), err)
 		}
 	}
 	return h, nil
@@ -262,7 +262,7 @@ func readLink(l *Link, v any) error {
 			err = l.set(m.key, text)
 		}
 		if err != nil {
-			return fmt.Errorf(".%s: %w", clip(m.key), err)
+			return fmt.Errorf(".%s: %w", spell(m.key), err)
 		}
 	}
 	return nil

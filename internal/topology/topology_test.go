@@ -88,6 +88,7 @@ func TestRefused(t *testing.T) {
 		`{"hosts": [{"name": "a-V6"}, {"name": "a"}]}`:                    `hosts[1].name: "a-v6" is a name of host "a-V6" already`,
 		`{"hosts": [{"name": "a"}, {"name": "a-v6"}]}`:                    `hosts[1].name: "a-v6" is a name of host "a" already`,
 		`{"hosts": [{"name": "a"}, {"name": "a"}]}`:                       `hosts[1].name: there are two hosts "a"`,
+		host(`, "a\nb": 1`):                                               `hosts[1]."a\nb": no such key of a host`,
 		host(`, "speed": 1`):                                              "hosts[1].speed: no such key of a host",
 		host(`, "multicast": 1`):                                          "hosts[1].multicast: ",
 		host(`, "nic": "5foo"`):                                           "hosts[1].nic: ",

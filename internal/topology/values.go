@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/gomover/gomover/internal/units"
 )
@@ -31,7 +32,7 @@ func parseRate(text string) (units.Rate, error) {
 		return 0, err
 	}
 	if r > maxRate {
-		return 0, fmt.Errorf("%s is more than 8tbit", clip(text))
+		return 0, fmt.Errorf("%s is more than 8tbit", spell(text))
 	}
 	return r, nil
 }
@@ -44,7 +45,7 @@ func parseQueue(text string) (Limit, error) {
 			return Limit{Bytes: 1}, nil
 		}
 		if d > maxDelay {
-			return Limit{}, fmt.Errorf("%s is more than %v", clip(text), maxDelay)
+			return Limit{}, fmt.Errorf("%s is more than %v", spell(text), maxDelay)
 		}
 		return Limit{Time: d}, nil
 	}
@@ -53,7 +54,7 @@ func parseQueue(text string) (Limit, error) {
 		return Limit{}, fmt.Errorf("%q is neither a time such as 100ms nor a size such as 12.5MB", clip(text))
 	}
 	if n > maxQueueBytes {
-		return Limit{}, fmt.Errorf("%s is more than %d bytes", clip(text), maxQueueBytes)
+		return Limit{}, fmt.Errorf("%s is more than %d bytes", spell(text), maxQueueBytes)
 	}
 	return Limit{Bytes: max(n, 1)}, nil
 }
@@ -64,7 +65,7 @@ func parseDelay(text string) (time.Duration, error) {
 		return 0, err
 	}
 	if d > maxDelay {
-		return 0, fmt.Errorf("%s is more than %v", clip(text), maxDelay)
+		return 0, fmt.Errorf("%s is more than %v", spell(text), maxDelay)
 	}
 	return d, nil
 }
@@ -119,6 +120,15 @@ func formatShare(p float64) string { return strconv.FormatFloat(p, 'g', -1, 64) 
 func clip(text string) string {
 	if len(text) > maxValue {
 		return text[:maxValue] + "..."
+	}
+	return text
+}
+
+// spell is clip for a text that an error repeats without quotes: one with a line
+// break or another character that does not print stands in quotes all the same.
+func spell(text string) string {
+	if text = clip(text); strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(text)
 	}
 	return text
 }
