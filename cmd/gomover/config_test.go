@@ -199,6 +199,9 @@ func FuzzParseConfig(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := parseConfig(text, "file", fileUser)
 		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q is not one line", err)
+			}
 			return
 		}
 		for _, s := range c.global {

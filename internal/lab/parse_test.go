@@ -89,6 +89,9 @@ func FuzzSchedule(f *testing.F) {
 	f.Add("1s set h1 loss=1%\n# x\n2m heal all\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		steps, err := ParseSchedule(strings.NewReader(text))
+		if err != nil && strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q is not one line", err)
+		}
 		for i, s := range steps {
 			if err != nil || s.At < 0 || len(s.Words) == 0 || i > 0 && s.At < steps[i-1].At {
 				t.Errorf("step %v of %q, error %v", s, text, err)

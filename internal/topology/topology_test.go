@@ -278,6 +278,9 @@ func FuzzSet(f *testing.F) {
 		if (err == nil) != (len(ids) > 0) {
 			t.Errorf("%q: %v, %v", line, ids, err)
 		}
+		if err != nil && strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q is not one line", err)
+		}
 		if err := top.Validate(); err != nil {
 			t.Errorf("%q: %v", line, err)
 		}

@@ -2,6 +2,7 @@ package units
 
 import (
 	"math/big"
+	"strconv"
 	"strings"
 )
 
@@ -19,8 +20,14 @@ type ValueError struct {
 	Hint   string
 }
 
-// Error gives "value: reason".
-func (e *ValueError) Error() string { return e.Value + ": " + e.Reason }
+// Error gives "value: reason" in one line: a value that would not print as it is
+// stands in quotes, escaped.
+func (e *ValueError) Error() string {
+	if quoted := strconv.Quote(e.Value); quoted != `"`+e.Value+`"` {
+		return quoted + ": " + e.Reason
+	}
+	return e.Value + ": " + e.Reason
+}
 
 // sizeUnits maps lower-case suffixes to bytes. K, M, G, T alone and with "iB"
 // are powers of 1024, with "B" powers of 1000.
@@ -56,7 +63,7 @@ func ParseSize(text string) (int64, error) {
 	}
 	unit, ok := sizeUnits[strings.ToLower(suffix)]
 	if !ok || suffix == "b" {
-		return 0, &ValueError{Value: text, Reason: "unknown unit " + quoted(suffix), Hint: "K, M, G, T (powers of 1024) or KB, MB, GB, TB (powers of 1000)"}
+		return 0, &ValueError{Value: text, Reason: "unknown unit " + strconv.Quote(suffix), Hint: "K, M, G, T (powers of 1024) or KB, MB, GB, TB (powers of 1000)"}
 	}
 	n, ok := scale(number, unit, 1)
 	if !ok {
@@ -111,7 +118,7 @@ func rateUnit(text, number, suffix string) (unit, divisor int64, err error) {
 	case "", "k", "m", "g", "t":
 		return 0, 0, &ValueError{Value: text, Reason: "bits or bytes?", Hint: unitHint(number, lower)}
 	}
-	return 0, 0, &ValueError{Value: text, Reason: "unknown unit " + quoted(suffix), Hint: "MB, GB, MiB (bytes) or Mbit, Gbit (bits) per second"}
+	return 0, 0, &ValueError{Value: text, Reason: "unknown unit " + strconv.Quote(suffix), Hint: "MB, GB, MiB (bytes) or Mbit, Gbit (bits) per second"}
 }
 
 // unitHint spells out both readings of a rate without a unit.
@@ -178,6 +185,3 @@ func clip(text string) string {
 	}
 	return text
 }
-
-// quoted puts a unit in quotation marks for a message.
-func quoted(s string) string { return `"` + s + `"` }

@@ -3,6 +3,7 @@ package units
 import (
 	"errors"
 	"math"
+	"strings"
 	"testing"
 	"time"
 )
@@ -166,12 +167,15 @@ func TestFormat(t *testing.T) {
 }
 
 func FuzzParseSize(f *testing.F) {
-	for _, s := range []string{"64K", "1.5G", "4MiB", "9223372036854775807", "0.1T"} {
+	for _, s := range []string{"64K", "1.5G", "4MiB", "9223372036854775807", "0.1T", "1\nM"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		n, err := ParseSize(text)
 		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q is not one line", err)
+			}
 			return
 		}
 		if n < 0 {
@@ -184,12 +188,15 @@ func FuzzParseSize(f *testing.F) {
 }
 
 func FuzzParseRate(f *testing.F) {
-	for _, s := range []string{"off", "95MB", "2.5Gbit/s", "10M", "40MiB/s"} {
+	for _, s := range []string{"off", "95MB", "2.5Gbit/s", "10M", "40MiB/s", "1\nM"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := ParseRate(text)
 		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q is not one line", err)
+			}
 			return
 		}
 		if r < 0 || r == 0 && text != "off" {
@@ -208,6 +215,9 @@ func FuzzParseDuration(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		d, err := ParseDuration(text)
 		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q is not one line", err)
+			}
 			return
 		}
 		if d < 0 {

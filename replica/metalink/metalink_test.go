@@ -182,6 +182,9 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		m, err := Parse(bytes.NewReader(text))
 		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q is not one line", err)
+			}
 			return
 		}
 		for _, file := range m.Files {

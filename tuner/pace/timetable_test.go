@@ -206,6 +206,9 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		table, err := Parse(text)
 		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q is not one line", err)
+			}
 			return
 		}
 		again, err := Parse(table.String())
