@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -181,6 +182,8 @@ func decode(p Pair, v []byte) Record {
 		return Record{Pair: p}
 	}
 	r.Jobs = r.Jobs[max(0, len(r.Jobs)-maxJobs):]
+	// Hours that no week has would leave no room for jobs.
+	maps.DeleteFunc(r.Hours, func(h int, _ Hour) bool { return h < 0 || h >= 7*24 })
 	return r
 }
 
