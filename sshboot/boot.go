@@ -274,6 +274,9 @@ func (b *booter) ended(err error) *Error {
 	case status && exit.Status == 127 && b.o.Command != "":
 		e = b.fail(NotInstalled, "the agent command was not found: "+cleanLine(b.o.Command, 200), wait)
 		e.Hints = []string{"remove --agent to let gomover bring its own"}
+	case status && exit.Status == 127 && (b.up != nil || strings.Contains(stderr, b.o.copyName())):
+		// A shell did run; who cleans up there took the copy between its check and its start.
+		e = b.fail(Lost, "the agent was gone when it was to be started", wait)
 	case status && exit.Status == 127:
 		e = b.fail(NotInstalled, "the login shell found no sh to run", wait)
 	case status && exit.Status == 126:

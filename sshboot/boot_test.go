@@ -175,6 +175,24 @@ func TestChangedCopy(t *testing.T) {
 	}
 }
 
+// TestCopyGoes has a copy vanish when it has been checked: another try brings a new one.
+func TestCopyGoes(t *testing.T) {
+	home := homeDir(t)
+	o := bootOptions(t)
+	dir := filepath.Join(home, ".cache/gomover")
+	write(t, filepath.Join(dir, o.copyName()), "#!/bin/sh\nrm -f \"$0\"\necho "+o.Hash+"\n", 0o700)
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	sh := localShell{[]string{"sh"}, farEnv(home)}
+	if _, err := Boot(t.Context(), sh, o); kindOf(err) != Lost || !strings.Contains(err.Error(), "far: the agent was gone when it was to be started\n  ssh: ") {
+		t.Errorf("got %v (%v)", err, kindOf(err))
+	}
+	if b := boot(t, sh, o); !b.Uploaded {
+		t.Error("nothing was uploaded")
+	}
+}
+
 func TestInstalled(t *testing.T) {
 	agent, err := testAgent()
 	if err != nil {
@@ -279,7 +297,7 @@ func TestFarSideBreaks(t *testing.T) {
 			o := bootOptions(t)
 			o.Command = c.command
 			o.GOARCH = "amd64"
-			o.Timeout = 2 * time.Second
+			o.Timeout = 4 * time.Second // a busy machine must have started the script by then
 			b, err := Boot(t.Context(), scripted(c.script), o)
 			if kindOf(err) != c.kind || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("got %v (%v), want %v with %q; %v", err, kindOf(err), c.kind, c.text, b)
