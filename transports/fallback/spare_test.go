@@ -30,14 +30,7 @@ func TestSpare(t *testing.T) {
 		})
 		dial := func(tried1, tried2 int) {
 			t.Helper()
-			s, err := e.Dial(t.Context(), transports.Offer{}, 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.Close()
-			if usual.tried != tried1 || other.tried != tried2 {
-				t.Errorf("tried %d and %d times, want %d and %d", usual.tried, other.tried, tried1, tried2)
-			}
+			dialOnce(t, e, usual, other, tried1, tried2)
 		}
 		dial(1, 0)
 		if err := e.Use(false); err == nil || e.Turned() {

@@ -210,7 +210,8 @@ func TestRace(t *testing.T) {
 
 	offer := transports.Offer{Addrs: slices.Concat(
 		[]netip.AddrPort{tarpit, hangup, chatty, refused}, newEnd(t, other).Offer().Addrs, far.Offer().Addrs)}
-	for label := range uint32(3) {
+	again := time.Hour // the shortest time of dialling once more: a machine may be busy
+	for label := range uint32(6) {
 		start := time.Now()
 		d, err := near.Dial(t.Context(), offer, label)
 		if err != nil {
@@ -221,11 +222,14 @@ func TestRace(t *testing.T) {
 			t.Fatal(err)
 		}
 		transporttest.Exchange(t, d, a, "here we are")
-		if took := time.Since(start); label > 0 && took > 100*time.Millisecond {
-			t.Errorf("dialling again took %v: the winner was not remembered", took)
+		if label > 0 {
+			again = min(again, time.Since(start))
 		}
 		d.Close()
 		a.Close()
+	}
+	if again > 100*time.Millisecond {
+		t.Errorf("dialling again took %v: the winner was not remembered", again)
 	}
 
 	offer.Addrs = offer.Addrs[:4]
