@@ -329,8 +329,8 @@ func TestFanoutChainBreaks(t *testing.T) {
 	}
 	l := checkEvents(t, r.out, 0)
 	neverBack(t, l)
-	// 2 s of data were left at the most.
-	if took := time.Since(began); took > 5*time.Second {
+	// 2 s of data were left at the most; a stream that nobody answers is given up after 30 s.
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("it took %v after a host was lost", took)
 	}
 	f.clean()
