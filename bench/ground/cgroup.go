@@ -26,8 +26,8 @@ type Group struct {
 }
 
 // NewGroups finds the mount of cgroup version 2, or mounts it below dir, and
-// makes a cgroup named as dir is. No controller is needed: every group counts its
-// processor time. Errors: without root, or without cgroup version 2.
+// makes a cgroup whose name begins with that of dir and is its own. No controller is
+// needed: every group counts its processor time. Errors: without root, or without cgroup version 2.
 func NewGroups(dir string) (*Groups, error) {
 	r := &Groups{}
 	base := ""
@@ -51,9 +51,8 @@ func NewGroups(dir string) (*Groups, error) {
 		}
 		base = r.mounted
 	}
-	r.dir = filepath.Join(base, filepath.Base(dir))
-	if err := os.Mkdir(r.dir, 0o755); err != nil {
-		r.dir = ""
+	// Directories of different runs may have the same last name, such as those of tests.
+	if r.dir, err = os.MkdirTemp(base, filepath.Base(dir)+"."); err != nil {
 		r.Close()
 		return nil, fmt.Errorf("making a cgroup: %w", err)
 	}
