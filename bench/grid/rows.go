@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // path is one row: a network, and what else holds a copy back on it.
@@ -10,7 +11,7 @@ type path struct {
 	name   string
 	all    []string // settings of all links, words for lab set
 	down   []string // of the way to the target alone
-	ccs    []string // that a user may have there; the last rows' flags name the only one
+	ccs    []string // that a user may have there; where it is one, runs without flags are told it, too
 	window string   // of tcp_rmem at the target, in bytes: least, first, most; "": as it is
 	disk   int64    // bytes per second that the target's disk writes; 0: memory
 }
@@ -48,8 +49,8 @@ type setting struct {
 // those that are tried in place of the defaults.
 func (p *path) free(also []string) setting {
 	s := setting{name: "no flags", flags: slices.Clone(also)}
-	for _, f := range also {
-		s.name = f
+	if len(also) > 0 {
+		s.name = strings.Join(also, " ")
 	}
 	if len(p.ccs) == 1 {
 		s.flags = append(s.flags, "--cc="+p.ccs[0])
