@@ -93,8 +93,7 @@ test-deps: ## install what the tests need (as root, with apt)
 fuzz: ## run each fuzz target for FUZZTIME (30s)
 	@GO="$(GO)" scripts/fuzz $(FUZZTIME)
 
-# A count, not a time: at the end of a time a busy machine's fuzzer may report the
-# end itself as a failure.
+# A count, not a time: a busy machine tries as much.
 fuzz-short: ## run each fuzz target with 5000 inputs
 	@GO="$(GO)" scripts/fuzz 5000x
 
