@@ -183,6 +183,9 @@ func FuzzServe(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, i byte, body []byte) {
 		v, again, err := parsers[int(i)%len(parsers)](body)
+		if err != nil && !errors.Is(err, ErrMalformed) {
+			t.Errorf("error %v", err)
+		}
 		if err == nil && !bytes.Equal(again[1:], body) {
 			t.Errorf("%x was accepted as %+v, which is %x", body, v, again[1:])
 		}
@@ -201,6 +204,9 @@ func FuzzServeFrame(f *testing.F) {
 	f.Add(byte(4), AppendCancel(nil, 7))
 	f.Fuzz(func(t *testing.T, i byte, b []byte) {
 		v, again, err := parsers[int(i)%len(parsers)](b)
+		if err != nil && !errors.Is(err, ErrMalformed) {
+			t.Errorf("error %v", err)
+		}
 		if err == nil && !bytes.Equal(again, b) {
 			t.Errorf("%x was accepted as %+v, which is %x", b, v, again)
 		}

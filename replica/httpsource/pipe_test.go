@@ -107,6 +107,23 @@ func TestPipeOverTLS(t *testing.T) {
 // connection, and says whether to go on.
 func byHand(t *testing.T, answer func(out *bufio.Writer, r *http.Request, n int) bool) string {
 	t.Helper()
+	return listen(t, func(c net.Conn) {
+		in, out := bufio.NewReader(c), bufio.NewWriter(c)
+		for n := 0; ; n++ {
+			r, err := http.ReadRequest(in)
+			if err != nil || !answer(out, r, n) || out.Flush() != nil {
+				out.Flush()
+				linger(c)
+				return
+			}
+		}
+	})
+}
+
+// listen has serve take each connection, which is closed when it returns, until the
+// test's end, and gives the address of a file there.
+func listen(t *testing.T, serve func(c net.Conn)) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -121,15 +138,7 @@ func byHand(t *testing.T, answer func(out *bufio.Writer, r *http.Request, n int)
 			}
 			go func() {
 				defer c.Close()
-				in, out := bufio.NewReader(c), bufio.NewWriter(c)
-				for n := 0; ; n++ {
-					r, err := http.ReadRequest(in)
-					if err != nil || !answer(out, r, n) || out.Flush() != nil {
-						out.Flush()
-						linger(c)
-						return
-					}
-				}
+				serve(c)
 			}()
 		}
 	}()
@@ -315,44 +324,27 @@ func TestNoPipeThroughProxies(t *testing.T) {
 // forgetful serves one request after the other and forgets what came early.
 func forgetful(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	return listen(t, func(c net.Conn) {
+		in := bufio.NewReader(c)
 		for {
-			c, err := l.Accept()
+			r, err := http.ReadRequest(in)
 			if err != nil {
 				return
 			}
-			go func() {
-				defer c.Close()
-				in := bufio.NewReader(c)
-				for {
-					r, err := http.ReadRequest(in)
-					if err != nil {
-						return
-					}
-					time.Sleep(50 * time.Millisecond) // so that early ones are here
-					if _, err := in.Discard(in.Buffered()); err != nil {
-						return
-					}
-					// What is in the socket, too.
-					if c.SetReadDeadline(time.Now().Add(10*time.Millisecond)) == nil {
-						_, _ = io.Copy(io.Discard, c) // until the deadline
-					}
-					_ = c.SetReadDeadline(time.Time{}) // the connection may have ended
-					out := bufio.NewWriter(c)
-					answer(out, r, "")
-					if out.Flush() != nil {
-						return
-					}
-				}
-			}()
+			time.Sleep(50 * time.Millisecond) // so that early ones are here
+			if _, err := in.Discard(in.Buffered()); err != nil {
+				return
+			}
+			// What is in the socket, too.
+			if c.SetReadDeadline(time.Now().Add(10*time.Millisecond)) == nil {
+				_, _ = io.Copy(io.Discard, c) // until the deadline
+			}
+			_ = c.SetReadDeadline(time.Time{}) // the connection may have ended
+			out := bufio.NewWriter(c)
+			answer(out, r, "")
+			if out.Flush() != nil {
+				return
+			}
 		}
-	}()
-	t.Cleanup(func() { l.Close(); <-done })
-	return "http://" + l.Addr().String() + "/f"
+	})
 }

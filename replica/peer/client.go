@@ -310,24 +310,37 @@ func (c *Client) Ping(ctx context.Context) (time.Duration, error) {
 
 // Dial has the server make n more streams. One asks at a time.
 func (c *Client) Dial(ctx context.Context, n int) error {
+	var m wire.Streams
+	if err := c.alone(ctx, &c.dialing, wire.KindStreams, wire.Streams{Count: n}, &m); err != nil {
+		return err
+	}
+	if m.Error != "" {
+		return errors.New(m.Error)
+	}
+	return nil
+}
+
+// alone sends a request of a kind that has no numbers, so that there is one at a time,
+// and reads its answer into to. slot is where the answer finds who waits for it.
+func (c *Client) alone(ctx context.Context, slot **call, kind wire.Kind, request, to any) error {
 	w := newCall(1)
 	c.mu.Lock()
-	busy := c.dialing != nil
+	busy := *slot != nil
 	if !busy {
-		c.dialing = w
+		*slot = w
 	}
 	c.mu.Unlock()
 	if busy {
-		return errors.New("it is dialling already")
+		return errors.New("it is asked already")
 	}
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.dialing == w {
-			c.dialing = nil
+		if *slot == w {
+			*slot = nil
 		}
 	}()
-	b, err := wire.AppendJSON(nil, wire.KindStreams, wire.Streams{Count: n})
+	b, err := wire.AppendJSON(nil, kind, request)
 	if err == nil {
 		err = c.link.Send(b)
 	}
@@ -338,12 +351,8 @@ func (c *Client) Dial(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	var m wire.Streams
-	if wire.ParseJSON(a.body, &m) != nil {
+	if wire.ParseJSON(a.body, to) != nil {
 		return ErrBreach
-	}
-	if m.Error != "" {
-		return errors.New(m.Error)
 	}
 	return nil
 }

@@ -56,6 +56,20 @@ func newLiar(t testing.TB) (*liar, *peer.File) {
 	return l, f
 }
 
+// asked is the next request for bytes that the client makes.
+func (l *liar) asked(t *testing.T) wire.Read {
+	t.Helper()
+	req := transports.NewFrame(64)
+	if err := l.far.Recv(req); err != nil {
+		t.Fatal(err)
+	}
+	m, err := wire.ParseRead(req.Body())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // say sends a frame to the client.
 func (l *liar) say(b []byte) {
 	f := transports.NewFrame(len(b))
@@ -89,14 +103,7 @@ func TestLies(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer r.Close()
-			req := transports.NewFrame(64)
-			if err := l.far.Recv(req); err != nil {
-				t.Fatal(err)
-			}
-			m, err := wire.ParseRead(req.Body())
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := l.asked(t)
 			l.say(frame(m.ID))
 			n, err := io.Copy(io.Discard, r)
 			if !errors.Is(err, peer.ErrBreach) {
@@ -115,14 +122,7 @@ func TestLies(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer r.Close()
-		req := transports.NewFrame(64)
-		if err := l.far.Recv(req); err != nil {
-			t.Fatal(err)
-		}
-		m, err := wire.ParseRead(req.Body())
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := l.asked(t)
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for off := int64(0); off < block; off += wire.MaxPiece {
@@ -212,14 +212,7 @@ func FuzzPieces(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		req := transports.NewFrame(64)
-		if err := l.far.Recv(req); err != nil {
-			t.Fatal(err)
-		}
-		m, err := wire.ParseRead(req.Body())
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := l.asked(t)
 		p := wire.Piece{ID: m.ID, Offset: m.Offset, Data: make([]byte, 1000)}
 		var wg sync.WaitGroup
 		wg.Go(func() {

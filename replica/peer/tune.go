@@ -135,37 +135,9 @@ func gaugeOf(st transports.Stats, q *queue) wire.Gauge {
 //
 // Errors: why it could not, those of the link.
 func (c *Client) Tune(ctx context.Context, m wire.Tune) error {
-	w := newCall(1)
-	c.mu.Lock()
-	busy := c.tuning != nil
-	if !busy {
-		c.tuning = w
-	}
-	c.mu.Unlock()
-	if busy {
-		return errors.New("it is asked already")
-	}
-	defer func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.tuning == w {
-			c.tuning = nil
-		}
-	}()
-	b, err := wire.AppendJSON(nil, wire.KindTune, m)
-	if err == nil {
-		err = c.link.Send(b)
-	}
-	if err != nil {
-		return err
-	}
-	a, err := c.await(ctx, w)
-	if err != nil {
-		return err
-	}
 	var t wire.Tuned
-	if wire.ParseJSON(a.body, &t) != nil {
-		return ErrBreach
+	if err := c.alone(ctx, &c.tuning, wire.KindTune, m, &t); err != nil {
+		return err
 	}
 	if t.Error != "" {
 		return errors.New(t.Error)

@@ -48,24 +48,30 @@ func (s *stuck) Sum(ctx context.Context, e store.Entry, off, n int64) (integrity
 	return s.fake.Sum(ctx, e, off, n)
 }
 
+// timeOf is how long some readers at once take for the file f of a tree, which is to be
+// data.
+func timeOf(t *testing.T, c Config, data []byte, readers int) time.Duration {
+	t.Helper()
+	tree := New(c)
+	defer tree.Close()
+	if err := tree.Gather(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	got, err := readAll(tree, "f", readers)
+	if err != nil || !bytes.Equal(got, data) {
+		t.Fatal(err)
+	}
+	return time.Since(began)
+}
+
 // A block that is late comes from another place, and nobody waits for the first one.
 func TestLateBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		data := pattern(256 << 10)
 		files := map[string][]byte{"f": data}
 		a, b := &stuck{fake: &fake{files: files}, reads: 1}, &stuck{fake: &fake{files: files}, reads: 0}
-		w := &told{}
-		tree := New(Config{Places: []Place{{"a", a}, {"b", b}}, Warn: w.warn})
-		defer tree.Close()
-		if err := tree.Gather(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		got, err := readAll(tree, "f", 1)
-		if err != nil || !bytes.Equal(got, data) {
-			t.Fatal(err)
-		}
-		if took := time.Since(began); took > 4*time.Second {
+		if took := timeOf(t, Config{Places: []Place{{"a", a}, {"b", b}}}, data, 1); took > 4*time.Second {
 			t.Errorf("it came after %v", took)
 		}
 	})
@@ -114,19 +120,8 @@ func TestSilentVoter(t *testing.T) {
 		data := pattern(64 << 20)
 		files := map[string][]byte{"f": data}
 		a, b := &stuck{fake: &fake{files: files, rate: 20e6}}, &stuck{fake: &fake{files: files}, reads: 1e6, sums: true}
-		w := &told{}
-		tree := New(Config{Places: []Place{{"a", a}, {"b", b}}, Warn: w.warn, GiveUp: time.Minute})
-		defer tree.Close()
-		if err := tree.Gather(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		got, err := readAll(tree, "f", 8)
-		if err != nil || !bytes.Equal(got, data) {
-			t.Fatal(err)
-		}
 		// Once it is waited for 10 s, once more after a second, when it is tried again, ...
-		if took := time.Since(began); took > time.Minute {
+		if took := timeOf(t, Config{Places: []Place{{"a", a}, {"b", b}}, GiveUp: time.Minute}, data, 8); took > time.Minute {
 			t.Errorf("it took %v", took)
 		}
 	})
@@ -138,17 +133,7 @@ func TestSilentSumsOfOne(t *testing.T) {
 		data := pattern(32 << 20)
 		files := map[string][]byte{"f": data}
 		a, b := &stuck{fake: &fake{files: files, rate: 10e6}}, &stuck{fake: &fake{files: files, rate: 10e6}, sums: true}
-		tree := New(Config{Places: []Place{{"a", a}, {"b", b}}, GiveUp: time.Minute})
-		defer tree.Close()
-		if err := tree.Gather(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		got, err := readAll(tree, "f", 8)
-		if err != nil || !bytes.Equal(got, data) {
-			t.Fatal(err)
-		}
-		if took := time.Since(began); took > 2*time.Minute {
+		if took := timeOf(t, Config{Places: []Place{{"a", a}, {"b", b}}, GiveUp: time.Minute}, data, 8); took > 2*time.Minute {
 			t.Errorf("it took %v", took)
 		}
 	})

@@ -72,19 +72,11 @@ func (c *Conn) SetReadBuffer(n int) error {
 	if n <= 0 {
 		return c.fault("set", fmt.Errorf("a buffer of %d bytes", n))
 	}
-	c.mu.Lock()
-	k := c.core
-	if k.state != connected {
-		err := k.err
-		c.mu.Unlock()
-		return c.fault("set", err)
-	}
-	k.cfg.RecvBuffer = n
-	k.recv.size = max(k.recv.size, packets(n, k.payload))
-	k.tellRoom()
-	c.mu.Unlock()
-	c.e.wake(c)
-	return nil
+	return c.set(func(k *core) {
+		k.cfg.RecvBuffer = n
+		k.recv.size = max(k.recv.size, packets(n, k.payload))
+		k.tellRoom()
+	})
 }
 
 // SetMaxRate changes the bound of the rate of sending, as Config.MaxRate sets it for all
@@ -94,18 +86,10 @@ func (c *Conn) SetMaxRate(r units.Rate) error {
 	if r < 0 {
 		return c.fault("set", fmt.Errorf("a rate of %d bytes per second", int64(r)))
 	}
-	c.mu.Lock()
-	k := c.core
-	if k.state != connected {
-		err := k.err
-		c.mu.Unlock()
-		return c.fault("set", err)
-	}
-	k.cfg.MaxRate = r
-	k.learn()
-	c.mu.Unlock()
-	c.e.wake(c)
-	return nil
+	return c.set(func(k *core) {
+		k.cfg.MaxRate = r
+		k.learn()
+	})
 }
 
 // Resume tells a connection that has just begun what its path was seen to carry, in
@@ -116,18 +100,25 @@ func (c *Conn) Resume(r units.Rate) error {
 	if r < 0 {
 		return c.fault("set", fmt.Errorf("a rate of %d bytes per second", int64(r)))
 	}
+	return c.set(func(k *core) {
+		if x, ok := k.control.(cc.Resumer); ok {
+			k.fill(c.e.now())
+			x.Resume(&k.stats, r)
+			k.learn()
+		}
+	})
+}
+
+// set changes a connection that is there, with its lock held, and has it look at once
+// what that lets it do.
+func (c *Conn) set(change func(k *core)) error {
 	c.mu.Lock()
-	k := c.core
-	if k.state != connected {
+	if k := c.core; k.state != connected {
 		err := k.err
 		c.mu.Unlock()
 		return c.fault("set", err)
 	}
-	if x, ok := k.control.(cc.Resumer); ok {
-		k.fill(c.e.now())
-		x.Resume(&k.stats, r)
-		k.learn()
-	}
+	change(c.core)
 	c.mu.Unlock()
 	c.e.wake(c)
 	return nil
