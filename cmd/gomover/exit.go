@@ -7,6 +7,11 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/mover"
+	"github.com/gomover/gomover/sshboot"
+	"github.com/gomover/gomover/wire"
 )
 
 // The exit codes. They are part of the command line's contract and never change
@@ -177,4 +182,125 @@ func printable(s string) string {
 		i += n
 	}
 	return b.String()
+}
+
+// errorEvent is the event of an error that ends the run.
+func errorEvent(x *exitError) events.Error {
+	e := events.Error{Code: codeWord(x.Code), Message: x.Msg, Fatal: true}
+	if len(x.Hints) > 0 {
+		e.Hint = x.Hints[0]
+	}
+	return e
+}
+
+// exitOf turns the end of a job into a code and a message.
+func exitOf(err error, failed map[wire.Class]int64, r *mover.Report) (int, *exitError) {
+	if err == nil {
+		return exitOfFiles(failed, r)
+	}
+	var sig *signalError
+	var f *wire.Fail
+	var s *sshboot.Error
+	x := &exitError{Code: exitInternal, Msg: err.Error(), Err: err}
+	switch {
+	case errors.As(err, &sig):
+		x = &exitError{Code: sig.code}
+	case errors.Is(err, mover.ErrInterrupted): // by a request to the running job
+		x.Code = exitINT
+	case errors.Is(err, mover.ErrReplicas):
+		x.Code = exitReplicas
+	case errors.Is(err, mover.ErrTooSlow), errors.Is(err, mover.ErrBelowRate), errors.Is(err, mover.ErrMinRate):
+		x.Code = exitTooSlow
+	case errors.As(err, &f):
+		x = &exitError{Code: classCode(f.Class), Msg: f.Text, Hints: f.Hints, Err: err}
+	case errors.As(err, &s):
+		x = &exitError{Code: exitAgent, Msg: s.Line(), Hints: s.Hints, Err: err}
+		if s.Kind.Login() {
+			x.Code = exitSSH
+		} else if s.Kind == sshboot.Config {
+			x.Code = exitUsage
+		}
+		x.Lines = s.Said()
+	}
+	return x.Code, x
+}
+
+// exitOfFiles is the end of a job that ran through, with files that failed or
+// none. The summary has said which.
+func exitOfFiles(failed map[wire.Class]int64, r *mover.Report) (int, *exitError) {
+	some := r.Totals.DoneFiles > 0
+	var codes []int
+	for class, n := range failed {
+		if n == 0 {
+			continue
+		}
+		code := classCode(class)
+		if (code == exitSource || code == exitDestination) && some {
+			code = exitPartFiles
+		}
+		codes = append(codes, code)
+	}
+	if len(codes) == 0 {
+		return exitOK, nil
+	}
+	code := codes[0]
+	for _, k := range codes[1:] {
+		code = worstExit(code, k)
+	}
+	return code, &exitError{Code: code}
+}
+
+// classCode is the exit code of a class of errors.
+func classCode(c wire.Class) int {
+	switch c {
+	case wire.ClassUsage:
+		return exitUsage
+	case wire.ClassSource:
+		return exitSource
+	case wire.ClassDest:
+		return exitDestination
+	case wire.ClassSpace:
+		return exitSpace
+	case wire.ClassIntegrity:
+		return exitIntegrity
+	case wire.ClassChanged:
+		return exitChanged
+	case wire.ClassBusy:
+		return exitBusy
+	case wire.ClassNoPath:
+		return exitNoPath
+	case wire.ClassLost, wire.ClassStopped:
+		return exitLost
+	case wire.ClassProtocol, wire.ClassVersion:
+		return exitAgent
+	case wire.ClassTime:
+		return exitTimeLimit
+	case wire.ClassReplica:
+		return exitReplicas
+	case wire.ClassSlow:
+		return exitTooSlow
+	}
+	return exitInternal
+}
+
+// codeWord is the first part of an error event's code.
+func codeWord(code int) string {
+	words := map[int]string{exitUsage: "usage", exitSource: "source", exitChanged: "source.changed", exitDestination: "dest", exitSpace: "dest.space",
+		exitSSH: "ssh", exitAgent: "agent", exitNoPath: "net.path", exitLost: "net.lost", exitIntegrity: "integrity", exitTimeLimit: "limit.time", exitTooSlow: "limit.rate", exitPartDests: "dest.some", exitBusy: "state.busy", exitReplicas: "replica", exitNothing: "limit.nothing"}
+	if w, ok := words[code]; ok {
+		return w
+	}
+	return "internal"
+}
+
+func reasonOf(code int, x *exitError) string {
+	switch {
+	case code == exitOK:
+		return "done"
+	case x != nil && x.Msg != "":
+		return x.Msg
+	case code == exitINT || code == exitTERM || code == exitHUP:
+		return "stopped by a signal"
+	}
+	return "some files failed"
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"os/user"
 	"runtime"
 	"slices"
@@ -229,46 +228,3 @@ func loginOptions(env Env, o *Options, j *mover.Job) error {
 	}
 	return nil
 }
-
-// utf8Locale tells whether the user's terminal shows UTF-8.
-func utf8Locale(env Env) bool {
-	for _, v := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
-		if s := env.Getenv(v); s != "" {
-			s = strings.ToLower(s)
-			return strings.Contains(s, "utf-8") || strings.Contains(s, "utf8")
-		}
-	}
-	return false
-}
-
-// openJSON opens where --json writes; nil when it is off.
-func openJSON(env Env, to string) (io.WriteCloser, error) {
-	switch {
-	case to == "":
-		return nil, nil
-	case to == "-":
-		return keepOpen{env.Stdout}, nil
-	case strings.HasPrefix(to, "fd:"):
-		var fd int
-		if _, err := fmt.Sscanf(to, "fd:%d", &fd); err != nil {
-			return nil, usageError("--json=" + to + ": no such descriptor")
-		}
-		f := os.NewFile(uintptr(fd), to)
-		if f == nil {
-			return nil, usageError("--json=" + to + ": no such descriptor")
-		}
-		if _, err := f.Stat(); err != nil {
-			return nil, usageError("--json=" + to + ": no such descriptor")
-		}
-		return f, nil
-	}
-	f, err := os.Create(to)
-	if err != nil {
-		return nil, usageError(fmt.Sprintf("--json=%s: %v", to, err))
-	}
-	return f, nil
-}
-
-type keepOpen struct{ io.Writer }
-
-func (keepOpen) Close() error { return nil }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gomover/gomover/engine"
 	"github.com/gomover/gomover/events"
@@ -23,22 +22,11 @@ func runPull(ctx context.Context, env Env, o *Options, words []string) error {
 	if err != nil {
 		return refused(env, o.Output.JSON, err)
 	}
-	v, err := newView(env, o, j.ID(), j.StateDir)
-	if err != nil {
-		return err
-	}
-	j.Login.Prompt = v.prompter(env)
-	j.Controls = mover.NewControls(j)
-	v.control(env, j.ID(), j.StateDir, j.Controls)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer v.watchSignals(cancel)()
-	v.rec.Record(time.Now(), events.JobStart{Version: version, Argv: withoutSecrets(env.Args), Mode: "pull", Sources: shownLocations(plan.Sources), Dests: shown([]mover.Place{j.Dest})})
+	begin := []events.Event{events.JobStart{Version: version, Argv: withoutSecrets(env.Args), Mode: "pull", Sources: shownLocations(plan.Sources), Dests: shown([]mover.Place{j.Dest})}}
 	if o.Net.Retune == "observe" {
-		v.rec.Record(time.Now(), events.Warn{Code: "net.retune", Message: "--retune=observe: a pull does not tell what it would change"})
+		begin = append(begin, events.Warn{Code: "net.retune", Message: "--retune=observe: a pull does not tell what it would change"})
 	}
-	r, err := mover.Run(ctx, j, v.rec)
-	return v.end(env, o, j, &r, err)
+	return runJob(ctx, env, o, j, begin)
 }
 
 // readPull reads the words of a pull; lists count as sources.
