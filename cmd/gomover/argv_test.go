@@ -222,6 +222,7 @@ func TestMessages(t *testing.T) {
 		{"--inplace f h:", 1, "--inplace: " + later + "without it the old file stays until the new one is complete"},
 		{"--from h1:/f f h2:", 1, "--from is used with pull only"},
 		{"pull -r http://h1/d/ ./d", 1, "http://h1/d/: a mirror does not tell what is in a tree / hint: use a list that names the files: --metalink FILE"},
+		{"pull -r --trust-mirrors h1:d/ h2:d/ ./d", 1, "--trust-mirrors: does not go with trees, of which every block is compared"},
 		{"resume", 1, "resume: " + later + "give the same command again; it continues"},
 		{"a:x b:y", 1, "from a:x to b:y, both remote: " + later + "copy to this machine first, then on to the other"},
 		{"- h:x", 1, "copying from standard input: " + later + "write a file first and copy that"},

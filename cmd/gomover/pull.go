@@ -42,6 +42,8 @@ func readPull(env Env, o *Options, words []string) (location.Plan, error) {
 			return plan, usageError(s.Shown()+": a list names its files, and does not go with trees", "pull it by itself, without -r")
 		case !list && s.Kind == location.URL:
 			return plan, usageError(s.Shown()+": a mirror does not tell what is in a tree", "use a list that names the files: --metalink FILE")
+		case !list && o.Pull.TrustMirrors:
+			return plan, usageError("--trust-mirrors: does not go with trees, of which every block is compared")
 		}
 	}
 	if o.Safety.Expect != nil {
