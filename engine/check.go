@@ -177,7 +177,9 @@ func (s *Sink) checkRun(m *wire.Manifest, i, j int, known *freshDirs, out wire.V
 				v, err := s.checkEntry(m.First+uint64(k), &m.Entries[k], known, known.holds(s.nameOf(&m.Entries[k])))
 				if err != nil {
 					mu.Lock()
-					first = err
+					if first == nil {
+						first = err
+					}
 					mu.Unlock()
 					return
 				}

@@ -267,9 +267,9 @@ func (p *Pull) SetRate(r units.Rate) { p.limit.set(r) }
 
 // Run fetches the object.
 //
-// Errors: replica.ErrDisagree, replica.ErrNoReplica, ErrWrong, those of store, and
-// the cause of ctx's end. What has arrived stays for the next run unless it is
-// known to be wrong.
+// Errors: replica.ErrDisagree, replica.ErrNoReplica, ErrWrong, ErrLost, ErrSlow, those
+// of store, and the cause of ctx's end. What has arrived stays for the next run unless
+// it is known to be wrong.
 func (p *Pull) Run(ctx context.Context) (Result, error) {
 	a, err := p.agree(ctx)
 	r := Result{Size: a.Size}
