@@ -49,6 +49,9 @@ type Options struct {
 	NoSpaceCheck bool        `json:"no_space_check,omitempty"`
 	Discard      bool        `json:"discard,omitempty"` // remove unfinished files on failure
 	Expect       string      `json:"expect,omitempty"`  // hex of the one file's hash
+	// Compared: the source is in this process and was given sums that were found from
+	// the bytes in memory (store.Vouched), so that they are not compared again.
+	Compared bool `json:"-"`
 }
 
 // DefaultBlock is the size of a block in bytes. Small enough to stay in a

@@ -83,6 +83,8 @@ func (s *Source) fillBlock(f *transports.Frame, id uint32, sl *slice) bool {
 	off := sl.block * file.blockSize
 	body := f.Resize(wire.BlockHeadLen + int(sl.bytes))
 	data := body[wire.BlockHeadLen:]
+	var sum [32]byte
+	known := false
 	start := s.work.disk.Begin()
 	r, err := s.opened(file)
 	if err == nil {
@@ -94,14 +96,14 @@ func (s *Source) fillBlock(f *transports.Frame, id uint32, sl *slice) bool {
 			}
 		}
 		var n int
-		if n, err = r.ReadAt(data, off); n == len(data) {
+		if n, sum, known, err = readSum(r, data, off); n == len(data) {
 			err = nil
 		}
 	}
 	s.work.disk.End(start, 0)
-	h := wire.BlockHead{File: file.id, Block: sl.block, Len: len(data)}
+	h := wire.BlockHead{File: file.id, Block: sl.block, Len: len(data), Sum: sum}
 	last := false
-	if err == nil {
+	if err == nil && !known {
 		h.Sum = integrity.Block(data, off, file.entry.Size)
 	}
 	// Only after the bytes are read may another reader count as the last.
@@ -129,6 +131,15 @@ func (s *Source) fillBlock(f *transports.Frame, id uint32, sl *slice) bool {
 	}
 	h.Put(body)
 	return true
+}
+
+// readSum reads bytes of a file, and gives their sum if that is known.
+func readSum(r store.ReadFile, p []byte, off int64) (n int, sum [32]byte, known bool, err error) {
+	if v, ok := r.(store.Vouched); ok {
+		return v.ReadSum(p, off)
+	}
+	n, err = r.ReadAt(p, off)
+	return n, sum, false, err
 }
 
 // unreadable gives up a file that can't be read.
@@ -253,13 +264,17 @@ func (s *Source) readSmall(p *srcFile, item []byte) (what string, err error) {
 		return "", err
 	}
 	defer r.Close()
-	if n, err := r.ReadAt(data, 0); n < len(data) {
+	n, sum, known, err := readSum(r, data, 0)
+	if n < len(data) {
 		if errors.Is(err, io.EOF) {
 			return "became shorter", nil
 		}
 		return "", fmt.Errorf("reading: %w", err)
 	}
-	h := wire.PackItem{File: p.id, Len: len(data), Sum: integrity.Whole(data)}
+	if !known {
+		sum = integrity.Whole(data)
+	}
+	h := wire.PackItem{File: p.id, Len: len(data), Sum: sum}
 	h.Put(item)
 	if s.opts.OnChange == "ignore" {
 		return "", nil

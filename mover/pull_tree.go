@@ -139,6 +139,7 @@ func newTreeEnd(d *director, t *tree.Tree, hosts *pullHosts, places []tree.Place
 		e.base = "."
 		roots[0].Shown = e.base
 	}
+	o.Compared = true // replica/tree has hashed what it gives
 	near, far := pipe.Pair()
 	e.links[0], e.links[1] = engine.MemoryLink()
 	e.source = engine.NewSource(o, engine.Paths{Endpoint: near, Local: true, DialFirst: true, Name: d.job.Dest.Shown}, e.links[0], roots, e)

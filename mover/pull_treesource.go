@@ -81,6 +81,30 @@ func (s *hostTree) fetch(ctx context.Context, e *store.Entry, off, n int64, data
 	return sum, fileError(err)
 }
 
+// Several asks for small files at once.
+func (s *hostTree) Several(ctx context.Context, files []store.Entry, data []byte, came func(int)) ([]tree.Answer, error) {
+	c := s.now()
+	m := wire.Batch{Root: s.root, SumOnly: data == nil, Files: make([]wire.BatchFile, len(files))}
+	for i := range files {
+		e := &files[i]
+		m.Files[i] = wire.BatchFile{Name: e.Name, Size: e.Size, ModTime: e.ModTime, Ino: e.Ino}
+	}
+	got, err := c.client.FetchBatch(ctx, m, data, came)
+	if errors.Is(err, peer.ErrNoStream) {
+		if err = c.ways(ctx, math.MaxInt64); err == nil {
+			got, err = c.client.FetchBatch(ctx, m, data, came)
+		}
+	}
+	if err != nil {
+		return nil, fileError(err)
+	}
+	out := make([]tree.Answer, len(got))
+	for i := range got {
+		out[i] = tree.Answer{Sum: got[i].Sum, Err: got[i].Err}
+	}
+	return out, nil
+}
+
 // fileError tells what is wrong with a file from what is wrong with a host.
 func fileError(err error) error {
 	var r *peer.Refused
@@ -173,4 +197,19 @@ func (l *localTree) Read(_ context.Context, e store.Entry, off int64, data []byt
 // Sum hashes bytes of a file.
 func (l *localTree) Sum(ctx context.Context, e store.Entry, off, n int64) (integrity.Sum, error) {
 	return l.Read(ctx, e, off, make([]byte, n), func(int) {})
+}
+
+// Several reads or hashes small files.
+func (l *localTree) Several(ctx context.Context, files []store.Entry, data []byte, came func(int)) ([]tree.Answer, error) {
+	out := make([]tree.Answer, len(files))
+	for i := range files {
+		n := files[i].Size
+		if data == nil {
+			out[i].Sum, out[i].Err = l.Sum(ctx, files[i], 0, n)
+			continue
+		}
+		out[i].Sum, out[i].Err = l.Read(ctx, files[i], 0, data[:n:n], came)
+		data = data[n:]
+	}
+	return out, nil
 }

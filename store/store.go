@@ -186,3 +186,11 @@ type SumFile interface {
 	// all bytes is the hash of the file.
 	Sum(off, n int64) ([32]byte, error)
 }
+
+// Vouched is a ReadFile that may have compared what it gives with its sum.
+type Vouched interface {
+	ReadFile
+	// ReadSum is ReadAt. With known, sum is that of the n bytes, as [SumFile] gives it,
+	// and was found from these very bytes in memory.
+	ReadSum(p []byte, off int64) (n int, sum [32]byte, known bool, err error)
+}

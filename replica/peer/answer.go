@@ -13,11 +13,12 @@ import (
 // readSize is how much is read at once where no sums are wanted. Ours.
 const readSize = 1 << 20
 
-// request is what is asked for on a stream: bytes of an open file, or of one that is
-// named.
+// request is what is asked for on a stream: bytes of an open file, of one that is
+// named, or several of these.
 type request struct {
 	wire.Read
-	file *wire.Fetch // nil: an open one
+	file  *wire.Fetch // nil: an open one
+	batch *wire.Batch // nil: one file
 }
 
 // maxNames bounds the names of all requests of one stream that wait, in bytes. Ours.
@@ -51,10 +52,17 @@ func (q *queue) put(r request) error {
 }
 
 func (r *request) nameLen() int {
-	if r.file == nil {
-		return 0
+	switch {
+	case r.file != nil:
+		return len(r.file.Name)
+	case r.batch != nil:
+		n := 0
+		for i := range r.batch.Files {
+			n += len(r.batch.Files[i].Name) + wire.BatchFileLen
+		}
+		return n
 	}
-	return len(r.file.Name)
+	return 0
 }
 
 // cancel takes a request back, if it is not answered yet.
@@ -141,7 +149,14 @@ func (q *queue) take(b []byte) error {
 		if err != nil {
 			return err
 		}
-		return q.put(request{wire.Read{ID: m.ID, Offset: m.Offset, Length: m.Length, Block: m.Length}, &m})
+		return q.put(request{Read: wire.Read{ID: m.ID, Offset: m.Offset, Length: m.Length, Block: m.Length}, file: &m})
+	}
+	if len(b) > 0 && b[0] == wire.FrameBatch {
+		m, err := wire.ParseBatch(b)
+		if err != nil {
+			return err
+		}
+		return q.put(request{Read: wire.Read{ID: m.ID}, batch: &m})
 	}
 	r, err := wire.ParseRead(b)
 	if err == nil {
@@ -163,6 +178,9 @@ type answerer struct {
 func (a *answerer) answer(r request) error {
 	if r.file != nil {
 		return a.named(&r)
+	}
+	if r.batch != nil {
+		return a.batch(r.batch)
 	}
 	f, err := a.s.file(r.File)
 	if err == nil {
@@ -204,10 +222,13 @@ func (a *answerer) room(n int64) []byte {
 
 // named answers a request for a file that is not open.
 func (a *answerer) named(r *request) error {
+	if r.Offset%integrity.MinBlock != 0 {
+		return a.refuse(r.ID, wire.Failf(wire.ClassProtocol, "no block begins at %d", r.Offset))
+	}
 	if a.q.over() {
 		return a.part(&wire.Piece{ID: r.ID, Offset: r.Offset, Last: true})
 	}
-	f, err := a.s.named(r.file)
+	f, err := a.s.named(r.file.Root, wire.BatchFile{Name: r.file.Name, Size: r.file.Size, ModTime: r.file.ModTime, Ino: r.file.Ino})
 	if err != nil {
 		return a.refuse(r.ID, err)
 	}
@@ -227,11 +248,8 @@ func (a *answerer) named(r *request) error {
 }
 
 // named opens a file that must be what it was when it was listed.
-func (s *Server) named(m *wire.Fetch) (*file, error) {
-	if m.Offset%integrity.MinBlock != 0 {
-		return nil, wire.Failf(wire.ClassProtocol, "no block begins at %d", m.Offset)
-	}
-	r, err := s.root(m.Root)
+func (s *Server) named(root int, m wire.BatchFile) (*file, error) {
+	r, err := s.root(root)
 	if err != nil {
 		return nil, err
 	}
@@ -248,6 +266,58 @@ func (s *Server) named(m *wire.Fetch) (*file, error) {
 		return nil, err
 	}
 	return &file{f, e}, nil
+}
+
+// batch answers a request for several small files, as many in a frame as fit.
+func (a *answerer) batch(m *wire.Batch) error {
+	body := a.frame.Resize(wire.MaxServeFrame)
+	first, at := 0, wire.GivenHead
+	for i := range m.Files {
+		if a.q.over() {
+			wire.PutGivenHead(body, m.ID, first, true)
+			a.frame.Resize(at)
+			return a.st.Send(a.frame)
+		}
+		size := int(m.Files[i].Size)
+		if m.SumOnly {
+			size = 0
+		}
+		if at+max(wire.GivenFileHead+size, wire.MaxNotGiven) > len(body) {
+			wire.PutGivenHead(body, m.ID, first, false)
+			a.frame.Resize(at)
+			if err := a.st.Send(a.frame); err != nil {
+				return err
+			}
+			body = a.frame.Resize(wire.MaxServeFrame)
+			first, at = i, wire.GivenHead
+		}
+		if sum, err := a.small(m, i, body[at+wire.GivenFileHead:]); err != nil {
+			at += len(wire.AppendNotGiven(body[at:at], classOf(err), reason(err)))
+		} else {
+			wire.PutGivenFile(body[at:], sum, size)
+			at += wire.GivenFileHead + size
+		}
+	}
+	wire.PutGivenHead(body, m.ID, first, true)
+	a.frame.Resize(at)
+	return a.st.Send(a.frame)
+}
+
+// small reads a file of a batch into room, unless its sum alone is wanted.
+func (a *answerer) small(m *wire.Batch, i int, room []byte) (sum integrity.Sum, err error) {
+	f, err := a.s.named(m.Root, m.Files[i])
+	if err != nil {
+		return sum, err
+	}
+	defer f.Close()
+	n := m.Files[i].Size
+	if m.SumOnly {
+		room = a.room(n)
+	}
+	if err := f.read(room[:n], 0); err != nil {
+		return sum, err
+	}
+	return integrity.Whole(room[:n]), nil
 }
 
 // errChangedSince means that a file is not what it was when it was listed.

@@ -33,10 +33,14 @@ type Body struct {
 	given int64                   // offset of the next byte to give
 }
 
+var _ pending = (*Body)(nil)
+
 func newBody(ctx context.Context, s *stream, r wire.Read) *Body {
 	return &Body{s: s, r: r, at: r.Offset, given: r.Offset, in: make(chan *transports.Frame, 2), done: make(chan struct{}), closed: make(chan struct{}),
 		stop: ctx.Done(), cause: func() error { return context.Cause(ctx) }}
 }
+
+func (b *Body) number() uint32 { return b.r.ID }
 
 // request is the frame that asks for it.
 func (b *Body) request() []byte {
@@ -74,6 +78,20 @@ func (b *Body) isClosed() bool {
 	default:
 		return false
 	}
+}
+
+// take implements pending.
+func (b *Body) take(f *transports.Frame) (kept, last bool, err error) {
+	p, err := wire.ParsePiece(f.Body())
+	if err != nil || !b.fits(&p) {
+		return false, false, ErrBreach
+	}
+	n := int64(len(p.Data))
+	b.at += n
+	if n > 0 || p.Summed {
+		kept = b.deliver(f)
+	}
+	return kept, p.Last, nil
 }
 
 // deliver hands a frame to the reader, or drops it when there is none any more.

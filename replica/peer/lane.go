@@ -84,29 +84,12 @@ const quickSum = 256 << 10
 // Errors: Refused, ErrNoStream, ErrBreach, the cause of the context's end, those of
 // the stream.
 func (c *Client) Fetch(ctx context.Context, m wire.Fetch, data []byte, came func(n int)) (sum integrity.Sum, err error) {
-	slots := c.fetches
-	if m.SumOnly {
-		slots = c.sums
+	s, id, off, err := c.turn(ctx, m.SumOnly, m.Length)
+	if err != nil {
+		return sum, err
 	}
-	select {
-	case slots <- struct{}{}:
-	case <-ctx.Done():
-		return sum, context.Cause(ctx)
-	case <-c.done:
-		return sum, c.over()
-	}
-	defer func() { <-slots }()
-	c.mu.Lock()
-	c.next++
-	m.ID = c.next
-	c.mu.Unlock()
-	s := c.pick(m.SumOnly && m.Length > quickSum)
-	if s == nil && m.SumOnly {
-		s = c.insideStream()
-	}
-	if s == nil {
-		return sum, ErrNoStream
-	}
+	defer off()
+	m.ID = id
 	b := newBody(ctx, s, wire.Read{ID: m.ID, Offset: m.Offset, Length: m.Length})
 	b.file = &m
 	defer b.Close()
@@ -135,6 +118,36 @@ func (c *Client) Fetch(ctx context.Context, m wire.Fetch, data []byte, came func
 		return sum, io.ErrUnexpectedEOF
 	}
 	return sum, nil
+}
+
+// turn waits until one more may be asked for files that are not open, n bytes or their
+// sums, and gives a stream for it and the number of the request. The caller calls off
+// when it is answered.
+func (c *Client) turn(ctx context.Context, sums bool, n int64) (s *stream, id uint32, off func(), err error) {
+	slots := c.fetches
+	if sums {
+		slots = c.sums
+	}
+	select {
+	case slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, 0, nil, context.Cause(ctx)
+	case <-c.done:
+		return nil, 0, nil, c.over()
+	}
+	c.mu.Lock()
+	c.next++
+	id = c.next
+	c.mu.Unlock()
+	s = c.pick(sums && n > quickSum)
+	if s == nil && sums {
+		s = c.insideStream()
+	}
+	if s == nil {
+		<-slots
+		return nil, 0, nil, ErrNoStream
+	}
+	return s, id, func() { <-slots }, nil
 }
 
 // pick is the stream on which the fewest requests wait; for sums the one inside the

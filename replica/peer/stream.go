@@ -12,6 +12,19 @@ import (
 // spareFrames is how many frames a stream keeps for use again.
 const spareFrames = 16
 
+// pending is a request and its answer. All but number and request are called by the
+// goroutine that receives.
+type pending interface {
+	number() uint32
+	// request is the frame that asks for it.
+	request() []byte
+	// take uses a frame of the answer, which it may keep, and tells whether it was the
+	// last one. Errors: what must not come.
+	take(f *transports.Frame) (kept, last bool, err error)
+	// finish says that nothing more comes, and why if that is not the end.
+	finish(err error)
+}
+
 // stream is the client's end of a stream.
 type stream struct {
 	st   transports.Stream
@@ -21,7 +34,7 @@ type stream struct {
 	leaving bool // nothing more is to be asked for on it; guarded by the client's mutex
 
 	mu    sync.Mutex    // guards what follows
-	reqs  []*Body       // asked for and not answered, in the order of asking
+	reqs  []pending     // asked for and not answered, in the order of asking
 	out   [][]byte      // frames to be sent
 	moved time.Time     // when something came last, or was asked for after a pause
 	err   error         // why the stream is over
@@ -47,7 +60,7 @@ func (s *stream) stalled(limit time.Duration) bool {
 }
 
 // ask asks for a body; false when the stream is over.
-func (s *stream) ask(b *Body) bool {
+func (s *stream) ask(b pending) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil || len(s.reqs) >= maxQueued {
@@ -161,7 +174,7 @@ func (s *stream) end(err error) {
 }
 
 // head is the request that is answered now; nil if there is none.
-func (s *stream) head() *Body {
+func (s *stream) head() pending {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.reqs) == 0 {
@@ -184,34 +197,27 @@ func (s *stream) came(all bool) {
 }
 
 // take hands a frame to the one who asked for it, who may keep it.
-func (s *stream) take(f *transports.Frame) (taken bool, err error) {
-	b := s.head()
-	if b == nil || len(f.Body()) == 0 {
+func (s *stream) take(f *transports.Frame) (kept bool, err error) {
+	r := s.head()
+	if r == nil || len(f.Body()) == 0 {
 		return false, ErrBreach
 	}
 	if f.Body()[0] == wire.FrameRefused {
 		m, err := wire.ParseRefusedFrame(f.Body())
-		if err != nil || m.ID != b.r.ID {
+		if err != nil || m.ID != r.number() {
 			return false, ErrBreach
 		}
 		s.came(true)
-		b.finish(&Refused{m.Class, m.Text})
+		r.finish(&Refused{m.Class, m.Text})
 		return false, nil
 	}
-	p, err := wire.ParsePiece(f.Body())
-	if err != nil || !b.fits(&p) {
-		return false, ErrBreach
+	kept, last, err := r.take(f)
+	if err != nil {
+		return false, err
 	}
-	n := int64(len(p.Data))
-	b.at += n
-	if n > 0 || p.Summed {
-		taken = b.deliver(f)
+	s.came(last)
+	if last {
+		r.finish(nil)
 	}
-	if !p.Last {
-		s.came(false)
-		return taken, nil
-	}
-	s.came(true)
-	b.finish(nil)
-	return taken, nil
+	return kept, nil
 }

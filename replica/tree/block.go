@@ -39,6 +39,7 @@ type ballot struct {
 	n       *node
 	off     int64
 	size    int64
+	late    uint64          // places that are asked for the bytes last
 	ctx     context.Context // of the bytes
 	cancel  context.CancelFunc
 	news    chan said // what came; nobody sends when over is closed
@@ -59,7 +60,12 @@ type ballot struct {
 // block gives the sum of a block about which the places agree, and its bytes unless
 // data is nil.
 func (t *Tree) block(n *node, off, size int64, data []byte) (integrity.Sum, error) {
-	b := &ballot{t: t, n: n, off: off, size: size, news: make(chan said), over: make(chan struct{}), votes: make(map[integrity.Sum]uint64, 1)}
+	return t.blockBut(0, n, off, size, data)
+}
+
+// blockBut is block; the bytes are asked of some places last.
+func (t *Tree) blockBut(late uint64, n *node, off, size int64, data []byte) (integrity.Sum, error) {
+	b := &ballot{t: t, n: n, off: off, size: size, late: late, news: make(chan said), over: make(chan struct{}), votes: make(map[integrity.Sum]uint64, 1)}
 	b.ctx, b.cancel = context.WithCancel(t.ctx)
 	err := b.run(data)
 	b.cancel()
@@ -191,7 +197,14 @@ func (b *ballot) stop() {
 
 // get asks a place of a set for the bytes. It waits for one that answers.
 func (b *ballot) get(data []byte, among uint64) (int, error) {
-	i, err := b.t.pick(b.ctx, among, b.size)
+	first := among &^ b.late
+	if first == 0 {
+		first = among
+	}
+	i, err := b.t.pick(b.ctx, first, b.size)
+	if b.late != 0 && (errors.Is(err, errNobody) || errors.Is(err, errAway)) {
+		i, err = b.t.pick(b.ctx, among, b.size)
+	}
 	if err != nil {
 		return i, err
 	}
@@ -243,15 +256,23 @@ func (b *ballot) fetch(i int, data []byte) {
 // poll asks all but one of those that have the file for the sum.
 func (b *ballot) poll(but int) {
 	t := b.t
-	if bits.OnesCount64(b.voters) < 2 && but >= 0 {
-		return
-	}
 	t.mu.Lock()
-	ask, behind := uint64(0), uint64(0)
-	each(b.voters, func(i int) {
+	ask := t.jury(b.voters, but)
+	t.mu.Unlock()
+	b.ask(ask)
+}
+
+// jury is whom of a set to ask for a sum, all but one: not who is down, and who is
+// behind only where few others are. The caller holds mu.
+func (t *Tree) jury(voters uint64, but int) (ask uint64) {
+	if bits.OnesCount64(voters) < 2 && but >= 0 {
+		return 0
+	}
+	behind := uint64(0)
+	each(voters, func(i int) {
 		switch p := t.places[i]; {
 		case i == but || !p.up:
-		case p.voting >= mostVotes:
+		case p.voting >= mostVotes && i != t.cfg.Prefer-1:
 			behind |= 1 << i
 		default:
 			ask |= 1 << i
@@ -260,15 +281,13 @@ func (b *ballot) poll(but int) {
 	if bits.OnesCount64(ask) < 2 {
 		ask |= behind
 	}
-	t.mu.Unlock()
-	b.ask(ask)
+	return ask
 }
 
-// ask asks places for the sum.
-func (b *ballot) ask(ask uint64) {
-	t := b.t
-	t.mu.Lock()
-	sessions := make(map[int]context.Context)
+// summon notes that places are asked for a sum, and gives what they are asked within.
+// The caller holds mu.
+func (t *Tree) summon(ask uint64) []context.Context {
+	sessions := make([]context.Context, len(t.places))
 	each(ask, func(i int) {
 		p := t.places[i]
 		if p.voting++; p.voting == 1 {
@@ -276,6 +295,14 @@ func (b *ballot) ask(ask uint64) {
 		}
 		sessions[i] = p.ctx
 	})
+	return sessions
+}
+
+// ask asks places for the sum.
+func (b *ballot) ask(ask uint64) {
+	t := b.t
+	t.mu.Lock()
+	sessions := t.summon(ask)
 	t.mu.Unlock()
 	b.waiting |= ask
 	each(ask, func(i int) {
@@ -405,12 +432,42 @@ func (b *ballot) patience(i int) time.Duration {
 	if i < 0 {
 		return time.Hour // there is nothing to be asked for again
 	}
-	t := b.t
+	return b.t.patience(i)
+}
+
+// patience is how long a place may take for what it is asked for now before another one
+// is asked, too.
+func (t *Tree) patience(i int) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p, now := t.places[i], time.Now()
 	took := time.Duration(float64(p.queued) / p.expect(now, t.bestRate()) * float64(time.Second))
 	return 2*(took+p.latency) + hedgeAfter
+}
+
+// sooner is who would have n bytes here before those who were asked for them, if that
+// is worth it; -1: nobody. The caller holds mu.
+func (t *Tree) sooner(from, among uint64, n int64) int {
+	if t.twice+n > max(hedgeLeast, t.fetched/hedgeShare) {
+		return -1
+	}
+	now, best, chosen, first := time.Now(), t.bestRate(), -1, 0.0
+	late := 0.0
+	each(from, func(i int) {
+		p := t.places[i]
+		if late = p.finish(0, now, best); now.Sub(p.heard) > max(quietAfter, 4*p.latency) {
+			late = math.Inf(1)
+		}
+	})
+	each(among&^from&t.active(), func(i int) {
+		if f := t.places[i].finish(n, now, best) + t.places[i].latency.Seconds(); chosen < 0 || f < first {
+			chosen, first = i, f
+		}
+	})
+	if first >= late {
+		return -1
+	}
+	return chosen
 }
 
 // again asks one more place for the bytes, if it would be done soon and this is worth
@@ -421,26 +478,13 @@ func (b *ballot) again() {
 		return
 	}
 	t.mu.Lock()
-	now, best, chosen, first := time.Now(), t.bestRate(), -1, 0.0
-	late := 0.0
-	each(b.from, func(i int) {
-		p := t.places[i]
-		if late = p.finish(0, now, best); now.Sub(p.heard) > max(quietAfter, 4*p.latency) {
-			late = math.Inf(1)
-		}
-	})
-	each(b.voters&^b.from&t.active(), func(i int) {
-		if f := t.places[i].finish(b.size, now, best) + t.places[i].latency.Seconds(); chosen < 0 || f < first {
-			chosen, first = i, f
-		}
-	})
-	worth := chosen >= 0 && first < late && t.twice+b.size <= max(hedgeLeast, t.fetched/hedgeShare)
-	if worth {
+	chosen := t.sooner(b.from, b.voters, b.size)
+	if chosen >= 0 {
 		t.twice += b.size
-		t.places[chosen].ask(b.size, now)
+		t.places[chosen].ask(b.size, time.Now())
 	}
 	t.mu.Unlock()
-	if worth {
+	if chosen >= 0 {
 		if bits.OnesCount64(b.voters) > 1 {
 			b.ask(b.from) // what comes late need not decide late
 		}

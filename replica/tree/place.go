@@ -28,6 +28,18 @@ type Source interface {
 	Read(ctx context.Context, e store.Entry, off int64, data []byte, came func(n int)) (integrity.Sum, error)
 	// Sum gives the sum of n bytes.
 	Sum(ctx context.Context, e store.Entry, off, n int64) (integrity.Sum, error)
+	// Several fills data with small files, one behind the other, and gives what the
+	// place says of each; without data it gives the sums alone. A file that it does not
+	// give leaves its part of data as it was. came is told of bytes as they come. There
+	// are at most 256 files of at most 64 KiB, together of 256 KiB, with names of
+	// together 16 KiB.
+	Several(ctx context.Context, files []store.Entry, data []byte, came func(n int)) ([]Answer, error)
+}
+
+// Answer is what a place says of one of several files.
+type Answer struct {
+	Sum integrity.Sum // as integrity.Whole
+	Err error         // why it does not give it; nil: it does
 }
 
 // FileError is why a place does not give a file that it has listed.

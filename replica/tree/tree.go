@@ -392,35 +392,10 @@ func (t *Tree) Places(name string) int {
 
 // future is a small file that is read before it is asked for.
 type future struct {
-	done chan struct{}
+	done chan struct{} // closed when what follows is set
 	data []byte
+	sum  integrity.Sum
 	err  error
-}
-
-// Soon begins to read files that will be opened next, each once.
-func (t *Tree) Soon(names []string) {
-	for _, name := range names {
-		n := t.files[name]
-		if n == nil || n.e.Size == 0 {
-			continue
-		}
-		f := &future{done: make(chan struct{})}
-		t.mu.Lock()
-		n.soon = f
-		t.mu.Unlock()
-		t.wg.Go(func() {
-			defer close(f.done)
-			select {
-			case t.slots <- struct{}{}:
-			case <-t.ctx.Done():
-				f.err = t.Err()
-				return
-			}
-			defer func() { <-t.slots }()
-			f.data = make([]byte, n.e.Size)
-			_, f.err = t.block(n, 0, n.e.Size, f.data)
-		})
-	}
 }
 
 // Open opens a file of the tree, which asks nobody yet.
@@ -446,28 +421,42 @@ type file struct {
 var (
 	_ store.ReadFile = (*file)(nil)
 	_ store.SumFile  = (*file)(nil)
+	_ store.Vouched  = (*file)(nil)
 )
 
 // ReadAt gives bytes about which the places agree.
 func (f *file) ReadAt(p []byte, off int64) (int, error) {
+	n, _, _, err := f.ReadSum(p, off)
+	return n, err
+}
+
+// ReadSum gives bytes about which the places agree, and their sum.
+func (f *file) ReadSum(p []byte, off int64) (n int, sum [32]byte, known bool, err error) {
 	size := f.n.e.Size
 	if off < 0 || off >= size {
-		return 0, io.EOF
+		return 0, sum, false, io.EOF
 	}
 	part := p[:min(int64(len(p)), size-off)]
-	if f.soon != nil && off == 0 && int64(len(part)) == size {
+	switch {
+	case f.soon != nil && off == 0 && int64(len(part)) == size:
 		<-f.soon.done
-		if f.soon.err != nil {
-			return 0, f.soon.err
+		if err = f.soon.err; err == nil {
+			copy(part, f.soon.data)
+			sum, known = f.soon.sum, true
 		}
-		copy(part, f.soon.data)
-	} else if err := f.read(part, off); err != nil {
-		return 0, err
+	case off%integrity.MinBlock == 0 && len(part) <= longestBlock:
+		known = true
+		sum, err = f.t.block(f.n, off, int64(len(part)), part)
+	default:
+		err = f.read(part, off)
+	}
+	if err != nil {
+		return 0, sum, false, err
 	}
 	if len(part) < len(p) {
-		return len(part), io.EOF
+		err = io.EOF
 	}
-	return len(part), nil
+	return len(part), sum, known, err
 }
 
 // read reads whole blocks that lie anywhere.

@@ -29,6 +29,7 @@ type fake struct {
 	down   bool
 	opened int
 	given  int64
+	asked  int                            // requests for several files
 	busy   time.Time                      // until when bytes are on their way
 	lie    func(name string, data []byte) // what it makes of bytes behind their sum
 }
@@ -112,6 +113,57 @@ func (f *fake) Sum(ctx context.Context, e store.Entry, off, n int64) (sum integr
 		return sum, err
 	}
 	return integrity.Block(part, off, e.Size), nil
+}
+
+func (f *fake) Several(ctx context.Context, files []store.Entry, data []byte, came func(int)) ([]Answer, error) {
+	out := make([]Answer, len(files))
+	total := int64(0)
+	for i := range files {
+		total += files[i].Size
+	}
+	f.mu.Lock()
+	f.asked++
+	until := time.Now().Add(f.delay)
+	if f.rate > 0 && data != nil {
+		if f.busy.Before(until) {
+			f.busy = until
+		}
+		f.busy = f.busy.Add(time.Duration(float64(total) / f.rate * float64(time.Second)))
+		until = f.busy
+	}
+	f.mu.Unlock()
+	select {
+	case <-time.After(time.Until(until)):
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down {
+		return nil, errAbsent
+	}
+	for i := range files {
+		e := &files[i]
+		part, ok := f.files[e.Name]
+		if !ok || e.Ino != 7 {
+			out[i].Err = &FileError{Text: "no such file or directory"}
+		} else {
+			out[i].Sum = integrity.Whole(part)
+		}
+		if data == nil {
+			continue
+		}
+		if ok {
+			f.given += e.Size
+			copy(data, part)
+			if f.lie != nil {
+				f.lie(e.Name, data[:e.Size])
+			}
+			came(int(e.Size))
+		}
+		data = data[e.Size:]
+	}
+	return out, nil
 }
 
 // told collects warnings.
