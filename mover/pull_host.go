@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -224,7 +225,7 @@ func (h *pullHost) login(ctx context.Context) (*hostConn, error) {
 		return nil, err
 	}
 	unhook := context.AfterFunc(ctx, func() { c.link.Close() })
-	err = c.meet(ctx)
+	err = c.meet(ctx, time.Now())
 	if !unhook() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -317,13 +318,15 @@ func (c *hostConn) prepare(ctx context.Context) (*start, error) {
 	return st, nil
 }
 
-// meet learns how the agent can be reached.
-func (c *hostConn) meet(ctx context.Context) error {
+// meet learns how the agent can be reached, which was told its job at asked, and begins
+// to make connections for data.
+func (c *hostConn) meet(ctx context.Context, asked time.Time) error {
 	j := c.h.all.d.job
 	var rd ready
 	if err := c.h.all.d.awaitReady(c.link, &rd); err != nil {
 		return err
 	}
+	c.rtt = time.Since(asked)
 	first := j.DataAddr
 	if len(first) == 0 {
 		first = []netip.Addr{c.link.addr}
@@ -337,8 +340,10 @@ func (c *hostConn) meet(ctx context.Context) error {
 	}
 	c.far = far
 	c.client = peer.NewClient(c.link)
-	if c.rtt, err = c.client.Ping(ctx); err != nil {
-		return err
+	if c.h.all.d.far != nil { // the agent was ready before that was said here
+		if c.rtt, err = c.client.Ping(ctx); err != nil {
+			return err
+		}
 	}
 	o := c.h.all.d.options()
 	facts := tuner.Facts{RTT: c.rtt, Cores: runtime.GOMAXPROCS(0), UDT: c.udt, CC: o.CC, Streams: [2]int{o.StreamsMin, o.StreamsMax}}
@@ -363,6 +368,8 @@ func (c *hostConn) meet(ctx context.Context) error {
 				c.add(s)
 			}
 		})
+		// What is asked for meanwhile is answered at the same time as they are made.
+		c.wg.Go(func() { _ = c.ways(life, math.MaxInt64) }) // whoever reads hears of it
 	}
 	return nil
 }

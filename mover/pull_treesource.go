@@ -27,7 +27,7 @@ type hostTree struct {
 
 var _ tree.Source = (*hostTree)(nil)
 
-// Open logs in, unless that was done, and begins to make connections for data.
+// Open logs in, unless that was done.
 func (s *hostTree) Open(ctx context.Context) (time.Duration, error) {
 	c, err := s.h.connect(ctx)
 	if err != nil {
@@ -41,7 +41,9 @@ func (s *hostTree) Open(ctx context.Context) (time.Duration, error) {
 		// What was asked for before got lost with the ways to here.
 		return c.rtt, c.ways(ctx, math.MaxInt64)
 	}
-	c.wg.Go(func() { _ = c.ways(context.Background(), math.MaxInt64) }) // whoever reads hears of it
+	if c.ep == nil {
+		return c.rtt, c.ways(ctx, math.MaxInt64)
+	}
 	return c.rtt, nil
 }
 

@@ -69,7 +69,8 @@ func (p *Pull) elect(facts []replica.Facts, late []int) {
 
 // survey asks all places at once. Those that are much later than the first one
 // count as silent; late are those of them that may well come, since it takes long to
-// log in.
+// log in. When only such are lacking, and cannot change any more what the object is, they
+// are not waited for.
 func (p *Pull) survey(ctx context.Context) (facts []replica.Facts, late []int) {
 	limit, logins := openTimeout, false
 	for i := range p.job.Places {
@@ -80,7 +81,8 @@ func (p *Pull) survey(ctx context.Context) (facts []replica.Facts, late []int) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	facts = make([]replica.Facts, len(p.place))
-	var mu sync.Mutex
+	began, answered := time.Now(), make([]bool, len(p.place))
+	var mu sync.Mutex // guards what is found
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, surveyMost)
 	for i := range p.place {
@@ -91,10 +93,14 @@ func (p *Pull) survey(ctx context.Context) (facts []replica.Facts, late []int) {
 			mu.Lock()
 			defer mu.Unlock()
 			facts[i] = replica.Facts{Name: p.job.Places[i].Name, Err: err, Size: f.Size, Ranges: f.Ranges}
+			answered[i] = true
 			_, login := p.job.Places[i].Source.(Attester)
 			switch {
 			case err == nil:
 				p.place[i].facts = &f
+				if p.settled(facts, answered) {
+					time.AfterFunc(max(leastGrace, time.Since(began)/4), cancel)
+				}
 				if login || !logins {
 					time.AfterFunc(surveyPatience, cancel)
 				}
@@ -109,6 +115,52 @@ func (p *Pull) survey(ctx context.Context) (facts []replica.Facts, late []int) {
 	wg.Wait()
 	slices.Sort(late)
 	return facts, late
+}
+
+// Ours.
+const (
+	// leastGrace is for how long others may still answer when it is settled what the
+	// object is; or for a quarter of what that took. Who answers later takes part, too.
+	leastGrace = 50 * time.Millisecond
+	// worthStarting is from how many bytes on nobody is waited for: with less all might
+	// be over before a place that differs was heard and named.
+	worthStarting = 64 << 20
+)
+
+// settled tells whether what the object is follows from the answers so far, whatever the
+// rest says, and all of these are logged in to.
+func (p *Pull) settled(facts []replica.Facts, answered []bool) bool {
+	open, sizes, size, best := 0, make(map[int64]int), int64(0), 0
+	for i := range facts {
+		_, login := p.job.Places[i].Source.(Attester)
+		switch {
+		case !answered[i] && !login:
+			return false
+		case !answered[i]:
+			open++
+		case facts[i].Err == nil:
+			n := facts[i].Size
+			if sizes[n]++; sizes[n] > best {
+				size, best = n, sizes[n]
+			}
+		}
+	}
+	next := 0
+	for s, n := range sizes {
+		if s != size {
+			next = max(next, n)
+		}
+	}
+	settled := best > 1 && best > next+open
+	switch i := p.job.Prefer - 1; {
+	case p.job.Check.Known:
+		size, settled = p.job.Check.Size, sizes[p.job.Check.Size] > 0
+	case i >= 0:
+		if settled = answered[i] && facts[i].Err == nil; settled {
+			size = facts[i].Size
+		}
+	}
+	return open > 0 && settled && size >= worthStarting
 }
 
 // sample reads the same few blocks of every place.
