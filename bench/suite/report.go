@@ -187,16 +187,6 @@ func figures(m Measurement, of func(Run) float64) (s ground.Samples) {
 	return s
 }
 
-// jain is Jain's fairness index of two rates: 1 if they are equal, 0.5 if one
-// has all; 0 without any. Source: Jain, Chiu, Hawe, "A Quantitative Measure of
-// Fairness", 1984.
-func jain(a, b float64) float64 {
-	if a == 0 && b == 0 {
-		return 0
-	}
-	return (a + b) * (a + b) / (2 * (a*a + b*b))
-}
-
 // finish fills in what compares measurements of a row with each other.
 func (r *Report) finish() {
 	type place struct {

@@ -50,16 +50,6 @@ func TestPackages(t *testing.T) {
 	}
 }
 
-func TestJain(t *testing.T) {
-	for _, c := range []struct{ a, b, want float64 }{
-		{1, 1, 1}, {5e7, 5e7, 1}, {1, 0, 0.5}, {0, 3, 0.5}, {0, 0, 0}, {3, 1, 0.8},
-	} {
-		if got := jain(c.a, c.b); math.Abs(got-c.want) > 1e-12 {
-			t.Errorf("jain(%v, %v) = %v, want %v", c.a, c.b, got, c.want)
-		}
-	}
-}
-
 func TestBDP(t *testing.T) {
 	for _, c := range []struct {
 		path Path

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/bench/ground"
+	"github.com/gomover/gomover/internal/netsim"
 )
 
 // seriesStep is the least time between two points of a series; shorter ones show
@@ -120,7 +121,7 @@ func (w *watcher) result(s *scene, j job, u ground.Usage) Run {
 		r.Receiver, r.Series = End{}, nil // the competitor's are among them
 		if span := f.until.Sub(f.from).Seconds(); f.begun && span > 0 {
 			own, other := float64(f.own-f.own0)/span, float64(f.other-f.other0)/span
-			r.Fairness = &Fairness{Jain: jain(own, other), Program: own, Competitor: other}
+			r.Fairness = &Fairness{Jain: netsim.Jain(own, other), Program: own, Competitor: other}
 		}
 	}
 	return r

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gomover/gomover/internal/netsim"
 	"github.com/gomover/gomover/tuner/retune"
 	"github.com/gomover/gomover/tuner/retune/retunetest"
 )
@@ -51,7 +52,7 @@ func sharingRows(quick bool) []row {
 				rates = append(rates, got[i].Between(s.Length/2, s.Length))
 				sum += rates[i]
 			}
-			fair, use = append(fair, retunetest.Jain(rates)), append(use, sum/float64(s.Rate)*1500/1448)
+			fair, use = append(fair, netsim.Jain(rates...)), append(use, sum/float64(s.Rate)*1500/1448)
 		}
 		slices.Sort(fair)
 		slices.Sort(use)

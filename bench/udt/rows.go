@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/bench/ground"
+	"github.com/gomover/gomover/internal/netsim"
 )
 
 // Bars.
@@ -251,28 +252,15 @@ func (b *bench) fair(ctx context.Context, name string, p path, limit float64) er
 			total += r / p.capacity()
 			each += fmt.Sprintf(" %.3f", r/p.capacity())
 		}
-		b.Note("shares of the link:%s; index %.3f", each, jain(o.rates))
+		b.Note("shares of the link:%s; index %.3f", each, netsim.Jain(o.rates...))
 		if total < busyShare {
 			return fmt.Errorf("the flows have %.3f of the link together: they do not compete for it", total)
 		}
-		index, sum = append(index, jain(o.rates)), append(sum, total)
+		index, sum = append(index, netsim.Jain(o.rates...)), append(sum, total)
 	}
 	b.AtLeast(name, figure, " Jain's index", fmt.Sprintf(">= %.2f", limit), limit, index)
 	b.Show(name+", all together", figure, " of the link", sum)
 	return nil
-}
-
-// jain is Jain's index of fairness. Source: Jain, Chiu and Hawe, DEC-TR-301, 1984.
-func jain(l []float64) float64 {
-	sum, squares := 0.0, 0.0
-	for _, v := range l {
-		sum += v
-		squares += v * v
-	}
-	if squares == 0 {
-		return 0
-	}
-	return sum * sum / (float64(len(l)) * squares)
 }
 
 // fairRate is the rate of the link that flows share, in bits per second.

@@ -34,17 +34,6 @@ func TestFlowAt(t *testing.T) {
 	}
 }
 
-func TestJain(t *testing.T) {
-	for _, tt := range []struct {
-		l    []float64
-		want float64
-	}{{[]float64{1, 1, 1, 1}, 1}, {[]float64{1, 0, 0, 0}, 0.25}, {nil, 0}, {[]float64{3, 1}, 0.8}} {
-		if got := jain(tt.l); math.Abs(got-tt.want) > 1e-9 {
-			t.Errorf("jain %v is %v, want %v", tt.l, got, tt.want)
-		}
-	}
-}
-
 func TestParse(t *testing.T) {
 	b, err := parse([]string{"-rows", "loop,wan", "-quick", "-rounds", "5"})
 	if err != nil || b.Rounds != 1 || len(b.Rows) != 2 {

@@ -149,7 +149,7 @@ func TestFairness(t *testing.T) {
 		x, y := float64(first.Stats().Delivered), float64(second.Stats().Delivered)
 		w.Run(to)
 		x, y = float64(first.Stats().Delivered)-x, float64(second.Stats().Delivered)-y
-		jain := (x + y) * (x + y) / (2 * (x*x + y*y))
+		jain := Jain(x, y)
 		t.Logf("%v: %.3g and %.3g bytes, Jain's index %.3f", c, x, y, jain)
 		if jain < 0.95 {
 			t.Errorf("%v: Jain's index %.3f, want 0.95; seed %d", c, jain, seed)

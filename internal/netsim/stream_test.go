@@ -520,7 +520,7 @@ func TestStreamsShare(t *testing.T) {
 		})
 		wg.Wait()
 		sum := float64(got[0]+got[1]) * 8 / 20
-		jain := float64(got[0]+got[1]) * float64(got[0]+got[1]) / (2 * (float64(got[0])*float64(got[0]) + float64(got[1])*float64(got[1])))
+		jain := Jain(float64(got[0]), float64(got[1]))
 		if sum < 13e6 || sum > 16e6 || jain < 0.8 {
 			t.Errorf("streams got %v, together %.0f bit/s, Jain's index %.2f", got, sum, jain)
 		}

@@ -74,9 +74,9 @@ func TestSimulatedFairness(t *testing.T) {
 				s.add("native", []time.Duration{p.short, p.far}[i/2], 0)
 			}
 			l := s.shares(20*sec, 50*sec)
-			t.Logf("shares %.3f, Jain's index %.3f", l, jain(l))
-			if jain(l) < p.want {
-				t.Errorf("shares %.3f: Jain's index %.3f, want %.2f", l, jain(l), p.want)
+			t.Logf("shares %.3f, Jain's index %.3f", l, netsim.Jain(l...))
+			if netsim.Jain(l...) < p.want {
+				t.Errorf("shares %.3f: Jain's index %.3f, want %.2f", l, netsim.Jain(l...), p.want)
 			}
 		})
 	}

@@ -197,16 +197,3 @@ func (s *shared) shares(begin, end time.Duration) (l []float64) {
 	}
 	return l
 }
-
-// jain is Jain's index of fairness.
-func jain(l []float64) float64 {
-	sum, squares := 0.0, 0.0
-	for _, v := range l {
-		sum += v
-		squares += v * v
-	}
-	if squares == 0 {
-		return 0
-	}
-	return sum * sum / (float64(len(l)) * squares)
-}

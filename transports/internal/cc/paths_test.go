@@ -79,9 +79,9 @@ func TestEqualFlows(t *testing.T) {
 			d.add(mustNew(t, name), d.b.rtt, 0)
 			d.add(mustNew(t, name), d.b.rtt, 3*time.Second)
 			l := d.shares(30*time.Second, 60*time.Second)
-			t.Logf("shares %.3f, Jain %.3f", l, jain(l))
-			if jain(l) < 0.95 || l[0]+l[1] < 0.75 {
-				t.Errorf("shares %.3f, Jain %.3f, want 0.95, and 0.75 of the link", l, jain(l))
+			t.Logf("shares %.3f, Jain %.3f", l, netsim.Jain(l...))
+			if netsim.Jain(l...) < 0.95 || l[0]+l[1] < 0.75 {
+				t.Errorf("shares %.3f, Jain %.3f, want 0.95, and 0.75 of the link", l, netsim.Jain(l...))
 			}
 		})
 	}
@@ -95,9 +95,9 @@ func TestNativeIsFairToLongPaths(t *testing.T) {
 		d.add(NewNative(), rtt, time.Duration(i)*time.Second)
 	}
 	l := d.shares(30*time.Second, 60*time.Second)
-	t.Logf("shares %.3f, Jain %.3f", l, jain(l))
-	if jain(l) < 0.9 {
-		t.Errorf("shares %.3f of flows of 10 and 100 ms: Jain %.3f, want 0.9", l, jain(l))
+	t.Logf("shares %.3f, Jain %.3f", l, netsim.Jain(l...))
+	if netsim.Jain(l...) < 0.9 {
+		t.Errorf("shares %.3f of flows of 10 and 100 ms: Jain %.3f, want 0.9", l, netsim.Jain(l...))
 	}
 }
 

@@ -411,17 +411,3 @@ func (s *sender) meanQueue() time.Duration {
 	}
 	return s.rttSum/time.Duration(s.rttCount) - s.stats.MinRTT
 }
-
-// jain is the index of fairness: 1 is equal, 1/n is all to one. Source: Jain,
-// Chiu and Hawe, 1984.
-func jain(l []float64) float64 {
-	sum, squares := 0.0, 0.0
-	for _, x := range l {
-		sum += x
-		squares += x * x
-	}
-	if squares == 0 {
-		return 0
-	}
-	return sum * sum / (float64(len(l)) * squares)
-}

@@ -125,17 +125,6 @@ func TestBackground(t *testing.T) {
 	}
 }
 
-func TestJain(t *testing.T) {
-	for _, tt := range []struct {
-		rates []float64
-		want  float64
-	}{{nil, 1}, {[]float64{0, 0}, 1}, {[]float64{3, 3, 3}, 1}, {[]float64{1, 0, 0, 0}, 0.25}} {
-		if got := Jain(tt.rates); got != tt.want {
-			t.Errorf("index of %v is %v, want %v", tt.rates, got, tt.want)
-		}
-	}
-}
-
 // TestScenarios: each has a name of its own and can be run.
 func TestScenarios(t *testing.T) {
 	seen := make(map[string]bool)

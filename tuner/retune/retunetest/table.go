@@ -225,18 +225,3 @@ func recoveries(s *Scenario, r *Result, fixed []Result) (l []time.Duration) {
 	}
 	return l
 }
-
-// Jain is the fairness index of rates: 1 where all are alike, 1/n where one has
-// everything (R. Jain, D. Chiu, W. Hawe, A quantitative measure of fairness and
-// discrimination, 1984).
-func Jain(rates []float64) float64 {
-	sum, squares := 0.0, 0.0
-	for _, r := range rates {
-		sum += r
-		squares += r * r
-	}
-	if squares == 0 {
-		return 1
-	}
-	return sum * sum / (float64(len(rates)) * squares)
-}
