@@ -40,7 +40,7 @@ SIMULATIONS = '^TestSimulated'
 TEST_PACKAGES = openssh-server openssh-client zsh fish tcsh busybox netcat-openbsd \
 	util-linux passwd openssl nftables iproute2 gcc libc6-dev libudt-dev g++
 BENCH_PACKAGES = openssh-server openssh-client rsync rclone iperf3 tar util-linux iproute2 \
-	globus-gass-copy-progs globus-gridftp-server-progs aria2 nginx-light xrootd-client \
+	globus-gass-copy-progs globus-gridftp-server-progs aria2 lftp nginx-light xrootd-client \
 	xrootd-server uftp udpcast libudt-dev g++ mount e2fsprogs procps
 
 .DEFAULT_GOAL := help

@@ -170,7 +170,7 @@ func (p Program) Candidates(g Grid) (list []Settings) {
 
 // All are the programs, gomover first and the limit second.
 func All() []Program {
-	return []Program{gomover(), iperf(), scp(), rsync(), rclone(), gridFTP(), aria2(), xrdcp(), udt(), uftp(), udpcast(), tar()}
+	return []Program{gomover(), iperf(), scp(), rsync(), rclone(), gridFTP(), aria2(), lftp(), xrdcp(), udt(), uftp(), udpcast(), tar()}
 }
 
 // Named finds a program of All.

@@ -151,6 +151,12 @@ func TestSeveralSenders(t *testing.T) {
 	if len(plan.Servers) != 2 || !strings.Contains(line, "-x 4 -s 8") || !strings.Contains(line, "http://10.77.0.3:8080/payload") {
 		t.Errorf("aria2 from two: %d servers, %s", len(plan.Servers), line)
 	}
+	p, _ = Named("lftp")
+	plan = p.Plan(example(), Settings{Streams: 4, Window: 25e6})
+	line = strings.Join(plan.Client.Args, " ")
+	if len(plan.Servers) != 1 || !strings.Contains(line, "set net:socket-buffer 25000000; pget -n 4 http://10.77.0.1:8080/payload -o /m/to-far/payload") {
+		t.Errorf("lftp: %d servers, %s", len(plan.Servers), line)
+	}
 	p, _ = Named("gomover")
 	from := example()
 	from.Pull = true

@@ -138,6 +138,27 @@ func aria2() Program {
 	}
 }
 
+// lftp takes the file by HTTP from nginx, in as many parts at once as it is told.
+func lftp() Program {
+	return Program{
+		Name: "lftp", Packages: []string{"lftp", "nginx-light"}, Needs: []string{"lftp", "nginx"},
+		Note: "HTTP from nginx, started at the receiver, without encryption", MaxStreams: 64, Windows: true,
+		Plan: func(t Transfer, s Settings) Plan {
+			set, get, send := "", "get", ""
+			if s.Streams > 0 {
+				set, get = "set pget:min-chunk-size 1M; set pget:save-status never; ", fmt.Sprintf("pget -n %d", s.Streams)
+			}
+			if s.Window > 0 {
+				set += fmt.Sprintf("set net:socket-buffer %d; ", s.Window)
+				send = fmt.Sprintf(" sndbuf=%d", s.Window)
+			}
+			conf, text, server := mirror(t.From[0], filepath.Dir(t.Source), t.Work, send)
+			line := fmt.Sprintf("%s%s %s -o %s", set, get, MirrorURL(t.From[0], filepath.Base(t.Source)), t.target(0))
+			return Plan{Files: map[string]string{conf: text}, Servers: []Server{server}, Client: Command{Host: t.To[0].Name, Args: []string{"lftp", "--norc", "-c", line}}}
+		},
+	}
+}
+
 // Mirror is nginx on a host, which serves a directory by HTTP. What is returned
 // first is the name of its configuration, in the directory work, and then the text
 // of that.

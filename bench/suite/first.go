@@ -19,7 +19,7 @@ import (
 // firstPeers are those that gomover without flags is held against at their best
 // setting. The last ones log in by ssh, as gomover does.
 var (
-	firstPeers  = []string{"GridFTP", "xrdcp", "rclone", "scp"}
+	firstPeers  = []string{"GridFTP", "xrdcp", "lftp", "rclone", "scp"}
 	firstLogins = []string{"rclone", "scp"}
 )
 
@@ -76,7 +76,7 @@ func (f first) run(ctx context.Context, b *bench, name string) error {
 		}
 		list = append(list, s)
 	}
-	for _, bar := range firstBars(name, list) {
+	for _, bar := range firstBars(name, list, len(b.named(firstLogins...)) > 0) {
 		b.report.Bars = append(b.report.Bars, bar)
 		fmt.Printf("%s: %s (%s): %s\n", bar.Row, bar.Figure, bar.Bar, map[bool]string{true: "reached", false: "missed"}[bar.Pass])
 	}
@@ -183,8 +183,9 @@ func (t table) firstPeer(ctx context.Context, p peer.Program, probe int64, login
 	return s, nil
 }
 
-// firstBars judges a list whose first entry is gomover's.
-func firstBars(row string, list []standing) []Bar {
+// firstBars judges a list whose first entry is gomover's; logins says that peers were
+// chosen that log in by ssh.
+func firstBars(row string, list []standing, logins bool) []Bar {
 	judge := func(what string, of func(standing) float64, among func(standing) bool) Bar {
 		own, best := of(list[0]), standing{}
 		var notes []string
@@ -202,8 +203,9 @@ func firstBars(row string, list []standing) []Bar {
 		}
 		return Bar{Row: row + ": " + what, Figure: fmt.Sprintf("%.2f s; %s", own, strings.Join(notes, "; ")), Bar: "first", Value: own, Limit: of(best), Notes: notes, Pass: own <= of(best)}
 	}
-	return []Bar{
-		judge("from the end of the login", func(s standing) float64 { return s.after }, func(standing) bool { return true }),
-		judge("whole commands that log in by ssh", func(s standing) float64 { return s.whole }, func(s standing) bool { return slices.Contains(firstLogins, s.name) }),
+	bars := []Bar{judge("from the end of the login", func(s standing) float64 { return s.after }, func(standing) bool { return true })}
+	if logins {
+		bars = append(bars, judge("whole commands that log in by ssh", func(s standing) float64 { return s.whole }, func(s standing) bool { return slices.Contains(firstLogins, s.name) }))
 	}
+	return bars
 }

@@ -17,10 +17,13 @@ func TestFirstBars(t *testing.T) {
 		{[]standing{own, {name: "xrdcp", whole: 21, after: 21}, {name: "scp", whole: 19.9, after: 19.1}}, true, false},
 		{[]standing{own}, false, false},
 	} {
-		bars := firstBars("wan", c.list)
+		bars := firstBars("wan", c.list, true)
 		if len(bars) != 2 || bars[0].Pass != c.after || bars[1].Pass != c.whole {
 			t.Errorf("%+v: %+v", c.list, bars)
 		}
+	}
+	if bars := firstBars("wan", []standing{own, {name: "GridFTP", whole: 19.5, after: 19.5}}, false); len(bars) != 1 || !bars[0].Pass {
+		t.Errorf("without peers that log in: %+v", bars)
 	}
 }
 
