@@ -74,3 +74,22 @@ func TestPartsCostSomething(t *testing.T) {
 		t.Error("sealing does not end with its context")
 	}
 }
+
+func TestRemedy(t *testing.T) {
+	const held, other, step = `{"ev":"progress","limited_by":"receiver window"}`, `{"ev":"progress","limited_by":"network"}`, `{"ev":"tune","reason":"12 streams wait for the receiver window"}`
+	for _, c := range []struct {
+		lines []string
+		told  bool
+		step  bool
+	}{
+		{[]string{other, held, step}, true, true},
+		{[]string{other, step, held}, false, true},
+		{[]string{held, `{"ev":"tune","reason":"losses"}`}, true, false},
+		{nil, false, false},
+	} {
+		told, reason := remedy(strings.Join(c.lines, "\n"), "receiver window")
+		if told != c.told || (reason != "") != c.step {
+			t.Errorf("%q: told %t, then %q", c.lines, told, reason)
+		}
+	}
+}
