@@ -243,6 +243,18 @@ func (s *Session) Counters() (c Counters) {
 	return c
 }
 
+// Add calls one more receiver, which gets what of the stream follows an offset: its
+// reader's first byte is that. What lies before is nobody's concern here. Add does not
+// wait for an answer; the receiver's place is behind all others in Results. Errors: an
+// address that is none, an offset before what is kept, too many receivers, net.ErrClosed.
+func (s *Session) Add(d Destination, start int64) (place int, err error) {
+	d.Addr = netip.AddrPortFrom(d.Addr.Addr().Unmap(), d.Addr.Port())
+	if !s.l.step(func(now time.Duration) { place, err = s.core.add(d, start, now) }) {
+		return 0, net.ErrClosed
+	}
+	return place, err
+}
+
 // Drop gives up a receiver by its place in Dial's list; the others are not held up,
 // and their group gets a new key.
 func (s *Session) Drop(i int) {

@@ -257,7 +257,7 @@ func (g *group) add(now time.Duration, p *pcb) {
 		if e := p.grow(); known {
 			e.known = true
 		} else {
-			e.lost = true
+			e.lost, e.early = true, true // it may be under way by the group
 			p.lost.Add(slot, slot+1)
 		}
 	}

@@ -57,6 +57,12 @@ func (v *evidence) aheadOf(now time.Duration, slots int64) {
 	v.ahead += slots
 }
 
+// mayHear tells that the group may have brought what goes by unicast now: it is heard,
+// or that is not known yet of one that came late.
+func (v *evidence) mayHear(now time.Duration, late bool) bool {
+	return v.ahead > 0 && now < v.heardAt+silence || late && v.n < evidenceRing
+}
+
 // possible is the feedback that a receiver which hears everything would give, in
 // percent.
 func (v *evidence) possible() int {

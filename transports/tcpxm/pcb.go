@@ -88,6 +88,9 @@ type pcb struct {
 	heard    bool   // it has joined that
 	tell     bool   // the group is to be told
 
+	begun time.Duration // when it was first called
+	start int64         // offset of its first byte; una began with the block of that
+
 	una, next int64 // slots
 	acked     int64 // bytes
 	limit     int64 // bytes: the right edge of its window
@@ -143,6 +146,7 @@ type PCBCounters struct {
 	// GroupPackets and UnicastPackets are the segments that carried it.
 	GroupPackets, UnicastPackets int64
 	Resent, Lost                 int64 // slots
+	ResentBytes                  int64 // of UnicastBytes: what was sent before
 	Fallbacks, Forwards          int   // changes of the mode
 	Refused                      int64 // blocks that the receiver refused
 	Feedback                     int   // percent, as it said last; -1 is nothing
@@ -183,7 +187,7 @@ func newPCB(s *session, index int, d Destination, now time.Duration) (*pcb, erro
 	if !d.Addr.IsValid() || d.Addr.Addr().IsMulticast() {
 		return nil, fmt.Errorf("preparing to send: %v is not the address of a receiver", d.Addr)
 	}
-	p := &pcb{s: s, index: index, addr: d.Addr, mode: UnicastOnly}
+	p := &pcb{s: s, index: index, addr: d.Addr, mode: UnicastOnly, begun: now}
 	k := keys{secret: d.Secret, tag: s.cfg.Tag, cipher: s.cfg.Cipher}
 	k.role = fromSender
 	p.out.keys = k
@@ -280,7 +284,7 @@ func (p *pcb) receive(now time.Duration, high uint16, g *segment.Segment) {
 	}
 	upTo := segment.Offset(p.s.iss, g.Ack, high)
 	if p.state == synSent {
-		if g.Flags&segment.SYN == 0 || upTo != 0 {
+		if g.Flags&segment.SYN == 0 || upTo != p.acked {
 			return
 		}
 		p.connected(now, g)
@@ -306,7 +310,7 @@ func (p *pcb) receive(now time.Duration, high uint16, g *segment.Segment) {
 // connected takes the answer to the SYN.
 func (p *pcb) connected(now time.Duration, g *segment.Segment) {
 	p.state, p.irs, p.answered = open, g.Seq, true
-	p.limit = int64(g.Window) << windowScale
+	p.limit = p.acked + int64(g.Window)<<windowScale
 	p.timer.reply, p.timer.progress = true, now
 	if p.timer.syns == 1 {
 		p.est.add(now - p.timer.said)
@@ -317,6 +321,7 @@ func (p *pcb) connected(now time.Duration, g *segment.Segment) {
 		p.probe(gr)
 		if gr.begun {
 			p.mode, p.multi.holdUntil = Fallback, now
+			p.behind = p.start > 0
 		}
 		if p.s.sealers.group.keys.epoch > 0 {
 			p.sendKey()

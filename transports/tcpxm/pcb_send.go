@@ -41,7 +41,7 @@ func (p *pcb) tick(now time.Duration, out *outbox) {
 
 func (p *pcb) tickSYN(now time.Duration, out *outbox) {
 	switch {
-	case now >= p.s.begun+p.s.cfg.Connect:
+	case now >= p.begun+p.s.cfg.Connect:
 		p.timer.resets = resetTimes
 		p.fail(now, ErrTimeout)
 	case now >= p.timer.syn:
@@ -132,7 +132,9 @@ func (p *pcb) control0(now time.Duration, flags uint8, out *outbox) {
 			p.timer.told = now
 		}
 	}
-	if flags&segment.RST == 0 {
+	if p.start > 0 && flags&segment.SYN != 0 { // for both there is no room
+		g.Options.HasStart, g.Options.Start = true, p.start
+	} else if flags&segment.RST == 0 {
 		g.Options.HasSchedule, g.Options.Schedule = true, p.s.schedule(p)
 	}
 	p.timer.reply, p.timer.schedule, p.timer.said = false, false, now
@@ -248,11 +250,13 @@ func (p *pcb) sendSlot(now time.Duration, slot int64, again bool, out *outbox) b
 		p.lost.Remove(slot, slot+1)
 		if e.times > 0 {
 			p.counts.Resent++
+			p.counts.ResentBytes += int64(n)
 			p.s.stats.ResentPackets++
+			p.s.stats.ResentBytes += int64(n)
 		}
 	} else {
 		e = p.grow()
-		e.early = p.tell || p.mode == Fallback && p.multi.ahead > 0 && now < p.multi.heardAt+silence
+		e.early = p.tell || p.mode == Fallback && p.multi.mayHear(now, p.start > 0)
 		if p.mode == GroupUnicast {
 			e.early = p.group.copies.Contains(slot, slot+1)
 			e.multi = p.group.copy(now, slot, p.multi.probeTo, out)
@@ -356,7 +360,7 @@ func (p *pcb) sendAt(now time.Duration) time.Duration {
 func (p *pcb) deadline(now time.Duration) time.Duration {
 	switch p.state {
 	case synSent:
-		return min(p.timer.syn, p.s.begun+p.s.cfg.Connect)
+		return min(p.timer.syn, p.begun+p.s.cfg.Connect)
 	case failed:
 		if p.timer.resets >= resetTimes {
 			return never

@@ -238,6 +238,9 @@ func (r *receiver) onSYN(now time.Duration, from netip.AddrPort) {
 	r.ports = [2]uint16{s.Src, s.Dst}
 	r.heardAt, r.ack.syn = now, true
 	r.ack.schedule = segment.Schedule{N: 1, Every: 2, Delay: 25}
+	if s.Options.HasStart {
+		r.data.begin(s.Options.Start, r.blockLen())
+	}
 	r.onOptions(now)
 }
 
@@ -300,6 +303,13 @@ func (r *receiver) onData(now time.Duration, off int64, b []byte, viaGroup bool)
 	if fresh > 0 || !viaGroup {
 		r.advance()
 	}
+}
+
+// begin has the stream begin at an offset, with the block of that: it is whole only
+// together.
+func (d *assembly) begin(start, block int64) {
+	d.read, d.next = start, start-start%block
+	d.data.low = d.next // nothing was written
 }
 
 func (r *receiver) count(fresh int64, viaGroup bool) {

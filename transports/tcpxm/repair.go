@@ -166,6 +166,7 @@ func (g *group) sendSymbols(now time.Duration, block int64, m *mending, n int, o
 			return
 		}
 		s.stats.CodedPackets++
+		s.stats.CodedBytes += x.slot
 		g.pacer.Sent(now, g.members[0].wire())
 	}
 	m.symbols += n

@@ -16,11 +16,10 @@ import (
 //
 // After any calls of receive, collect is called before the time passes on.
 type session struct {
-	cfg   Config
-	pcbs  []*pcb
-	iss   uint32
-	begun time.Duration
-	err   error
+	cfg  Config
+	pcbs []*pcb
+	iss  uint32
+	err  error
 
 	groups  []*group
 	number  int // groups made so far, for their addresses
@@ -48,8 +47,8 @@ type Counters struct {
 	GroupPackets, UnicastPackets int64 // datagrams
 	GroupBytes, UnicastBytes     int64 // payload of segments
 	WireBytes                    int64 // all of it, with UDP's and IP's heads
-	CodedPackets                 int64
-	ResentPackets                int64 // by unicast
+	CodedPackets, CodedBytes     int64 // parity symbols, which are not in GroupBytes
+	ResentPackets, ResentBytes   int64 // by unicast, of UnicastBytes
 	ControlPackets               int64
 	Forged                       int64 // datagrams that no receiver can have sealed
 	Epochs                       int64 // keys of the group after the first
@@ -72,7 +71,7 @@ func newSession(cfg Config, dests []Destination, now time.Duration, seed uint64,
 	if len(dests) == 0 || len(dests) > maxReceivers {
 		return nil, fmt.Errorf("preparing to send: %d receivers, not 1 to %d", len(dests), maxReceivers)
 	}
-	s := &session{cfg: cfg, iss: uint32(seed), seed: seed, begun: now, answered: never, policyAt: never,
+	s := &session{cfg: cfg, iss: uint32(seed), seed: seed, answered: never, policyAt: never,
 		digests: make(map[int64]segment.Digest), fresh: fresh}
 	s.plan = segment.Schedule{N: uint8(len(dests)), Every: 2, Delay: 5}
 	s.stream.slot = int64(cfg.Payload)
@@ -90,19 +89,49 @@ func newSession(cfg Config, dests []Destination, now time.Duration, seed uint64,
 	if s.coder, err = coding.New(coding.K); err != nil {
 		return nil, err
 	}
-	for i, d := range dests {
-		p, err := newPCB(s, i, d, now)
-		if err != nil {
+	for _, d := range dests {
+		if _, err := s.join(d, now); err != nil {
 			return nil, err
 		}
-		for _, o := range s.pcbs {
-			if o.addr == p.addr {
-				o.shared, p.shared = true, true
-			}
-		}
-		s.pcbs = append(s.pcbs, p)
 	}
 	return s, nil
+}
+
+// join adds a receiver.
+func (s *session) join(d Destination, now time.Duration) (*pcb, error) {
+	p, err := newPCB(s, len(s.pcbs), d, now)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range s.pcbs {
+		if o.addr == p.addr {
+			o.shared, p.shared = true, true
+		}
+	}
+	s.pcbs = append(s.pcbs, p)
+	return p, nil
+}
+
+// add adds a receiver that comes late: it gets what follows an offset.
+func (s *session) add(d Destination, start int64, now time.Duration) (index int, err error) {
+	x := &s.stream
+	switch {
+	case s.err != nil:
+		return 0, s.err
+	case len(s.pcbs) >= maxReceivers:
+		return 0, fmt.Errorf("adding a receiver: there are %d already", maxReceivers)
+	case start < x.pages.low || start > segment.MaxOffset:
+		return 0, fmt.Errorf("adding a receiver: what follows %d is not kept", start)
+	}
+	p, err := s.join(d, now)
+	if err != nil {
+		return 0, err
+	}
+	block := coding.K * x.slot
+	p.start, p.acked = start, start-start%block
+	p.una = p.acked / x.slot
+	p.next, p.timer.syn = p.una, now
+	return p.index, nil
 }
 
 // write takes bytes of the stream, and gives how many found room. If nothing follows

@@ -217,6 +217,10 @@ type Options struct {
 	// option 54.
 	HasRefused bool
 	Refused    int64
+	// Start is the offset at which the stream begins for a receiver that came late:
+	// option 55.
+	HasStart bool
+	Start    int64
 	// SACK are the blocks, Blocks their number. Those that find no room are not sent.
 	SACK   [blocksMax]Block
 	Blocks int
@@ -236,6 +240,7 @@ const (
 	optSchedule      = 52
 	optControls      = 53
 	optRefused       = 54
+	optStart         = 55
 )
 
 // maxScale is the largest window scale (RFC 7323, section 2.3).
@@ -268,6 +273,9 @@ func (o *Options) append(b []byte, start int) []byte {
 	}
 	if o.HasRefused {
 		b = append48(append(b, optRefused, 8), o.Refused)
+	}
+	if o.HasStart {
+		b = append48(append(b, optStart, 8), o.Start)
 	}
 	if n := min(o.Blocks, (OptionsMax-2-(len(b)-start))/8); n > 0 {
 		b = append(b, optSACK, byte(2+8*n))
@@ -317,6 +325,8 @@ func (o *Options) parseOne(kind byte, v []byte) {
 		o.HasControls, o.Controls = true, binary.BigEndian.Uint32(v)
 	case kind == optRefused && len(v) == 6:
 		o.HasRefused, o.Refused = true, uint48(v)
+	case kind == optStart && len(v) == 6:
+		o.HasStart, o.Start = true, uint48(v)
 	case kind == optSACK && len(v) > 0 && len(v)%8 == 0 && len(v) <= 8*blocksMax:
 		o.Blocks = 0
 		for ; len(v) > 0; v = v[8:] {
@@ -344,6 +354,9 @@ func (o *Options) write(b *strings.Builder) {
 	}
 	if o.HasRefused {
 		fmt.Fprintf(b, " refused %d", o.Refused)
+	}
+	if o.HasStart {
+		fmt.Fprintf(b, " start %d", o.Start)
 	}
 	for _, k := range o.SACK[:o.Blocks] {
 		fmt.Fprintf(b, " sack %d-%d", k.Left, k.Right)

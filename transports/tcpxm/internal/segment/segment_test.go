@@ -23,6 +23,7 @@ func TestOptionBytes(t *testing.T) {
 		{"schedule", Options{HasSchedule: true, Schedule: Schedule{10, 3, 8, 25}}, "34070a03080019" + "01"},
 		{"controls", Options{HasControls: true, Controls: 0x01020304}, "350601020304" + "0101"},
 		{"refused", Options{HasRefused: true, Refused: 0x010203040506}, "3608010203040506"},
+		{"start", Options{HasStart: true, Start: 0x010203040506}, "3708010203040506"},
 		{"syn", Options{MSS: 1420, HasScale: true, Scale: 9, SACKPermitted: true}, "0204058c" + "030309" + "0402" + "010101"},
 		{"sack", Options{Blocks: 1, SACK: [4]Block{{1, 2}}}, "050a" + "0000000100000002" + "0101"},
 	} {
