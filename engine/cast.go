@@ -39,20 +39,26 @@ const (
 // Frames are confirmed by each sink as those of a stream are. One goroutine calls
 // Next; the other methods may be called by any.
 type Cast struct {
-	id      uint32
-	roots   []SourceRoot
-	members []*castMember
-	files   openFiles // Next's
-	log     castLog
-	paid    int64             // Next's: bytes that Pay knows of
-	bad     map[wire.Key]bool // Next's: files that cannot be read as they were listed
-	idle    time.Time         // Next's: since when nothing is left; zero: something is
-	wg      sync.WaitGroup
+	id    uint32
+	roots []SourceRoot
+	files openFiles // Next's
+	log   castLog
+
+	mu      sync.Mutex    // guards what follows; held while a frame is claimed and put into the log
+	members []*castMember // in the order of joining; only added to
+	over    bool          // Next has found nothing left
+
+	paid int64             // Next's: bytes that Pay knows of
+	bad  map[wire.Key]bool // Next's: files that cannot be read as they were listed
+	idle time.Time         // Next's: since when nothing is left; zero: something is
+	wg   sync.WaitGroup
 }
 
 // castMember is one source of a cast.
 type castMember struct {
-	src *Source
+	src   *Source
+	first uint64 // number of its first frame
+	late  bool   // it has joined while others were at work
 
 	mu    sync.Mutex // guards what follows
 	todo  []func()   // to be said to the sink, in order
@@ -68,12 +74,55 @@ func NewCast(id uint32, roots []SourceRoot, sources []*Source) *Cast {
 	c.files.roots, c.log.files.roots = roots, roots
 	c.files.strict = len(sources) > 0 && sources[0].opts.OnChange != "ignore"
 	for _, s := range sources {
-		m := &castMember{src: s, wake: make(chan struct{}, 1)}
-		s.sched.joinCast(id)
-		c.members = append(c.members, m)
-		c.wg.Go(m.speak)
+		c.enter(&castMember{src: s})
 	}
 	return c
+}
+
+// enter makes a source a member.
+func (c *Cast) enter(m *castMember) {
+	m.wake = make(chan struct{}, 1)
+	m.src.sched.joinCast(c.id)
+	c.members = append(c.members, m)
+	c.wg.Go(m.speak)
+}
+
+// Join adds a source that was late: the frames from now on are its, too, the first of
+// which begins at an offset of the log. What it lacks of what was sent before goes to
+// it by its own streams when the others have all; or together, if more are late. place
+// is behind all others. ok is false when the cast is at its end: nothing has changed
+// then. A source joins once.
+func (c *Cast) Join(src *Source) (place int, start int64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return 0, 0, false
+	}
+	m := &castMember{src: src, late: true}
+	m.first, start = c.log.end()
+	c.enter(m)
+	return len(c.members) - 1, start, true
+}
+
+// all gives the members by now.
+func (c *Cast) all() []*castMember {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.members
+}
+
+// finish notes that nothing is left, if nobody has joined since members were counted.
+func (c *Cast) finish(members int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.members) != members {
+		return false
+	}
+	c.over = true
+	for _, m := range c.members {
+		m.src.sched.endCast(c.id)
+	}
+	return true
 }
 
 // Wants is how many bytes at least two of the sources are still to send, as far as
@@ -100,7 +149,8 @@ func (s *Source) settled() bool {
 // nothing is left, the context's end.
 func (c *Cast) Next(ctx context.Context) (n int64, err error) {
 	for {
-		file, m, more := c.head()
+		members := c.all()
+		file, m, more := head(c.id, members)
 		switch {
 		case file != nil:
 			c.idle = time.Time{}
@@ -110,7 +160,7 @@ func (c *Cast) Next(ctx context.Context) (n int64, err error) {
 			if ctx.Err() != nil {
 				return 0, context.Cause(ctx)
 			}
-			if !c.undecided(file) {
+			if !c.undecided(members, file) {
 				continue
 			}
 		case more:
@@ -119,11 +169,10 @@ func (c *Cast) Next(ctx context.Context) (n int64, err error) {
 			c.idle = time.Now()
 		case time.Since(c.idle) > castStuck:
 			// Between a verdict and its file's place in the queue nothing seems left.
-			for _, m := range c.members {
-				m.src.sched.endCast(c.id)
+			if c.finish(len(members)) {
+				c.files.close()
+				return 0, io.EOF
 			}
-			c.files.close()
-			return 0, io.EOF
 		}
 		select {
 		case <-time.After(castLook):
@@ -134,15 +183,16 @@ func (c *Cast) Next(ctx context.Context) (n int64, err error) {
 }
 
 // head gives the file to go on with, and whose it is: the first in the list that a
-// member has to send. more tells that there may be some later.
-func (c *Cast) head() (file *srcFile, of *castMember, more bool) {
-	for _, m := range c.members {
-		f, live := m.src.sched.castHead(c.id)
+// member has to send; those that were late go on with the others, who are not to wait
+// for what they have. more tells that there may be some later.
+func head(id uint32, members []*castMember) (file *srcFile, of *castMember, more bool) {
+	for _, m := range members {
+		f, live := m.src.sched.castHead(id)
 		if !live {
 			continue
 		}
 		more = more || f != nil || !m.src.settled() || m.src.sched.aloneFull()
-		if f != nil && (file == nil || before(&f.entry, f.id, &file.entry, file.id)) {
+		if f != nil && (file == nil || of.late == m.late && before(&f.entry, f.id, &file.entry, file.id)) {
 			file, of = f, m
 		}
 	}
@@ -158,11 +208,11 @@ func before(a *wire.Entry, ai uint64, b *wire.Entry, bi uint64) bool {
 }
 
 // undecided tells that a file may yet be wanted by a member that has not said so.
-func (c *Cast) undecided(f *srcFile) bool {
+func (c *Cast) undecided(members []*castMember, f *srcFile) bool {
 	if time.Since(f.began) > castGrace {
 		return false
 	}
-	for _, m := range c.members {
+	for _, m := range members {
 		if known, live := m.src.sched.knows(c.id, f.key); live && !known && !m.src.settled() {
 			return true
 		}
@@ -181,7 +231,7 @@ func (c *Cast) take(f *srcFile, m *castMember) int64 {
 		return 0
 	}
 	if c.bad[f.key] || c.wanting(f.key, block) < 2 {
-		if c.bad[f.key] || !c.undecided(f) {
+		if c.bad[f.key] || !c.undecided(c.all(), f) {
 			m.src.sched.leaveAlone(c.id, f, block)
 		}
 		return 0
@@ -200,14 +250,16 @@ func (c *Cast) take(f *srcFile, m *castMember) int64 {
 	h.Put(body[lengthLen:])
 	putLength(body)
 	var last []claim
+	head := lengthLen + wire.SharedBlockHeadLen
+	c.mu.Lock()
 	for _, m := range c.members {
 		if x, ok := m.src.sched.claim(c.id, f.key, block); ok && x.last {
 			x.by = m
 			last = append(last, x)
 		}
 	}
-	head := lengthLen + wire.SharedBlockHeadLen
 	c.log.add(body, []piece{{lit: body[:head:head]}, {entry: &e, off: off, n: length}})
+	c.mu.Unlock()
 	if len(last) > 0 {
 		c.vouch(r, &e, last)
 	}
@@ -223,7 +275,7 @@ type claim struct {
 
 // wanting counts the members that lack a block.
 func (c *Cast) wanting(k wire.Key, block int64) (n int) {
-	for _, m := range c.members {
+	for _, m := range c.all() {
 		if m.src.sched.lacks(c.id, k, block) {
 			n++
 		}
@@ -260,7 +312,7 @@ func (c *Cast) takePack(m *castMember) int64 {
 	var keys []wire.Key
 	for i, f := range m.src.sched.smallOnes(c.id, packFiles) {
 		if c.bad[f.key] || c.wanting(f.key, 0) < 2 {
-			if i == 0 && (c.bad[f.key] || !c.undecided(f)) {
+			if i == 0 && (c.bad[f.key] || !c.undecided(c.all(), f)) {
 				m.src.sched.leaveAlone(c.id, f, 0)
 			}
 			break
@@ -288,10 +340,12 @@ func (c *Cast) takePack(m *castMember) int64 {
 	wire.PutSharedPackHead(body[lengthLen:], len(keys))
 	putLength(body)
 	pieces[0].lit = append([]byte(nil), body[:lengthLen+wire.PackHeadLen]...)
+	c.mu.Lock()
 	for _, m := range c.members {
 		m.src.sched.claimPack(c.id, keys)
 	}
 	c.log.add(body, pieces)
+	c.mu.Unlock()
 	return int64(len(body))
 }
 
@@ -322,7 +376,7 @@ func (c *Cast) Pay(ctx context.Context, sent, got int64) error {
 		return ctx.Err()
 	}
 	common := (*limiter)(nil)
-	for _, m := range c.members {
+	for _, m := range c.all() {
 		s := m.src
 		if s.over() || !s.sched.inCast(c.id) {
 			continue
@@ -344,7 +398,7 @@ func (c *Cast) Pay(ctx context.Context, sent, got int64) error {
 
 // Limited tells that a limit holds the sources.
 func (c *Cast) Limited() bool {
-	for _, m := range c.members {
+	for _, m := range c.all() {
 		if m.src.limited() {
 			return true
 		}
@@ -352,19 +406,19 @@ func (c *Cast) Limited() bool {
 	return false
 }
 
-// Confirmed is how many frames of the log member i has dealt with, and how many there
-// are for it. live tells that it is one still.
+// Confirmed is how many of its frames member i has dealt with, and how many there are
+// for it. live tells that it is one still.
 func (c *Cast) Confirmed(i int) (n, of uint64, live bool) {
-	return c.members[i].src.sched.castAt(c.id)
+	return c.all()[i].src.sched.castAt(c.id)
 }
 
 // Release forgets the frames that all members have dealt with. Who reads them all the
 // same gets zeros.
 func (c *Cast) Release() {
 	least := ^uint64(0)
-	for i := range c.members {
-		if n, _, live := c.Confirmed(i); live {
-			least = min(least, n)
+	for _, m := range c.all() {
+		if n, _, live := m.src.sched.castAt(c.id); live {
+			least = min(least, m.first+n)
 		}
 	}
 	if least != ^uint64(0) {
@@ -375,14 +429,14 @@ func (c *Cast) Release() {
 // Suspend lets every source send by itself, until Resume. What is in the log is still
 // confirmed. Who calls Next calls them.
 func (c *Cast) Suspend() {
-	for _, m := range c.members {
+	for _, m := range c.all() {
 		m.src.sched.endCast(c.id)
 	}
 }
 
 // Resume is the end of Suspend.
 func (c *Cast) Resume() {
-	for _, m := range c.members {
+	for _, m := range c.all() {
 		m.src.sched.resumeCast(c.id)
 	}
 }
@@ -390,7 +444,7 @@ func (c *Cast) Resume() {
 // Drop gives member i up: what it has not confirmed, and all the rest, goes by its own
 // streams.
 func (c *Cast) Drop(i int) {
-	m := c.members[i]
+	m := c.all()[i]
 	m.src.sched.leaveCast(c.id)
 	m.mu.Lock()
 	m.ended = true
@@ -400,7 +454,7 @@ func (c *Cast) Drop(i int) {
 
 // Close gives all members up and ends what the cast has begun. Nobody may be in Next.
 func (c *Cast) Close() {
-	for i := range c.members {
+	for i := range c.all() {
 		c.Drop(i)
 	}
 	c.wg.Wait()

@@ -104,8 +104,17 @@ func newCrowd(t *testing.T, src string, dsts ...string) *crowd {
 	return c
 }
 
-// start starts all, which send nothing until free is closed, and makes a cast.
+// start starts all, and makes a cast of them.
 func (c *crowd) start() *Cast {
+	c.t.Helper()
+	cast := c.begin(len(c.worlds))
+	close(c.free)
+	return cast
+}
+
+// begin starts all, which send nothing until free is closed, and makes a cast of the
+// first n.
+func (c *crowd) begin(n int) *Cast {
 	c.t.Helper()
 	st, err := osfs.NewSource(c.src, osfs.SourceOptions{})
 	if err != nil {
@@ -136,9 +145,7 @@ func (c *crowd) start() *Cast {
 	for all := false; !all; time.Sleep(time.Millisecond) {
 		_, all = Wants(list) // else what one knows late goes to it alone
 	}
-	cast := NewCast(1<<30, []SourceRoot{{Store: st, Inside: true, Shown: c.src}}, list)
-	close(c.free)
-	return cast
+	return NewCast(1<<30, []SourceRoot{{Store: st, Inside: true, Shown: c.src}}, list[:n])
 }
 
 // play sends all of a cast to streams, and gives how long the log has become.

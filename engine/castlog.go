@@ -65,6 +65,13 @@ func (p *piece) len() int64 {
 	return p.n
 }
 
+// end is the number and the offset of the next frame.
+func (l *castLog) end() (number uint64, off int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.first + uint64(len(l.frames)), l.size
+}
+
 // add puts a frame at the end.
 func (l *castLog) add(body []byte, pieces []piece) {
 	if pieces[0].lit != nil && len(pieces) == 2 {
