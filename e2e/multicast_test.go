@@ -251,8 +251,80 @@ func TestMulticastTrouble(t *testing.T) {
 	}
 }
 
+// TestMulticastReturns kills an agent while a part has arrived, and pauses the job until it
+// is back: its destination is taken into the group again, and what it has missed goes to it
+// alone.
+func TestMulticastReturns(t *testing.T) {
+	t.Parallel()
+	s := newSender(t, cloud(3), t.TempDir())
+	s.warm()
+	const size = 8 << 20
+	src, data := filepath.Join(s.dir, "f"), content(134, size)
+	put(t, src, data)
+	cmd, _, errs := s.start(append([]string{"--fanout=multicast", "--bwlimit=1MB", "--mkpath", "--retry-wait=100ms", src}, s.places(3)...)...)
+	out := new(lockedBuffer)
+	cmd.Stdout = out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	happens := func(what string, has func() bool) {
+		t.Helper()
+		await(t, 30*time.Second, what, func() bool {
+			select {
+			case err := <-ended:
+				t.Fatalf("ended too early: %v\n%s\n%s", err, out, errs)
+			default:
+			}
+			return has()
+		})
+	}
+	happens("a part has arrived at h2", func() bool {
+		for _, name := range leftovers(t, filepath.Join(s.dir, "d2")) {
+			if info, err := os.Stat(name); err == nil && info.Size() > size/16 {
+				return true
+			}
+		}
+		return false
+	})
+	e, _ := lastEvent(out.String(), "job.start")
+	ctl := func(setting string) {
+		if c, out, errs := s.start("ctl", e["job"].(string), setting); c.Run() != nil {
+			t.Fatalf("%s: %v\n%s\n%s", setting, c.ProcessState, out, errs)
+		}
+	}
+	ctl("pause")
+	for _, pid := range s.agents("h2") {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Errorf("killing the agent: %v", err)
+		}
+	}
+	happens("h2 is back", func() bool {
+		return strings.Count(out.String(), `"host":"h2","role":"dest","state":"ready"`) == 2
+	})
+	ctl("bwlimit=off")
+	ctl("continue")
+	if err := <-ended; err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out, errs)
+	}
+	_, all := s.left()
+	l := checkEvents(t, out.String(), 0)
+	for i, place := range s.places(3) {
+		holds(t, s.at(i+1), data)
+		way := strings.Join(transports(l)[place], " ")
+		if strings.Count(way, "multicast") != map[int]int{0: 1, 1: 2, 2: 1}[i] {
+			t.Errorf("%s got its data by %q", place, way)
+		}
+	}
+	t.Logf("# %.3f times the size has left", all/size) // 1.3 where nothing else runs
+}
+
 // agents are the processes of agents on a host.
-func (s *sender) agents(host string) (pids []int) {
+func (s *sender) agents(host string) []int { return s.processes(host, "\x00agent\x00") }
+
+// processes are those on a host whose command lines contain something.
+func (s *sender) processes(host, what string) (pids []int) {
 	s.t.Helper()
 	net := strings.TrimSpace(s.l.Exec(host, "readlink", "/proc/self/ns/net"))
 	dirs, err := filepath.Glob("/proc/[0-9]*")
@@ -263,14 +335,14 @@ func (s *sender) agents(host string) (pids []int) {
 		if to, err := os.Readlink(d + "/ns/net"); err != nil || to != net {
 			continue
 		}
-		if b, err := os.ReadFile(d + "/cmdline"); err == nil && bytes.Contains(b, []byte("\x00agent\x00")) {
+		if b, err := os.ReadFile(d + "/cmdline"); err == nil && bytes.Contains(b, []byte(what)) {
 			if pid, err := strconv.Atoi(filepath.Base(d)); err == nil {
 				pids = append(pids, pid)
 			}
 		}
 	}
 	if len(pids) == 0 {
-		s.t.Errorf("no agent runs on %s", host)
+		s.t.Errorf("no process with %q runs on %s", what, host)
 	}
 	return pids
 }

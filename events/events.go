@@ -234,6 +234,7 @@ type ProgressDest struct {
 	GroupPackets   int64 `json:"multicast_packets,omitempty"`
 	UnicastBytes   int64 `json:"unicast_bytes,omitempty"`
 	UnicastPackets int64 `json:"unicast_packets,omitempty"`
+	ResentBytes    int64 `json:"resent_bytes,omitempty"` // of UnicastBytes
 }
 
 // Anomaly is a lasting change that nobody here brought about, or its end. A Warn
@@ -324,6 +325,22 @@ type JobEnd struct {
 	Limits       map[string]int64 `json:"limits_ms,omitempty"` // time spent per limiting factor
 	Dests        []DestEnd        `json:"dests"`
 	Sources      []SourceEnd      `json:"sources"`
+	Multicast    *Multicast       `json:"multicast,omitempty"` // nil: none was sent
+}
+
+// Multicast is what was sent to several destinations at once: by groups, and by
+// unicast within their sessions.
+type Multicast struct {
+	Dests          int   `json:"dests"`             // destinations that got some of their data by groups
+	GroupBytes     int64 `json:"multicast_bytes"`   // payload, each byte once for all
+	GroupPackets   int64 `json:"multicast_packets"` // datagrams, those of coded repair included
+	CodedBytes     int64 `json:"coded_bytes"`       // besides: coded repair to groups
+	UnicastBytes   int64 `json:"unicast_bytes"`     // payload, repetitions included
+	UnicastPackets int64 `json:"unicast_packets"`   // datagrams, those without data included
+	ResentBytes    int64 `json:"resent_bytes"`      // of UnicastBytes: repetitions
+	WireBytes      int64 `json:"wire_bytes"`        // all of it with the heads of UDP and IP
+	CopyBytes      int64 `json:"copy_bytes"`        // the most that one destination has got in this run, in any way
+	GotBytes       int64 `json:"got_bytes"`         // what all have
 }
 
 // DestEnd is what came of one destination.
@@ -338,6 +355,7 @@ type DestEnd struct {
 	GroupPackets   int64 `json:"multicast_packets,omitempty"`
 	UnicastBytes   int64 `json:"unicast_bytes,omitempty"`
 	UnicastPackets int64 `json:"unicast_packets,omitempty"`
+	ResentBytes    int64 `json:"resent_bytes,omitempty"` // of UnicastBytes
 }
 
 // SourceEnd is what one source gave.

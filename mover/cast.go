@@ -39,6 +39,8 @@ const (
 	castLeast = 8 << 20
 	// castAsked is that where it is asked for; less goes inside ssh.
 	castAsked = 512 << 10
+	// joinLeast is that for one that may join a group at work.
+	joinLeast = 1 << 20
 	// waitLeast and waitMost bound how long a destination gets nothing at its start,
 	// and how long two wait for others to log in, since it may come together: what the
 	// data would take at waitRate bytes per second. It is waitAsked where multicast is
@@ -86,6 +88,7 @@ type casting struct {
 	mu      sync.Mutex // guards what follows, and the legs' fields
 	legs    []*castLeg
 	atWork  bool
+	gather  bool  // two at least are ready, and it is being tried to reach them together
 	put     int64 // bytes put into the log
 	sent    tcpxm.Counters
 	reached bool // two at least hear the group
@@ -107,7 +110,7 @@ type castLeg struct {
 	sessions int
 	out      bool // it has ended for good
 
-	// Of the one session whose agent was asked for a port; work's.
+	// Of the latest session whose agent was asked for a port: once.
 	asked  *engine.Source
 	at     netip.Addr
 	secret tcpxm.Secret
@@ -277,6 +280,7 @@ func (c *casting) holds(i int) bool {
 			l.used += engine.DefaultBlock
 		}
 	}
+	gather := c.gather
 	c.mu.Unlock()
 	if lost {
 		return true
@@ -286,7 +290,7 @@ func (c *casting) holds(i int) bool {
 		return false
 	default:
 	}
-	return time.Since(since) < c.patience(l) && !l.small()
+	return (c.always && gather || time.Since(since) < c.patience(l)) && !l.small()
 }
 
 // patience is how long it is worth to wait for others.
@@ -360,6 +364,9 @@ func (c *casting) form(ctx context.Context) ([]*castLeg, error) {
 			return nil, errNoGroup
 		case len(ready) >= 2:
 			bytes, all := engine.Wants(sources(ready))
+			c.mu.Lock()
+			c.gather = bytes >= c.least()
+			c.mu.Unlock()
 			switch {
 			case all && bytes < c.least() && coming == 0:
 				return nil, errNoGroup
@@ -431,10 +438,11 @@ func (c *casting) connect(ctx context.Context, legs []*castLeg) (*castSession, e
 		}
 		return nil, why
 	}
-	s := &castSession{c: c, legs: legs}
+	s := &castSession{c: c, legs: legs, order: o, came: make(chan newcomer)}
 	var dests []tcpxm.Destination
 	for _, l := range legs {
 		dests = append(dests, tcpxm.Destination{Addr: netip.AddrPortFrom(l.at, l.port), Secret: l.secret})
+		s.six = s.six || l.at.Is6()
 	}
 	cfg := tcpxm.Config{Tag: o.Tag, Secret: secret, Group: group, Source: s, Growing: true, Connect: connectWait, Dead: castDead,
 		TTL: c.o.TTL, Interface: c.o.Interface, Bind: legs[0].leg.dir.job.Bind}
@@ -564,9 +572,11 @@ func (l *castLeg) counts() (r tcpxm.Result, now bool) {
 	return l.status, l.member
 }
 
-// Together is what a run has sent to several destinations at once.
+// Together is what a run has sent to several destinations at once. Sizes are in bytes.
 type Together struct {
-	Bytes, Packets int64 // to multicast groups: payload; datagrams
+	Group, Unicast Carried // to groups, and by unicast within their sessions; packets are datagrams of any kind
+	Coded, Resent  int64   // coded repair, besides; what of Unicast was sent before
+	Wire           int64   // all of it with the heads of UDP and IP
 }
 
 // together is what was sent to all at once.
@@ -576,5 +586,6 @@ func (c *casting) together() Together {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Together{Bytes: c.sent.GroupBytes, Packets: c.sent.GroupPackets}
+	n := &c.sent
+	return Together{Group: Carried{n.GroupBytes, n.GroupPackets}, Unicast: Carried{n.UnicastBytes, n.UnicastPackets}, Coded: n.CodedBytes, Resent: n.ResentBytes, Wire: n.WireBytes}
 }

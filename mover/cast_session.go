@@ -18,22 +18,27 @@ import (
 // castSession is a casting at work.
 type castSession struct {
 	c     *casting
-	legs  []*castLeg // in the order of the session's receivers
 	s     *tcpxm.Session
 	roots []engine.SourceRoot
+	order castOrder // as agents are asked for ports, but for their secrets
+	six   bool      // addresses of IPv6 can be reached
 
 	trial struct { // pump's: the group's rate
 		at    time.Time
 		bytes int64
 	}
 
-	paying atomic.Int64 // since when the pump waits for a limit, Unix ns; 0: it does not
+	paying    atomic.Int64  // since when the pump waits for a limit, Unix ns; 0: it does not
+	comparing atomic.Bool   // destinations send by themselves for a moment
+	came      chan newcomer // has room for none
+	asking    sync.WaitGroup
 
-	mu   sync.Mutex   // guards what follows
-	cast *engine.Cast // nil before there is one
+	mu    sync.Mutex   // guards what follows; the watcher alone changes it once it is at work
+	cast  *engine.Cast // nil before there is one
+	legs  []*castLeg   // in the order of the session's receivers; one that was lost is there twice
+	place []int        // of each leg in the cast; -1: in none
 
 	// The watcher's.
-	place []int // of each leg in the cast; -1: in none
 	gone  []bool
 	told  []string // transport that was told last
 	at    []uint64 // frames confirmed at the last look
@@ -89,6 +94,7 @@ func (s *castSession) run(ctx context.Context) error {
 	}
 	cancel()
 	pumped.Wait()
+	s.asking.Wait()
 	s.leaveAll(err)
 	return err
 }
@@ -193,11 +199,14 @@ func (s *castSession) together(ctx context.Context) error {
 // waited for has nothing more to come: without a further frame they would wait for ever.
 func (s *castSession) mayGoOn() bool {
 	all, short := true, false
-	for i, l := range s.legs {
-		if s.place[i] < 0 {
+	s.mu.Lock()
+	legs, place := s.legs, s.place
+	s.mu.Unlock()
+	for i, l := range legs {
+		if place[i] < 0 {
 			continue
 		}
-		n, of, live := s.cast.Confirmed(s.place[i])
+		n, of, live := s.cast.Confirmed(place[i])
 		if !live {
 			continue
 		}
@@ -220,6 +229,8 @@ func (s *castSession) watch(ctx context.Context, ended <-chan error) error {
 				return err
 			}
 			ended = nil
+		case n := <-s.came:
+			s.admit(n)
 		case <-t.C:
 		case <-ctx.Done():
 			return ctx.Err()
@@ -227,6 +238,7 @@ func (s *castSession) watch(ctx context.Context, ended <-chan error) error {
 		if busy, err := s.look(time.Now()); err != nil || !busy {
 			return err
 		}
+		s.invite(ctx)
 	}
 }
 
@@ -237,10 +249,10 @@ var errUnheard = errors.New("it does not reach two destinations")
 func (s *castSession) look(now time.Time) (busy bool, err error) {
 	results, sent := s.s.Results(), s.s.Counters()
 	heard, open, group := 0, 0, 0 // group: are known to hear it
+	s.note(results)
 	for i, l := range s.legs {
 		r := &results[i]
 		s.c.mu.Lock()
-		l.status = *r
 		src := l.src
 		s.c.mu.Unlock()
 		if s.gone[i] {
@@ -259,6 +271,10 @@ func (s *castSession) look(now time.Time) (busy bool, err error) {
 			continue
 		case now.Sub(s.moved[i]) > castDead:
 			s.drop(i, fmt.Sprintf("nothing confirmed for %v", castDead))
+			continue
+		}
+		if !r.Connected {
+			open++ // it was late
 			continue
 		}
 		if r.Mode == tcpxm.Multicast {
@@ -291,6 +307,24 @@ func (s *castSession) look(now time.Time) (busy bool, err error) {
 		return false, errUnheard
 	}
 	return true, nil
+}
+
+// note keeps how it stands with all destinations: what one got before it was lost, too.
+func (s *castSession) note(results []tcpxm.Result) {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	for _, l := range s.legs {
+		l.status = tcpxm.Result{}
+	}
+	for i, l := range s.legs {
+		before := l.status
+		l.status = results[i]
+		l.status.GroupBytes += before.GroupBytes
+		l.status.GroupPackets += before.GroupPackets
+		l.status.UnicastBytes += before.UnicastBytes
+		l.status.UnicastPackets += before.UnicastPackets
+		l.status.ResentBytes += before.ResentBytes
+	}
 }
 
 // heldAfter is how long a frame waits for a limit before nobody is blamed for
@@ -347,12 +381,9 @@ func (s *castSession) leaveAll(err error) {
 		}
 		s.drop(i, why)
 	}
-	results := s.s.Results()
+	s.note(s.s.Results())
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	for i, l := range s.legs {
-		l.status = results[i]
-	}
 	s.c.sent = s.s.Counters()
 }
 
@@ -394,6 +425,8 @@ func (s *castSession) compare(ctx context.Context) (tried bool, err error) {
 	if !worthComparing(group/float64(len(list)), left) {
 		return all, nil // else there may come more
 	}
+	s.comparing.Store(true)
+	defer s.comparing.Store(false)
 	s.cast.Suspend()
 	own, err := s.ownRate(ctx)
 	if err != nil {
@@ -437,7 +470,7 @@ func (s *castSession) ownRate(ctx context.Context) (float64, error) {
 func (s *castSession) sources() (l []*engine.Source) {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	for _, x := range s.legs {
+	for _, x := range s.c.legs {
 		if x.member && x.src != nil {
 			l = append(l, x.src)
 		}

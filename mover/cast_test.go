@@ -237,3 +237,44 @@ func TestCastHold(t *testing.T) {
 		}
 	})
 }
+
+// TestCastNewcomers tells who may be taken into a group at work, and adds up what a
+// destination got that was in it twice.
+func TestCastNewcomers(t *testing.T) {
+	src, other := new(engine.Source), new(engine.Source)
+	at, own := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("127.0.0.1")
+	for _, c := range []struct {
+		name string
+		leg  castLeg
+		want bool
+	}{
+		{"its first session", castLeg{src: src, addr: at}, true},
+		{"a later session", castLeg{src: src, addr: at, asked: other, sessions: 2}, true},
+		{"was asked", castLeg{src: src, addr: at, asked: src}, false},
+		{"is in it", castLeg{src: src, addr: at, asked: other, member: true}, false},
+		{"no session", castLeg{addr: at}, false},
+		{"has ended", castLeg{src: src, addr: at, out: true}, false},
+		{"behind a proxy", castLeg{src: src}, false},
+		{"this machine", castLeg{src: src, addr: own}, false},
+		{"an address that cannot be reached", castLeg{src: src, addr: netip.MustParseAddr("2001:db8::1")}, false},
+	} {
+		k := &casting{legs: []*castLeg{&c.leg}}
+		if got := len(k.newcomers(false)) == 1; got != c.want {
+			t.Errorf("%s: %t, want %t", c.name, got, c.want)
+		}
+	}
+	k := &casting{}
+	a, b := &castLeg{c: k}, &castLeg{c: k}
+	s := castSession{c: k, legs: []*castLeg{a, b, a}}
+	s.note([]tcpxm.Result{
+		{PCBCounters: tcpxm.PCBCounters{GroupBytes: 1, GroupPackets: 2, UnicastBytes: 3, UnicastPackets: 4, ResentBytes: 5}},
+		{PCBCounters: tcpxm.PCBCounters{GroupBytes: 100}},
+		{PCBCounters: tcpxm.PCBCounters{GroupBytes: 10, GroupPackets: 20, UnicastBytes: 30, UnicastPackets: 40, ResentBytes: 50}, Connected: true},
+	})
+	if r, _ := a.counts(); r.GroupBytes != 11 || r.GroupPackets != 22 || r.UnicastBytes != 33 || r.UnicastPackets != 44 || r.ResentBytes != 55 || !r.Connected {
+		t.Errorf("%+v", r)
+	}
+	if r, _ := b.counts(); r.GroupBytes != 100 {
+		t.Errorf("%+v", r)
+	}
+}

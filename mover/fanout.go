@@ -51,9 +51,14 @@ type Outcome struct {
 	Report
 	Err error
 	// Group and Unicast are what it got by a group's session, for which several
-	// destinations were served at once, and what by unicast within that.
-	Group, Unicast Together
+	// destinations were served at once, and what by unicast within that. Resent of
+	// Unicast was sent before.
+	Group, Unicast Carried
+	Resent         int64 // bytes
 }
+
+// Carried is payload, in bytes, and the segments that carried it.
+type Carried struct{ Bytes, Packets int64 }
 
 // ID names all destinations together: the same command gives the same name.
 func (f *Fan) ID() string {
@@ -98,8 +103,9 @@ func (f *Fan) Run(ctx context.Context, rec events.Recorder, done func(i int, o O
 			if l.dir.cast != nil {
 				n, _ := l.dir.cast.counts()
 				report.Totals.Sent += n.UnicastBytes
-				out[i].Group = Together{n.GroupBytes, n.GroupPackets}
-				out[i].Unicast = Together{n.UnicastBytes, n.UnicastPackets}
+				out[i].Group = Carried{n.GroupBytes, n.GroupPackets}
+				out[i].Unicast = Carried{n.UnicastBytes, n.UnicastPackets}
+				out[i].Resent = n.ResentBytes
 			}
 			out[i].Report, out[i].Err = report, err
 			l.end(err)
@@ -335,7 +341,7 @@ func (r *fanRun) progress(stop <-chan struct{}) {
 		for _, d := range states {
 			record(r.rec, d)
 		}
-		sum.SentBytes += r.cast.together().Bytes
+		sum.SentBytes += r.cast.together().Group.Bytes
 		if heard || stopped {
 			r.total(&sum, states)
 			record(r.rec, sum)
@@ -452,7 +458,7 @@ func (l *leg) countCast(p *events.Progress, d *events.ProgressDest) {
 		return
 	}
 	r, now := l.dir.cast.counts()
-	d.GroupBytes, d.GroupPackets, d.UnicastBytes, d.UnicastPackets = r.GroupBytes, r.GroupPackets, r.UnicastBytes, r.UnicastPackets
+	d.GroupBytes, d.GroupPackets, d.UnicastBytes, d.UnicastPackets, d.ResentBytes = r.GroupBytes, r.GroupPackets, r.UnicastBytes, r.UnicastPackets, r.ResentBytes
 	p.SentBytes += r.UnicastBytes
 	d.SentBytes = p.SentBytes
 	if now {

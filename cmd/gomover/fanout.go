@@ -159,7 +159,7 @@ func destReason(fan *mover.Fan, i int, x *exitError) string {
 // endFan shows what came of all destinations and returns the error for the exit
 // code.
 func (v *view) endFan(env Env, o *Options, fan *mover.Fan, out []mover.Outcome, together mover.Together, took time.Duration) error {
-	e := events.JobEnd{Ms: took.Milliseconds(), Sources: []events.SourceEnd{}, SentBytes: together.Bytes}
+	e := events.JobEnd{Ms: took.Milliseconds(), Sources: []events.SourceEnd{}, SentBytes: together.Group.Bytes}
 	var codes []int
 	var missing []string
 	var most int64
@@ -170,7 +170,7 @@ func (v *view) endFan(env Env, o *Options, fan *mover.Fan, out []mover.Outcome, 
 		code, x := exitOf(r.Err, v.fails.at(name), &r.Report)
 		t := r.Totals
 		d := events.DestEnd{Dest: name, Exit: code, DoneBytes: t.DoneBytes, FilesFailed: t.Failed,
-			GroupBytes: r.Group.Bytes, GroupPackets: r.Group.Packets, UnicastBytes: r.Unicast.Bytes, UnicastPackets: r.Unicast.Packets}
+			GroupBytes: r.Group.Bytes, GroupPackets: r.Group.Packets, UnicastBytes: r.Unicast.Bytes, UnicastPackets: r.Unicast.Packets, ResentBytes: r.Resent}
 		if code == exitOK {
 			complete++
 		} else {
@@ -198,6 +198,7 @@ func (v *view) endFan(env Env, o *Options, fan *mover.Fan, out []mover.Outcome, 
 		most = max(most, t.Bytes)
 		started = started || r.Started
 	}
+	e.Multicast = multicastOf(out, &together)
 	e.TotalBytes = max(most*int64(len(out)), e.DoneBytes)
 	e.AvgBps = summaryRate(e.AvgBps, e.Ms)
 	e.Exit = fanExit(complete, o.Fan.MinDests, codes)
@@ -224,6 +225,24 @@ func (v *view) endFan(env Env, o *Options, fan *mover.Fan, out []mover.Outcome, 
 		writeMessage(env.Stderr, "gomover: warning: ", fanMessage(len(missing), len(out))+", which --min-dests permits", fanLines(missing), nil)
 	}
 	return err
+}
+
+// multicastOf sums up what was sent to several destinations at once; nil: nothing was.
+func multicastOf(out []mover.Outcome, t *mover.Together) *events.Multicast {
+	if t.Wire == 0 {
+		return nil
+	}
+	m := &events.Multicast{GroupBytes: t.Group.Bytes, GroupPackets: t.Group.Packets, CodedBytes: t.Coded,
+		UnicastBytes: t.Unicast.Bytes, UnicastPackets: t.Unicast.Packets, ResentBytes: t.Resent, WireBytes: t.Wire}
+	for i := range out {
+		got := out[i].Totals.Verified
+		m.GotBytes += got
+		m.CopyBytes = max(m.CopyBytes, got)
+		if out[i].Group.Bytes > 0 {
+			m.Dests++
+		}
+	}
+	return m
 }
 
 // signalled tells whether a code is that of a signal.

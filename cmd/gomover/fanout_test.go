@@ -112,3 +112,45 @@ func TestFanSummary(t *testing.T) {
 		}
 	}
 }
+
+// TestFanSummaryMulticast tells how many copies have left, and how each destination got
+// its data.
+func TestFanSummaryMulticast(t *testing.T) {
+	d := []events.DestEnd{{Dest: "a:", DoneBytes: 1e9, GroupBytes: 0.9e9, GroupPackets: 640000, UnicastBytes: 2e6, UnicastPackets: 1500, ResentBytes: 1e6},
+		{Dest: "b:", DoneBytes: 1e9, GroupBytes: 1e9, GroupPackets: 700000, UnicastBytes: 80e3, UnicastPackets: 57}, {Dest: "c:", DoneBytes: 1e9}}
+	m := events.Multicast{Dests: 2, GroupBytes: 1e9, GroupPackets: 710000, CodedBytes: 3e6, UnicastBytes: 2.08e6, UnicastPackets: 9000, ResentBytes: 1e6, WireBytes: 1.06e9, CopyBytes: 1e9, GotBytes: 3e9}
+	end := events.JobEnd{DoneBytes: 3e9, TotalBytes: 3e9, SentBytes: 2.00208e9, Ms: 10000, AvgBps: 300e6, FilesOK: 3, Dests: d, Multicast: &m}
+	for _, c := range []struct {
+		name   string
+		change func(m *events.Multicast)
+		want   string
+	}{
+		{"two of three by the group", func(*events.Multicast) {}, "  multicast: 2.06 copies sent for 3 destinations, 0.94 saved"},
+		{"one has half of it", func(m *events.Multicast) { m.GotBytes = 2.5e9 }, "  multicast: 2.06 copies sent for 3 destinations, 0.44 saved"},
+		{"nothing saved", func(m *events.Multicast) { m.GotBytes = 2e9 }, "  multicast: 2.06 copies sent for 3 destinations"},
+		{"nobody heard it", func(m *events.Multicast) { m.Dests = 0 }, ""},
+		{"nothing came", func(m *events.Multicast) { m.CopyBytes = 0 }, ""},
+	} {
+		n := m
+		c.change(&n)
+		end.Multicast = &n
+		got := summaryOf(summaryOptions{}, end, events.File{Path: "f", Action: "new", Verified: "wire"})
+		if len(got) == 1 && c.want == "" {
+			continue
+		}
+		if len(got) != 2 || got[1] != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+	end.Multicast = &m
+	got := strings.Join(summaryOf(summaryOptions{Kind: "full"}, end), "\n")
+	for _, want := range []string{
+		"\n  to          a:  1.00 GB  100 MB/s\n              900 MB in 640000 packets by multicast, 2.00 MB in 1500 packets by unicast, 1.00 MB of that again\n",
+		"\n              1.00 GB in 700000 packets by multicast, 80.0 KB in 57 packets by unicast\n  to          c:  1.00 GB  100 MB/s\n",
+		"\n  to groups   1.00 GB, mended by 3.00 MB for all and 1.00 MB for single ones; 1.06 GB in all, with the heads of packets",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in:\n%s", want, got)
+		}
+	}
+}

@@ -231,6 +231,34 @@ func fanTitle(e events.JobStart) string {
 	return progressTitle(e.Dests)
 }
 
+// fanCopies says what multicast was good for: how many copies have left, whole packets
+// of the group's session and payload of all else, and how many need not.
+func fanCopies(end events.JobEnd) string {
+	m := end.Multicast
+	if m == nil || m.CopyBytes <= 0 || m.Dests == 0 {
+		return ""
+	}
+	sent := float64(m.WireBytes+max(0, end.SentBytes-m.GroupBytes-m.UnicastBytes)) / float64(m.CopyBytes)
+	text := strconv.FormatFloat(sent, 'f', 2, 64) + " copies sent for " + viewPlural(int64(len(end.Dests)), "destination")
+	if saved := float64(m.GotBytes)/float64(m.CopyBytes) - sent; saved >= 0.005 {
+		text += ", " + strconv.FormatFloat(saved, 'f', 2, 64) + " saved"
+	}
+	return text
+}
+
+// fanCarried says by what a destination got its data within a group's session.
+func fanCarried(d events.DestEnd) string {
+	if d.GroupPackets+d.UnicastPackets == 0 {
+		return ""
+	}
+	text := units.FormatBytes(d.GroupBytes) + " in " + viewPlural(d.GroupPackets, "packet") + " by multicast, " +
+		units.FormatBytes(d.UnicastBytes) + " in " + viewPlural(d.UnicastPackets, "packet") + " by unicast"
+	if d.ResentBytes > 0 {
+		text += ", " + units.FormatBytes(d.ResentBytes) + " of that again"
+	}
+	return text
+}
+
 // fanHead gives the headline of a job with several destinations, without its
 // first word: 2.00 GB to each of 3 destinations in 18.2 s, 118 MB/s to each.
 func fanHead(end events.JobEnd, info summaryInfo, s viewStyle) string {

@@ -273,7 +273,7 @@ func TestEventsDocument(t *testing.T) {
 }
 
 // jsonFields collects the names of a struct's fields as they are in JSON; those
-// of lists of structs as list[].name.
+// of lists of structs as list[].name, of structs as struct.name.
 func jsonFields(t reflect.Type, prefix string, into map[string]bool) {
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -284,6 +284,9 @@ func jsonFields(t reflect.Type, prefix string, into map[string]bool) {
 		into[prefix+name] = true
 		if f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct {
 			jsonFields(f.Type.Elem(), prefix+name+"[].", into)
+		}
+		if f.Type.Kind() == reflect.Pointer && f.Type.Elem().Kind() == reflect.Struct {
+			jsonFields(f.Type.Elem(), prefix+name+".", into)
 		}
 	}
 }

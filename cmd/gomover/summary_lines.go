@@ -31,6 +31,9 @@ func summaryLines(end events.JobEnd, info summaryInfo, o summaryOptions) []strin
 		lines = append(lines, summaryHead(end, info, o.Style))
 	}
 	lines = append(lines, summaryFailedLines(info, o)...)
+	if text := fanCopies(end); text != "" {
+		lines = append(lines, "  multicast: "+text)
+	}
 	if o.Kind == "full" {
 		lines = append(lines, summaryDetails(end, info, o)...)
 	} else {
@@ -207,6 +210,9 @@ func summaryDetails(end events.JobEnd, info summaryInfo, o summaryOptions) []str
 			text += ", " + d.Reason
 		}
 		add("to", text)
+		if text := fanCarried(d); text != "" {
+			add("", text)
+		}
 	}
 	for _, v := range end.Sources {
 		text := v.Source + "  " + units.FormatBytes(v.Bytes) + "  " + s.rate(summaryRate(v.Bytes, end.Ms))
@@ -222,6 +228,10 @@ func summaryDetails(end events.JobEnd, info summaryInfo, o summaryOptions) []str
 		add("changed", viewTransport(v))
 	}
 	add("sent", units.FormatBytes(end.SentBytes)+", "+viewPlural(end.Retrans, "segment")+" sent again")
+	if m := end.Multicast; m != nil {
+		add("to groups", units.FormatBytes(m.GroupBytes)+", mended by "+units.FormatBytes(m.CodedBytes)+" for all and "+
+			units.FormatBytes(m.ResentBytes)+" for single ones; "+units.FormatBytes(m.WireBytes)+" in all, with the heads of packets")
+	}
 	for i, text := range summaryLimits(end) {
 		label := "limited by"
 		if i > 0 {
