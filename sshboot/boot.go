@@ -23,6 +23,10 @@ type BootOptions struct {
 	// Program opens the program and gives its size in bytes. It is called only
 	// when an upload is needed.
 	Program func() (io.ReadCloser, int64, error)
+	// Uploads is where what is sent is kept as long as somebody needs it, for boots
+	// on several hosts at the same time; their Program must be the same. nil: each
+	// makes its own.
+	Uploads *Uploads
 	// Command, unless "", is run by the login shell with Args behind it;
 	// nothing is searched or uploaded.
 	Command string
@@ -87,6 +91,9 @@ func Boot(ctx context.Context, sh Shell, o BootOptions) (*Booted, error) {
 	}
 	b.dog = newWatchdog(limit, func() { p.Close() })
 	booted, err := b.talk()
+	if b.up != nil {
+		o.Uploads.leave()
+	}
 	late := b.dog.stop()
 	if err == nil && !late {
 		return booted, nil
@@ -192,7 +199,10 @@ func (b *booter) need(rest string) error {
 		e.Hints = []string{"install gomover there and use --agent PATH"}
 		return e
 	}
-	up, err := newPayload(b.o.Program, f[2] == "gz")
+	if b.o.Uploads == nil {
+		b.o.Uploads = new(Uploads)
+	}
+	up, err := b.o.Uploads.get(b.o.Program, f[2] == "gz")
 	if err != nil {
 		return b.fail(CannotExecute, err.Error(), err)
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 )
 
 // maxProgram bounds the program that is read into memory for an upload, in
@@ -58,6 +59,43 @@ func newPayload(open func() (io.ReadCloser, int64, error), compress bool) (*payl
 	}
 	up.data = buf.Bytes()
 	return up, nil
+}
+
+// Uploads keeps the program as it is sent while boots need it: where several hosts get
+// it at the same time it is compressed once. The zero value is ready; any goroutine may
+// use it.
+type Uploads struct {
+	mu    sync.Mutex // guards what follows; held while the program is compressed
+	users int
+	made  map[bool]*payload // by whether it is compressed
+}
+
+// get gives the program, made by the first who needs it; who gets one calls leave.
+func (u *Uploads) get(open func() (io.ReadCloser, int64, error), compress bool) (*payload, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	up := u.made[compress]
+	if up == nil {
+		var err error
+		if up, err = newPayload(open, compress); err != nil {
+			return nil, err
+		}
+		if u.made == nil {
+			u.made = make(map[bool]*payload)
+		}
+		u.made[compress] = up
+	}
+	u.users++
+	return up, nil
+}
+
+// leave ends the need of one; the last one's lets go of the memory.
+func (u *Uploads) leave() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.users--; u.users == 0 {
+		u.made = nil
+	}
 }
 
 // randomName is an unpredictable part of a file name.

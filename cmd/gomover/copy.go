@@ -31,7 +31,7 @@ func runCopy(ctx context.Context, env Env, o *Options, words []string) error {
 		return refused(env, o.Output.JSON, usageError(fmt.Sprintf("--min-dests %d: there is one destination", o.Fan.MinDests)))
 	}
 	o.Net.Limit = o.Net.Limit.Under(o.Fan.LimitEach)
-	j, err := newJob(ctx, env, o, plan)
+	j, err := newJob(ctx, env, o, plan, "")
 	if err != nil {
 		return refused(env, o.Output.JSON, err)
 	}

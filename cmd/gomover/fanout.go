@@ -69,6 +69,7 @@ func newFan(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 	if len(o.Net.Transports) > 0 && fan.Multicast == mover.MulticastAuto {
 		fan.Multicast = mover.MulticastNever // the ways that are permitted were named
 	}
+	uploads, hash := new(sshboot.Uploads), ""
 	for _, d := range plan.Dests {
 		one := plan
 		one.Dests = []location.Location{d}
@@ -80,10 +81,11 @@ func newFan(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 		// What this process may use is for all of them.
 		own.Storage.Memory = ho.Storage.Memory / int64(n)
 		own.Net.Limit = pace.Constant(ho.Fan.LimitEach)
-		j, err := newJob(ctx, env, &own, one)
+		j, err := newJob(ctx, env, &own, one, hash)
 		if err != nil {
 			return nil, err
 		}
+		j.Boot.Uploads, hash = uploads, j.Boot.Hash
 		fan.Jobs = append(fan.Jobs, j)
 	}
 	return fan, nil

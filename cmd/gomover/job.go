@@ -27,8 +27,9 @@ func place(l location.Location) mover.Place {
 	return mover.Place{Remote: l.Kind == location.Remote, User: l.User, Host: l.Host, Port: l.Port, Path: l.Path, Shown: l.Shown()}
 }
 
-// newJob makes the job of a plan. o is resolved for the far host.
-func newJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*mover.Job, error) {
+// newJob makes the job of a plan. o is resolved for the far host; hash is that of this
+// program, "" if it is not known yet.
+func newJob(ctx context.Context, env Env, o *Options, plan location.Plan, hash string) (*mover.Job, error) {
 	j := &mover.Job{
 		Recursive: o.Copy.Recursive, Exact: o.Copy.Exact, MkPath: o.Copy.MakePath, Glob: o.Copy.Glob, Links: string(o.Attr.Links),
 		IntoDir: o.Copy.TargetDir != "" || len(plan.Sources) > 1,
@@ -108,7 +109,7 @@ func newJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 	if len(j.Sources) > 1 && j.Engine.Expect != "" {
 		return nil, usageError("--expect: needs a single file")
 	}
-	return j, loginOptions(env, o, j)
+	return j, loginOptions(env, o, j, hash)
 }
 
 // leDSCP is the class of traffic that gives way (RFC 8622).
@@ -171,8 +172,8 @@ func bindAddr(s string) (netip.Addr, error) {
 	return netip.Addr{}, usageError(fmt.Sprintf("--bind %s: has no address", s))
 }
 
-// loginOptions says how to log in and what to start there.
-func loginOptions(env Env, o *Options, j *mover.Job) error {
+// loginOptions says how to log in and what to start there. hash is as for newJob.
+func loginOptions(env Env, o *Options, j *mover.Job, hash string) error {
 	name := env.Getenv("USER")
 	if u, err := user.Current(); err == nil {
 		name = u.Username
@@ -219,7 +220,7 @@ func loginOptions(env Env, o *Options, j *mover.Job) error {
 	if o.SSH.Agent != "" && o.SSH.Agent != "auto" {
 		j.Boot.Command = o.SSH.Agent
 	}
-	if j.FarHost() == "" {
+	if j.Boot.Hash = hash; hash != "" || j.FarHost() == "" {
 		return nil
 	}
 	var err error

@@ -278,7 +278,7 @@ func TestConnectTimeoutIsGiven(t *testing.T) {
 		}
 		var j mover.Job
 		env := Env{LookupEnv: func(string) (string, bool) { return "", false }}
-		if err := loginOptions(env, r.o, &j); err != nil {
+		if err := loginOptions(env, r.o, &j, ""); err != nil {
 			t.Fatal(err)
 		}
 		if j.Login.ConnectTimeout != c.want {

@@ -60,7 +60,7 @@ func hostWord(l location.Location) string {
 func newProbe(ctx context.Context, env Env, o *Options, l location.Location) (*mover.ProbeJob, error) {
 	o = o.ForHost(l.Host)
 	// Logging in, ports and addresses are those of a copy to the host.
-	j, err := newJob(ctx, env, o, location.Plan{Sources: []location.Location{{Kind: location.Local, Path: "."}}, Dests: []location.Location{l}})
+	j, err := newJob(ctx, env, o, location.Plan{Sources: []location.Location{{Kind: location.Local, Path: "."}}, Dests: []location.Location{l}}, "")
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/internal/location"
 	"github.com/gomover/gomover/mover"
+	"github.com/gomover/gomover/sshboot"
 )
 
 // runPull fetches files from their replicas and shows it.
@@ -65,7 +66,7 @@ func pullJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*mov
 	// What a copy asks of its only source is what a pull asks of all.
 	one := plan
 	one.Sources = plan.Sources[:1]
-	j, err := newJob(ctx, env, o, one)
+	j, err := newJob(ctx, env, o, one, "")
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +97,7 @@ func pullJob(ctx context.Context, env Env, o *Options, plan location.Plan) (*mov
 			j.Pull.Prefer = len(j.Pull.Replicas)
 		}
 	}
+	j.Boot.Uploads = new(sshboot.Uploads)
 	if j.Boot.Hash, err = selfHash(); err != nil {
 		return nil, &exitError{Code: exitInternal, Msg: err.Error()}
 	}
