@@ -95,6 +95,11 @@ func (s *Source) dividePace(now time.Time, total int64, list []*sendStream) {
 		if last, known := p.seen[ss.id]; known && span > 0 {
 			again += v.retrans - last.retrans
 			used = float64(v.sent-last.sent) / span
+			if st.NotSent > 0 {
+				// Whole segments are seen, and those of loopback have 64 KiB: one
+				// that waits may be due.
+				used += float64(2*st.MSS) / span
+			}
 			if last.rate != unpaced {
 				had = float64(last.rate)
 			}

@@ -176,6 +176,7 @@ type Stats struct {
 	Cwnd                    int64         // bytes
 	Unacked                 int64         // bytes sent and not acknowledged, selectively neither
 	NotSent                 int64         // bytes in the send buffer, not yet sent
+	MSS                     int           // longest segment in bytes; 0: not known
 	Acked                   int64         // bytes that the other end's kernel has, selectively acknowledged ones among them
 	DeliveryRate            int64         // bytes per second, the kernel's estimate
 	SendBlocked             time.Duration // total time Send waited for the network

@@ -239,7 +239,7 @@ func (w *raw) Info(st *transports.Stats) bool {
 	st.Cwnd = int64(ti.Snd_cwnd) * mss
 	// While a lost segment is sent again, those behind it have arrived.
 	st.Unacked = max(0, int64(ti.Unacked)-int64(ti.Sacked)) * mss
-	st.NotSent = int64(ti.Notsent_bytes)
+	st.NotSent, st.MSS = int64(ti.Notsent_bytes), int(mss)
 	st.Acked = int64(ti.Bytes_acked) + int64(ti.Sacked)*mss
 	st.DeliveryRate = int64(ti.Delivery_rate)
 	st.RwndLimited = us(ti.Rwnd_limited)

@@ -30,8 +30,10 @@ func Split(total float64, used, had []float64, into []float64) []float64 {
 			}
 		}
 		if open == 0 {
-			part = equal
-			break
+			for range used {
+				into = append(into, equal)
+			}
+			return into
 		}
 		part = max(left/float64(open), equal)
 	}
