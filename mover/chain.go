@@ -23,11 +23,12 @@ import (
 type chain struct {
 	mu    sync.Mutex // guards what follows, and nodes
 	cond  *sync.Cond
-	nodes []*node // of sessions that run
+	nodes []*node         // of sessions that run
+	quiet map[string]bool // destinations that have fallen silent once: they serve nobody
 }
 
 func newChain() *chain {
-	c := &chain{}
+	c := &chain{quiet: make(map[string]bool)}
 	c.cond = sync.NewCond(&c.mu)
 	return c
 }
@@ -39,9 +40,12 @@ type node struct {
 	m       *mux
 	control *muxLink
 
-	started bool  // its agent knows its job; guarded by chain.mu
-	behind  int   // sinks that it serves; guarded by chain.mu
-	next    uint8 // channel for the next one; guarded by chain.mu
+	silent chan struct{} // closed when its agent has fallen silent: it serves nobody any more
+
+	started bool  // its agent is told its job; guarded by chain.mu
+	behind  int   // sinks that it serves, without silent ones; guarded by chain.mu
+	next    uint8 // channel for the next one, 0 when it serves nobody; guarded by chain.mu
+	first   *node // that serves it and counts it; guarded by chain.mu
 
 	mu    sync.Mutex // guards what follows
 	calls map[uint8]func(answer)
@@ -49,10 +53,14 @@ type node struct {
 
 // join adds a session.
 func (c *chain) join(name string, m *mux) *node {
-	n := &node{c: c, name: name, m: m, control: m.open(chanControl), next: chanFirst, calls: make(map[uint8]func(answer))}
+	n := &node{c: c, name: name, m: m, control: m.open(chanControl), silent: make(chan struct{}), next: chanFirst, calls: make(map[uint8]func(answer))}
 	go n.listen()
+	go n.watch()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.quiet[name] {
+		n.next = 0
+	}
 	c.nodes = append(c.nodes, n)
 	return n
 }
@@ -97,7 +105,7 @@ func (n *node) before(ctx context.Context) (*node, uint8) {
 			if x == n {
 				break
 			}
-			wait = wait || !x.started
+			wait = wait || !x.started && x.next != 0
 			if x.started && x.behind == 0 && x.next != 0 {
 				best = x
 			}
@@ -110,6 +118,7 @@ func (n *node) before(ctx context.Context) (*node, uint8) {
 			return nil, 0
 		}
 		best.behind++
+		n.first = best
 		id := best.next
 		best.next++ // 0 again: it has served as many as it may
 		if best.next >= maxPassing {
@@ -119,12 +128,64 @@ func (n *node) before(ctx context.Context) (*node, uint8) {
 	}
 }
 
-// release ends the service of one.
+// release ends the service to n, if it has not been ended before.
 func (n *node) release() {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
-	n.behind--
+	n.releaseLocked()
+}
+
+func (n *node) releaseLocked() {
+	if n.first != nil {
+		n.first.behind--
+		n.first = nil
+		n.c.cond.Broadcast()
+	}
+}
+
+// Ours: with a new login and what comes before the first byte, a host that falls silent
+// costs those behind it less than 3 s.
+const (
+	// beatEvery is how often an agent in a chain gives a sign of life.
+	beatEvery = 250 * time.Millisecond
+	// silentBeats are so many that have not come, and nothing else; before the first
+	// one it is twice as many.
+	silentBeats = 7
+)
+
+// watch looks whether the agent is heard. One that falls silent without a broken
+// connection, as when its host is cut off, keeps its own session until that is given up;
+// those behind it go elsewhere at once, to the one before it if that serves nobody else,
+// and nobody comes behind that destination any more. Turns are counted, and not time:
+// when this process did not run, nobody was silent.
+func (n *node) watch() {
+	t := time.NewTicker(beatEvery)
+	defer t.Stop()
+	missed, before := 0, uint64(0)
+	for missed < silentBeats || before == 0 && missed < 2*silentBeats {
+		select {
+		case <-t.C:
+		case <-n.m.over:
+			return
+		}
+		now := n.m.got.Load()
+		if missed++; now != before || !n.hasBegun() {
+			missed = 0
+		}
+		before = now
+	}
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	n.next, n.c.quiet[n.name] = 0, true
+	n.releaseLocked()
 	n.c.cond.Broadcast()
+	close(n.silent)
+}
+
+func (n *node) hasBegun() bool {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	return n.started
 }
 
 // drain waits until nobody needs n any more, and takes it out.
@@ -241,7 +302,7 @@ func (d *director) sessionChained(ctx context.Context, sh sshboot.Shell, conn en
 	if first == nil {
 		e, done, err = d.meet(ctx, sh, link, r, w, roots, early)
 	} else {
-		defer first.release()
+		defer n.release()
 		e, err = d.meetBehind(ctx, sh, link, first, id, w, roots)
 	}
 	if done != nil {
@@ -299,6 +360,9 @@ func (d *director) meetBehind(ctx context.Context, sh sshboot.Shell, link *start
 		d.direct = true
 		return nil, wire.Failf(wire.ClassLost, "%s cannot pass data on: %v", first.name, f)
 	case <-first.m.over:
+		b.close(id)
+		return nil, errBefore
+	case <-first.silent:
 		b.close(id)
 		return nil, errBefore
 	case <-timer.C:
@@ -437,6 +501,8 @@ func (b *behind) Run(ctx context.Context) error {
 	select {
 	case f = <-b.ended:
 	case <-b.first.m.over:
+		return errBefore
+	case <-b.first.silent:
 		return errBefore
 	case <-b.link.m.over:
 		return wire.Failf(wire.ClassLost, "the connection ended")

@@ -49,7 +49,8 @@ type passTarget struct {
 	Offer []string `json:"offer"`
 }
 
-// answer is what an agent tells the director about passing on.
+// answer is what an agent tells the director about passing on; with nothing in it, that
+// it lives.
 type answer struct {
 	Chan   uint8          `json:"chan"`
 	Offer  []string       `json:"offer,omitempty"` // of the endpoint that was asked for
@@ -93,11 +94,25 @@ type passRun struct {
 	pass  *passing       // what that reads
 }
 
+// beat gives signs of life until the connection ends.
+func (a *passer) beat() {
+	t := time.NewTicker(beatEvery)
+	defer t.Stop()
+	for a.tell(answer{}) == nil {
+		select {
+		case <-t.C:
+		case <-a.m.over:
+			return
+		}
+	}
+}
+
 // beside runs the agent's sink and serves others meanwhile, and after it until the
 // director goes.
 func (a *passer) beside(ctx context.Context, e end) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.serve(ctx) })
+	wg.Go(a.beat)
 	err := e.Run(ctx)
 	if err != nil {
 		// What is not complete here is passed on by somebody else.

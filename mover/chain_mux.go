@@ -3,6 +3,7 @@ package mover
 import (
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gomover/gomover/engine"
 	"github.com/gomover/gomover/wire"
@@ -25,6 +26,7 @@ const maxQueued = 64 << 20
 // that nobody has opened are dropped. Any goroutine may use it.
 type mux struct {
 	conn engine.Link
+	got  atomic.Uint64 // messages that have come
 
 	mu    sync.Mutex // guards what follows
 	chans map[byte]*muxLink
@@ -44,6 +46,7 @@ func (m *mux) run() {
 		if b, err = m.conn.Recv(); err != nil {
 			break
 		}
+		m.got.Add(1)
 		if len(b) == 0 {
 			err = wire.ErrMalformed
 			break

@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomover/gomover/engine"
@@ -117,7 +119,7 @@ func TestChainOrder(t *testing.T) {
 	behind(n3, n2, 2)
 	n3.begin()
 	// n2 is lost, and n3 with it; both come back.
-	n1.release()
+	n2.release()
 	n2.leave()
 	n3.leave()
 	m3, m2 := join("n3 again"), join("n2 again")
@@ -131,11 +133,80 @@ func TestChainOrder(t *testing.T) {
 	}
 	gone := make(chan struct{})
 	go func() { defer close(gone); n1.drain(ctx) }()
-	n1.release()
+	m3.release()
 	<-gone
 	if len(c.nodes) != 3 {
 		t.Errorf("%d nodes are left, want 3", len(c.nodes))
 	}
+}
+
+// TestChainSilent has agents fall silent without a broken connection: those behind them
+// go elsewhere, and nobody is taken for silent who was heard a moment ago.
+func TestChainSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChain()
+		ctx := context.Background()
+		beats := make(map[*node]chan struct{}) // closed: its agent says nothing more
+		join := func(name string) *node {
+			a, b := engine.MemoryLink()
+			m := newMux(a)
+			go m.run()
+			n, quiet := c.join(name, m), make(chan struct{})
+			go func() {
+				(&passer{m: &mux{conn: b, over: quiet}, control: newMux(b).open(chanControl)}).beat()
+			}()
+			beats[n] = quiet
+			t.Cleanup(func() { a.Close(); <-m.over })
+			n.begin()
+			return n
+		}
+		silent := func(want ...*node) {
+			t.Helper()
+			for n := range beats {
+				is := false
+				select {
+				case <-n.silent:
+					is = true
+				default:
+				}
+				if is != slices.Contains(want, n) {
+					t.Errorf("%s is silent: %v", n.name, is)
+				}
+			}
+		}
+		n1, n2, n3 := join("n1"), join("n2"), join("n3")
+		for _, x := range []struct{ n, want *node }{{n1, nil}, {n2, n1}, {n3, n2}} {
+			if got, _ := x.n.before(ctx); got != x.want {
+				t.Errorf("%s is behind %+v", x.n.name, got)
+			}
+		}
+		time.Sleep(time.Minute)
+		silent()
+		close(beats[n2])
+		time.Sleep(1500 * time.Millisecond)
+		silent()
+		time.Sleep(750 * time.Millisecond)
+		silent(n2)
+		n3.release()
+		n3.leave()
+		back := join("n2")
+		again := join("n3")
+		if got, _ := again.before(ctx); got != n1 {
+			t.Errorf("n3 is behind %s, not the one before the silent one", got.name)
+		}
+		n2.release() // once more: n1 serves the other one
+		if got, _ := join("n4").before(ctx); got != again {
+			t.Errorf("n4 is behind %s", got.name)
+		}
+		if got, _ := back.before(ctx); got != nil {
+			t.Errorf("n2 is behind %s", got.name)
+		}
+		for n, quiet := range beats {
+			if n != n2 {
+				close(quiet)
+			}
+		}
+	})
 }
 
 // line runs a source and n sinks of which each passes on to the next, within this
