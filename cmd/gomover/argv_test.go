@@ -215,7 +215,8 @@ func TestMessages(t *testing.T) {
 		{"--help=x", 1, "--help=x: must be --help or --help=all"},
 		// What a later version brings.
 		{"--bwlimit 8:00,200Mbit f h:", 1, "--bwlimit 8:00,200Mbit: must be an entry of a timetable such as 08:00,200Mbit or Mon-Fri-18:00,off"},
-		{"--transport=xm f h:", 1, "--transport xm: " + later + "use --fanout=multicast; the list says what is used besides"},
+		{"--transport=xm f h:", 1, "--transport xm: is multicast to several destinations, and there is one"},
+		{"--transport=xm --fanout=chain f h1: h2:", 1, "--transport xm: is multicast, which --fanout chain excludes"},
 		{"-n f h:", 1, "-n: " + later + "use --explain to see the plan of a real run"},
 		{"--mcast-group=10.1.2.3 f h1: h2:", 1, "--mcast-group 10.1.2.3: is no multicast address\n  hint: such as 239.192.1.2 or ff3e::8000:1; auto takes one of this machine's own"},
 		{"--to h1: a:x --to h2:", 1, "from a:x to several destinations: " + later + "copy to this machine first, then on to the other"},

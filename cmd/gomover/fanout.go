@@ -65,9 +65,10 @@ func newFan(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 	if o.Fan.MinDests > n {
 		return nil, usageError(fmt.Sprintf("--min-dests %d: there are %d destinations", o.Fan.MinDests, n))
 	}
-	fan := &mover.Fan{Limit: o.Net.Limit, Slow: o.Fan.Slow, Chain: o.Fan.How == "chain", Multicast: fanMulticast[o.Fan.How], Group: o.Fan.Group}
-	if len(o.Net.Transports) > 0 && fan.Multicast == mover.MulticastAuto {
-		fan.Multicast = mover.MulticastNever // the ways that are permitted were named
+	fan := &mover.Fan{Limit: o.Net.Limit, Slow: o.Fan.Slow, Chain: o.Fan.How == "chain", Group: o.Fan.Group}
+	var err error
+	if fan.Multicast, err = fanHow(o); err != nil {
+		return nil, err
 	}
 	uploads, hash := new(sshboot.Uploads), ""
 	for _, d := range plan.Dests {
@@ -89,6 +90,22 @@ func newFan(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 		fan.Jobs = append(fan.Jobs, j)
 	}
 	return fan, nil
+}
+
+// fanHow decides on multicast. A list of transports is what is permitted: without xm,
+// which is multicast, there is none but where it is asked for.
+func fanHow(o *Options) (string, error) {
+	how := fanMulticast[o.Fan.How]
+	named := len(o.Net.Transports) > 0
+	switch {
+	case o.Net.Multicast && !named && how == mover.MulticastAuto:
+		return mover.MulticastAlways, nil
+	case o.Net.Multicast && !named && how != mover.MulticastAlways:
+		return "", usageError("--transport xm: is multicast, which --fanout " + o.Fan.How + " excludes")
+	case named && !o.Net.Multicast && how == mover.MulticastAuto:
+		return mover.MulticastNever, nil
+	}
+	return how, nil
 }
 
 // answers are what the user has answered already, by question.

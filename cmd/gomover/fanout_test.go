@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/mover"
 )
 
 func TestFanExit(t *testing.T) {
@@ -151,6 +152,34 @@ func TestFanSummaryMulticast(t *testing.T) {
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in:\n%s", want, got)
+		}
+	}
+}
+
+// TestFanTransports: which transports are named decides on multicast, too.
+func TestFanTransports(t *testing.T) {
+	for _, c := range []struct{ transport, fanout, want string }{
+		{"auto", "auto", mover.MulticastAuto},
+		{"auto", "multicast", mover.MulticastAlways},
+		{"tcp", "auto", mover.MulticastNever},
+		{"tcp", "multicast", mover.MulticastAlways},
+		{"xm", "auto", mover.MulticastAlways},
+		{"xm", "multicast", mover.MulticastAlways},
+		{"xm", "unicast", "refused"},
+		{"tcp,xm", "auto", mover.MulticastAuto},
+		{"tcp,xm", "unicast", ""},
+	} {
+		o := Options{}
+		if err := storeTransport(&o, c.transport); err != nil {
+			t.Fatal(err)
+		}
+		o.Fan.How = c.fanout
+		got, err := fanHow(&o)
+		if err != nil {
+			got = "refused"
+		}
+		if got != c.want {
+			t.Errorf("--transport %s --fanout %s: %q, want %q", c.transport, c.fanout, got, c.want)
 		}
 	}
 }

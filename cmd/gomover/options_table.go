@@ -71,8 +71,8 @@ var (
 )
 
 var netTable = []option{
-	{name: "transport", kind: kindValue, arg: "LIST", def: "auto", group: groupNet, brief: true, values: []string{"auto", "tcp", "udt", "ssh"},
-		help: "auto (udt where tcp is held back), or a list of tcp, udt, ssh", store: storeTransport},
+	{name: "transport", kind: kindValue, arg: "LIST", def: "auto", group: groupNet, brief: true, values: []string{"auto", "tcp", "udt", "ssh", "xm"},
+		help: "auto (udt where tcp is held back), or of tcp, udt, ssh, xm", store: storeTransport},
 	{name: "streams", short: "s", kind: kindValue, arg: "N", def: "auto", group: groupNet, brief: true,
 		help: "data connections: auto, N or MIN-MAX", store: storeStreams},
 	{name: "window", short: "w", kind: kindValue, arg: "SIZE", def: "auto", group: groupNet, brief: true,

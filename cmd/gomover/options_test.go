@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/hex"
+	"fmt"
 	"reflect"
 	"regexp"
 	"strings"
@@ -142,6 +143,8 @@ func TestOptionValues(t *testing.T) {
 		{"--ports 50000", func(o *Options) any { return o.Net.Ports }, PortRange{First: 50000, Last: 50000}},
 		{"--ports 0-1", nil, nil}, {"--ports 1-65536", nil, nil}, {"--ports a-b", nil, nil},
 		{"--transport tcp,ssh", func(o *Options) any { return strings.Join(o.Net.Transports, "+") }, "tcp+ssh"},
+		{"--transport xm,tcp", func(o *Options) any { return fmt.Sprint(o.Net.Multicast, o.Net.Transports) }, "true [tcp]"},
+		{"--transport xm --transport udt", func(o *Options) any { return fmt.Sprint(o.Net.Multicast, o.Net.Transports) }, "false [udt]"},
 		{"--transport udt,ssh", func(o *Options) any { return strings.Join(o.Net.Transports, "+") }, "udt+ssh"},
 		{"--transport carrier-pigeon", nil, nil}, {"--transport tcp,", nil, nil},
 		{"--dscp ef", func(o *Options) any { return o.Net.DSCP }, 46},

@@ -92,6 +92,7 @@ const (
 // NetOptions say how data travels.
 type NetOptions struct {
 	Transports []string // permitted, out of tcp, udt and ssh; nil means automatic
+	Multicast  bool     // TCP-XM was named among them; alone if Transports is nil
 	Streams    Streams
 	Window     int64          // socket buffer in bytes; 0 is automatic
 	Limit      pace.Timetable // of the rate of the whole job

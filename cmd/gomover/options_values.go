@@ -101,7 +101,7 @@ func storePorts(o *Options, value string) error {
 
 // storeTransport reads auto or a list of transports.
 func storeTransport(o *Options, value string) error {
-	o.Net.Transports = nil
+	o.Net.Transports, o.Net.Multicast = nil, false
 	if value == "auto" {
 		return nil
 	}
@@ -111,9 +111,9 @@ func storeTransport(o *Options, value string) error {
 		case "tcp", "udt", "ssh":
 			list = append(list, name)
 		case "xm":
-			return &laterError{"use --fanout=multicast; the list says what is used besides"}
+			o.Net.Multicast = true
 		default:
-			return badValue(value, "must be auto or a list of tcp, udt and ssh")
+			return badValue(value, "must be auto or a list of tcp, udt, ssh and xm")
 		}
 	}
 	o.Net.Transports = list
