@@ -283,7 +283,7 @@ func classCode(c wire.Class) int {
 	return exitInternal
 }
 
-// codeWord is the first part of an error event's code.
+// codeWord is the code of the error event of an exit code.
 func codeWord(code int) string {
 	words := map[int]string{exitUsage: "usage", exitSource: "source", exitChanged: "source.changed", exitDestination: "dest", exitSpace: "dest.space",
 		exitSSH: "ssh", exitAgent: "agent", exitNoPath: "net.path", exitLost: "net.lost", exitIntegrity: "integrity", exitTimeLimit: "limit.time", exitTooSlow: "limit.rate", exitPartDests: "dest.some", exitBusy: "state.busy", exitReplicas: "replica", exitNothing: "limit.nothing"}
