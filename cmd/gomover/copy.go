@@ -20,9 +20,6 @@ func runCopy(ctx context.Context, env Env, o *Options, words []string) error {
 	if len(plan.Dests) > 1 {
 		return runFan(ctx, env, o, plan)
 	}
-	if o.Net.Multicast && len(o.Net.Transports) == 0 {
-		return refused(env, o.Output.JSON, usageError("--transport xm: is multicast to several destinations, and there is one"))
-	}
 	far := plan.Dests[0].Host
 	if far == "" {
 		far = plan.Sources[0].Host

@@ -19,7 +19,22 @@ func readWords(env Env, o *Options, words []string) (location.Plan, error) {
 	if errors.As(err, &bad) {
 		return location.Plan{}, wordError(bad, hintsToday(env, o, words, bad.Hints))
 	}
+	if err == nil {
+		err = multicastOnly(o, len(plan.Dests))
+	}
 	return plan, err
+}
+
+// multicastOnly refuses --transport=xm where there can be no multicast.
+func multicastOnly(o *Options, dests int) error {
+	if !o.Net.Multicast || len(o.Net.Transports) > 0 {
+		return nil
+	}
+	if dests < 2 {
+		return usageError("--transport xm: is multicast to several destinations, and there is one")
+	}
+	_, err := fanHow(o)
+	return err
 }
 
 // exists asks the local file system about one path, following links.
