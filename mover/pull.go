@@ -397,9 +397,9 @@ func (e *pullEnd) Totals() engine.Totals {
 			if s.Size > 0 {
 				t.CurrentShare = float64(s.Done) / float64(s.Size)
 			}
-			for _, sh := range s.Plan.Shares {
-				if sh.State == replica.Active {
-					t.Streams += max(1, e.d.job.Pull.Streams)
+			for k := range s.Places {
+				if s.Places[k].State == replica.Active {
+					t.Streams += e.streams(i, k)
 				}
 			}
 		default:
@@ -446,10 +446,12 @@ func (e *pullEnd) explain(p *pull.Pull, stop <-chan struct{}) {
 		}
 		s := p.State()
 		n, idle := 0, 0
-		for _, sh := range s.Plan.Shares {
-			if sh.State == replica.Active || sh.State == replica.Opening {
-				n++
+		for k := range s.Places {
+			if st := s.Places[k].State; st == replica.Active || st == replica.Opening {
+				n += e.streams(at, k)
 			}
+		}
+		for _, sh := range s.Plan.Shares {
 			if sh.Shared {
 				idle++
 			}
@@ -459,9 +461,11 @@ func (e *pullEnd) explain(p *pull.Pull, stop <-chan struct{}) {
 		if len(s.Plan.Shares) == 0 || !more && (told == 1 && time.Since(began) < explainAfter || told >= 2) {
 			continue
 		}
-		told++
+		if told++; told == 1 {
+			began = time.Now() // rates are seen from now on
+		}
 		way := e.transport(at)
-		record(e.d.rec, events.Plan{Transport: way, Streams: n * max(1, e.d.job.Pull.Streams), Dial: "target", Encrypt: protection(way, e.secure(at), e.d.job.Seal), Reason: strings.ReplaceAll(s.Plan.String(), "\n  ", "; "), Alternatives: []events.Alternative{}})
+		record(e.d.rec, events.Plan{Transport: way, Streams: n, Dial: "target", Encrypt: protection(way, e.secure(at), e.d.job.Seal), Reason: strings.ReplaceAll(s.Plan.String(), "\n  ", "; "), Alternatives: []events.Alternative{}})
 	}
 }
 
@@ -489,6 +493,17 @@ func (e *pullEnd) secure(at int) bool {
 		s, ok := p.Source.(webSource)
 		return ok && !s.Secure()
 	})
+}
+
+// streams is over how many connections a replica of a file is read.
+func (e *pullEnd) streams(at, place int) int {
+	switch s := e.files[at].places[place].Source.(type) {
+	case *sshSource:
+		return max(1, s.Connections())
+	case webSource:
+		return max(1, e.d.job.Pull.Streams)
+	}
+	return 1
 }
 
 // wayOf is how a source's bytes travel, in a word; "" if that is not known.

@@ -265,7 +265,7 @@ func (s *Server) named(root int, m wire.BatchFile) (*file, error) {
 		f.Close()
 		return nil, err
 	}
-	return &file{f, e}, nil
+	return &file{ReadFile: f, e: e}, nil
 }
 
 // batch answers a request for several small files, as many in a frame as fit.

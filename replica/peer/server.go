@@ -54,10 +54,30 @@ type Server struct {
 	tuning tuning
 }
 
-// file is an open file as it was when it was opened.
+// file is an open file as it was when it was opened. It is closed when nobody reads it.
 type file struct {
 	store.ReadFile
 	e store.Entry
+
+	gate sync.RWMutex // held to read by who uses the file, to write by who closes it
+	shut bool         // guarded by gate
+}
+
+// Ahead implements store.ReadFile.
+func (f *file) Ahead(off, n int64) {
+	f.gate.RLock()
+	defer f.gate.RUnlock()
+	if !f.shut {
+		f.ReadFile.Ahead(off, n)
+	}
+}
+
+// Close implements store.ReadFile. It waits for who reads the file.
+func (f *file) Close() error {
+	f.gate.Lock()
+	defer f.gate.Unlock()
+	f.shut = true
+	return f.ReadFile.Close()
 }
 
 // NewServer makes a server of roots at the end of a link.
@@ -237,7 +257,7 @@ func (s *Server) openFile(m wire.Open) {
 		case len(s.files) >= maxFiles:
 			err = wire.Failf(wire.ClassProtocol, "%d files are open", maxFiles)
 		default:
-			s.files[m.ID] = &file{f, e}
+			s.files[m.ID] = &file{ReadFile: f, e: e}
 		}
 		s.mu.Unlock()
 	}
@@ -255,7 +275,7 @@ func (s *Server) closeFile(id uint32) {
 	delete(s.files, id)
 	s.mu.Unlock()
 	if f != nil {
-		f.Close() // who reads it still hears that it is closed
+		s.wg.Go(func() { f.Close() })
 	}
 }
 
@@ -350,6 +370,11 @@ var errChanged = &wire.Fail{Class: wire.ClassChanged, Text: "it changed while it
 
 // read fills b with what is at off, if the file is still what it was after that.
 func (f *file) read(b []byte, off int64) error {
+	f.gate.RLock()
+	defer f.gate.RUnlock()
+	if f.shut {
+		return fs.ErrClosed
+	}
 	n, err := f.ReadAt(b, off)
 	now, serr := f.Stat()
 	switch {

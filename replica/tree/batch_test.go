@@ -163,6 +163,46 @@ func TestBatchTrouble(t *testing.T) {
 			})
 		})
 	}
+	t.Run("away while two differ", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			wrong := maps.Clone(files)
+			wrong["s0030"] = flipped(files["s0030"], 5)
+			a, b, c := &fake{files: files, delay: time.Millisecond}, &fake{files: wrong, delay: time.Millisecond}, &fake{files: files, delay: time.Millisecond}
+			tree, w := gather(t, Config{}, a, b, c)
+			defer tree.Close()
+			c.down = true
+			back := time.AfterFunc(8*time.Second, func() {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.down = false
+			})
+			defer back.Stop()
+			if failed := readSoon(t, tree, files); len(failed) > 0 {
+				t.Errorf("%v", failed)
+			}
+			if !w.has("h1: s0030 left out") {
+				t.Errorf("said %q", w.l)
+			}
+		})
+	})
+	t.Run("away for good while two differ", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			wrong := maps.Clone(files)
+			wrong["s0030"] = flipped(files["s0030"], 5)
+			a, b, c := &fake{files: files, delay: time.Millisecond}, &fake{files: wrong, delay: time.Millisecond}, &fake{files: files, delay: time.Millisecond}
+			tree, _ := gather(t, Config{}, a, b, c)
+			defer tree.Close()
+			c.down = true
+			began := time.Now()
+			failed := readSoon(t, tree, files)
+			if err := failed["s0030"]; len(failed) != 1 || err == nil || !strings.Contains(err.Error(), "h0 against h1, and h2 does not answer") {
+				t.Errorf("%v", failed)
+			}
+			if took := time.Since(began); took > disputeTime+5*time.Second {
+				t.Errorf("%v", took)
+			}
+		})
+	})
 	t.Run("all down", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			a := &fake{files: files}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +21,8 @@ const (
 	hedgeAfter  = 500 * time.Millisecond // beyond twice what was expected another place is asked, too
 	hedgeLeast  = 16 << 20               // bytes that may always be asked for twice
 	hedgeShare  = 100                    // or one of so many
+	disputeTime = 30 * time.Second       // for so long after it fell a place is waited for when others differ
+	recallEvery = 100 * time.Millisecond // it is looked whether it is back
 	mostDamaged = 3                      // times that bytes of a block come with another sum than theirs
 )
 
@@ -49,12 +53,13 @@ type ballot struct {
 	getting sync.WaitGroup // requests for bytes
 
 	// The reader's.
-	voters  uint64 // who has the file
-	waiting uint64 // of these, who will speak
-	votes   map[integrity.Sum]uint64
-	from    uint64 // places that bytes come from now
-	damaged int
-	last    error // why a place does not give the file
+	voters   uint64 // who has the file
+	waiting  uint64 // of these, who will speak
+	votes    map[integrity.Sum]uint64
+	from     uint64 // places that bytes come from now
+	damaged  int
+	recalled time.Time // when it was first looked who is away, since the others differ
+	last     error     // why a place does not give the file
 }
 
 // block gives the sum of a block about which the places agree, and its bytes unless
@@ -116,7 +121,10 @@ func (b *ballot) run(data []byte) error {
 				return nil
 			}
 		} else if b.stuck() && b.from == 0 {
-			return b.differ()
+			if !b.recall() {
+				return b.differ()
+			}
+			continue
 		}
 		switch {
 		case data == nil && b.waiting == 0:
@@ -402,6 +410,45 @@ func (b *ballot) decide() (sum integrity.Sum, ok bool) {
 // stuck tells that all have spoken, and nothing can be found.
 func (b *ballot) stuck() bool { return b.waiting == 0 && len(b.votes) > 1 }
 
+// recall waits, when those who have spoken differ, for one that is away and asks it; false
+// when there is none, or it has been away for long.
+func (b *ballot) recall() bool {
+	t := b.t
+	if b.recalled.IsZero() {
+		b.recalled = time.Now()
+	}
+	for time.Since(b.recalled) < disputeTime {
+		t.mu.Lock()
+		ask, wait := uint64(0), time.Duration(0)
+		said := uint64(0)
+		for _, who := range b.votes {
+			said |= who
+		}
+		each(b.voters&^said, func(i int) {
+			switch p := t.places[i]; {
+			case p.up:
+				ask |= 1 << i
+			case p.out == "":
+				wait = max(wait, disputeTime-time.Since(p.fell))
+			}
+		})
+		t.mu.Unlock()
+		if ask != 0 {
+			b.ask(ask)
+			return true
+		}
+		if wait <= 0 {
+			return false
+		}
+		select {
+		case <-time.After(min(wait, recallEvery)):
+		case <-b.ctx.Done():
+			return true // who asks hears why
+		}
+	}
+	return false
+}
+
 // judge names those who say something else than what was found.
 func (b *ballot) judge(sum integrity.Sum) {
 	for s, who := range b.votes {
@@ -417,7 +464,20 @@ func (b *ballot) judge(sum integrity.Sum) {
 }
 
 // differ is the error when nothing tells who is right.
-func (b *ballot) differ() error { return fmt.Errorf("%w, at %d", ErrDiffer, b.off) }
+func (b *ballot) differ() error {
+	var sides []string
+	said := uint64(0)
+	for _, who := range b.votes {
+		var names []string
+		each(who, func(i int) { names = append(names, b.t.places[i].name) })
+		sides = append(sides, strings.Join(names, " and "))
+		said |= who
+	}
+	slices.Sort(sides)
+	text := strings.Join(sides, " against ")
+	each(b.voters&^said, func(i int) { text += ", and " + b.t.places[i].name + " does not answer" })
+	return fmt.Errorf("%w, at %d: %s", ErrDiffer, b.off, text)
+}
 
 // why is the error when nobody gives the block.
 func (b *ballot) why(err error) error {

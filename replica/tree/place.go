@@ -88,6 +88,7 @@ type place struct {
 	spoke  time.Time     // when a sum came last, or was asked for after a pause
 	gave   time.Time     // when bytes or a sum came last
 	pause  time.Duration // before it is opened the next time; 0: it has given something since
+	fell   time.Time     // when it went down last
 	slow   time.Time     // since when it is slower than it must be; zero: it is not
 }
 
@@ -341,7 +342,7 @@ func (t *Tree) fell(i int, session context.Context, err error) {
 	if !p.up || p.ctx != session || p.out != "" || t.ctx.Err() != nil {
 		return // that was told before
 	}
-	p.up = false
+	p.up, p.fell = false, time.Now()
 	p.cancel(errDown)
 	t.change()
 	t.wg.Go(func() { t.reopen(p, err) })
