@@ -1,6 +1,6 @@
-// Command demopull shows how one file comes from several places at once: it starts
-// three small web servers on loopback as sites of different speeds, has the real
-// program pull a file from all of them, slows the fastest one down on the way, and
+// Command demopull shows how one file comes from several places at once: it starts two
+// small ssh servers and a web server on loopback as sites of different speeds, has the
+// real program pull a file from all of them, slows the fastest one down on the way, and
 // draws which share each of them had over time.
 //
 //	demopull PROGRAM PICTURE
@@ -11,10 +11,8 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,8 +25,6 @@ import (
 const (
 	fileName   = "big.bin"
 	fileBytes  = 384 << 20
-	pieceBytes = 1 << 20
-	listName   = fileName + ".meta4"
 	eventsName = "events.jsonl"
 )
 
@@ -61,22 +57,32 @@ func run(ctx context.Context) (err error) {
 	if err := payload.MakeFile(ctx, source, fileBytes, 7); err != nil {
 		return err
 	}
+	config := ""
 	for _, s := range []*site{
-		{name: "north", rate: 10e6, latency: 10 * time.Millisecond},
-		{name: "east", rate: 20e6, latency: 30 * time.Millisecond},
-		{name: "south", rate: 40e6, latency: 60 * time.Millisecond},
+		{name: "north", rate: 10e6},
+		{name: "east", rate: 20e6, mirror: true, latency: 30 * time.Millisecond},
+		{name: "south", rate: 40e6},
 	} {
-		if err := s.start(source); err != nil {
+		if err := s.start(source, d.dir, filepath.Join(d.dir, ".ssh")); err != nil {
 			return err
 		}
 		defer s.close()
 		d.sites = append(d.sites, s)
-		stage.Say("Site %-5s has the file and sends %2.0f MB/s: %s", s.name, s.rate/1e6, s.url())
+		stage.Say("Site %-5s, %-17s on %s, has the file and sends %2.0f MB/s.", s.name, s.what(), s.address, s.rate/1e6)
+		if s.mirror {
+			continue
+		}
+		text, err := os.ReadFile(s.config)
+		if err != nil {
+			return err
+		}
+		config += string(text)
 	}
-	if err := d.writeList(source); err != nil {
+	if err := os.WriteFile(filepath.Join(d.dir, ".ssh", "config"), []byte(config), 0o600); err != nil {
 		return err
 	}
-	stage.Say("A list (RFC 5854) names all three, and the SHA-256 of each MiB of the file.")
+	stage.Say("The hosts have no gomover: it brings itself there. No list says what the file must be:")
+	stage.Say("what one site sends is compared with what the hosts say of their copies.")
 	if err := d.pull(ctx); err != nil {
 		return err
 	}
@@ -92,64 +98,48 @@ type demo struct {
 	picture string // without its ending
 	dir     string
 	sites   []*site
+	began   time.Time // of the pull
 	took    time.Duration
-}
-
-// writeList writes the list of the sites.
-func (d *demo) writeList(source string) error {
-	f, err := os.Open(source)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	var text strings.Builder
-	fmt.Fprintf(&text, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<metalink xmlns=\"urn:ietf:params:xml:ns:metalink\">\n<file name=\"%s\">\n", fileName)
-	fmt.Fprintf(&text, "<size>%d</size>\n<pieces length=\"%d\" type=\"sha-256\">\n", int64(fileBytes), int64(pieceBytes))
-	piece := make([]byte, pieceBytes)
-	for range fileBytes / pieceBytes {
-		if _, err := io.ReadFull(f, piece); err != nil {
-			return fmt.Errorf("hashing the file: %w", err)
-		}
-		fmt.Fprintf(&text, "<hash>%x</hash>\n", sha256.Sum256(piece))
-	}
-	text.WriteString("</pieces>\n")
-	for _, s := range d.sites {
-		fmt.Fprintf(&text, "<url priority=\"1\">%s</url>\n", s.url())
-	}
-	text.WriteString("</file>\n</metalink>\n")
-	return os.WriteFile(filepath.Join(d.dir, listName), []byte(text.String()), 0o644)
 }
 
 // pull runs the program and slows the fastest site down on the way.
 func (d *demo) pull(ctx context.Context) error {
-	words := []string{"pull", "--json=" + eventsName, "--metalink", listName, "./"}
+	words := []string{"pull", "--json=" + eventsName, "--transport=ssh"}
+	for _, s := range d.sites {
+		words = append(words, s.where())
+	}
+	words = append(words, "./")
 	stage.Say("\n$ gomover %s", strings.Join(words, " "))
 	fast := d.sites[len(d.sites)-1]
-	slow := time.AfterFunc(slowAfter, func() { fast.setRate(fast.rate / slowBy) })
-	defer slow.Stop()
-	began := time.Now()
+	fast.began(func() { time.AfterFunc(slowAfter, func() { fast.setRate(fast.rate / slowBy) }) })
+	d.began = time.Now()
 	if err := stage.Run(ctx, d.program, d.dir, words...); err != nil {
 		return fmt.Errorf("gomover %s: %w", strings.Join(words, " "), err)
 	}
-	d.took = time.Since(began)
+	d.took = time.Since(d.began)
 	return nil
 }
 
 // report says what happened and draws it.
 func (d *demo) report(ctx context.Context) error {
 	stage.Say("\nWhat happened")
+	begun, ended := time.Now(), time.Time{}
 	for _, s := range d.sites {
-		sent, last := s.sent()
-		stage.Say("  %-5s sent %5.1f MB, the last of it %.2f s after the start", s.name, float64(sent)/1e6, last.Sub(d.sites[0].first()).Seconds())
+		if _, first, last := s.sent(); !first.IsZero() {
+			begun, ended = earlier(begun, first), later(ended, last)
+		}
 	}
 	sum := 0.0
 	for _, s := range d.sites {
+		sent, _, last := s.sent()
+		stage.Say("  %-5s sent %5.1f MB, the last of it %.2f s after the first data", s.name, float64(sent)/1e6, last.Sub(begun).Seconds())
 		sum += s.rate
 	}
 	fast := d.sites[len(d.sites)-1].rate
 	optimum := slowAfter.Seconds() + (fileBytes-sum*slowAfter.Seconds())/(sum-fast+fast/slowBy)
-	stage.Say("  %d MB in %.2f s from start to exit. After %v the site south fell to a quarter of", fileBytes/1_000_000, d.took.Seconds(), slowAfter)
-	stage.Say("  its rate: with these rates, and no latency, nobody can do it in less than %.2f s.", optimum)
+	stage.Say("  %d MB in %.2f s from start to exit, %.2f s of these from the first data to the last.", fileBytes/1_000_000, d.took.Seconds(), ended.Sub(begun).Seconds())
+	stage.Say("  After %v the site south fell to a quarter of its rate: with these rates nobody can do", slowAfter)
+	stage.Say("  it in less than %.2f s.", optimum)
 	stage.Say("  The demo has compared every byte by itself: the file is the same.")
 	for _, ending := range []string{".svg", ".png"} {
 		name, err := filepath.Abs(d.picture + ending)
@@ -163,9 +153,25 @@ func (d *demo) report(ctx context.Context) error {
 	stage.Say("\nThe picture: %s.svg, and the same as .png", d.picture)
 	stage.Say(`
 What to type next
-  bin/gomover pull URL URL ./            one file from several mirrors
+  bin/gomover pull HOST:f HOST2:f URL ./ one file from hosts and mirrors
+  bin/gomover pull -r HOST:d/ HOST2:d/ ./d/
+                                         a tree from all that have it
   bin/gomover pull --metalink FILE ./    what a list names, verified piece by piece
   bin/gomover pull --explain ...         who gives which share, and why
   docs/replica.md                        how the shares are chosen`)
 	return nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
