@@ -101,6 +101,14 @@ func (s *Set) Contains(lo, hi int64) bool {
 // Total is how many numbers the set holds.
 func (s *Set) Total() int64 { return s.total }
 
+// First is the extent with the lowest numbers; false if the set is empty.
+func (s *Set) First() (first Extent, ok bool) {
+	if len(s.ext) == 0 {
+		return Extent{}, false
+	}
+	return s.ext[0], true
+}
+
 // Last is the extent with the highest numbers; false if the set is empty.
 func (s *Set) Last() (last Extent, ok bool) {
 	if len(s.ext) == 0 {
@@ -114,6 +122,17 @@ func (s *Set) Len() int { return len(s.ext) }
 
 // All yields the extents in rising order. The set must not change meanwhile.
 func (s *Set) All() iter.Seq[Extent] { return slices.Values(s.ext) }
+
+// Backward yields the extents in falling order. The set must not change meanwhile.
+func (s *Set) Backward() iter.Seq[Extent] {
+	return func(yield func(Extent) bool) {
+		for _, e := range slices.Backward(s.ext) {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
 
 // Missing yields, in rising order, the extents of [lo, hi) that are not in the
 // set. The set must not change meanwhile.

@@ -68,6 +68,13 @@ func step(t *testing.T, s *rangeset.Set, m *model, add bool, lo, hi, qlo, qhi in
 	if last, ok := s.Last(); ok != (len(all) > 0) || ok && last != all[len(all)-1] {
 		t.Fatalf("last %v, %v of %v", last, ok, all)
 	}
+	if first, ok := s.First(); ok != (len(all) > 0) || ok && first != all[0] {
+		t.Fatalf("first %v, %v of %v", first, ok, all)
+	}
+	falling := slices.Collect(s.Backward())
+	if slices.Reverse(falling); !slices.Equal(falling, all) {
+		t.Fatalf("backward %v of %v", falling, all)
+	}
 	if got, want := s.Total(), m.total(); got != want {
 		t.Fatalf("total %d, want %d", got, want)
 	}
@@ -138,5 +145,12 @@ func TestEdges(t *testing.T) {
 	}
 	if !s.Contains(3, 3) || s.Contains(0, top) || !s.Contains(0, top-1) {
 		t.Error("contains is wrong at the edges")
+	}
+	s.Remove(3, 4)
+	for e := range s.Backward() {
+		if e.Lo != 4 {
+			t.Errorf("backward begins with %v", e)
+		}
+		break // may be left early
 	}
 }

@@ -129,8 +129,8 @@ const (
 	// With many receivers it is less, since all of it passes the sender's link: their
 	// part of probeTotal, at least probeLeast segments, which feedback needs (ours).
 	probeBytes = int64(75_000)
-	probeTotal = 1_000_000
-	probeLeast = 24
+	probeTotal = 500_000
+	probeLeast = 18
 	// initialRTO and minRTO bound the retransmission timeout (RFC 6298, but for the
 	// shorter minimum that everybody uses).
 	initialRTO = time.Second

@@ -87,6 +87,9 @@ func (p *pcb) sendControls(now time.Duration, out *outbox) {
 		b = append(segment.AppendControl(b, c.base+uint32(i)), k.body...)
 		p.s.push(p.addr, &p.out, segment.Shim{Kind: segment.Control}, b, out)
 		p.s.stats.ControlPackets++
+		if p.mode == Multicast { // as all that goes by the sender's own link
+			p.group.charge(now, len(b)+segment.TagLen+udpHeads)
+		}
 		p.timer.said = now
 	}
 }
@@ -166,15 +169,21 @@ func (p *pcb) rescue(now time.Duration) {
 	}
 	p.timer.stuck = now
 	x := &p.s.stream
-	block := p.una / coding.K
-	for e := range p.arrived.All() {
-		to := min(min(e.Hi, (block+1)*coding.K)*x.slot, x.end)
+	high, _ := p.arrived.Last()
+	for block := p.una / coding.K; block <= (high.Hi-1)/coding.K && len(p.digest) < rescueTogether; block++ {
+		to := min((block+1)*coding.K*x.slot, x.end)
+		if front, _ := p.arrived.First(); block == p.una/coding.K {
+			to = min(to, front.Hi*x.slot)
+		}
 		if d, ok := p.s.vouch(block, to); ok {
 			p.owe(now-digestDelay, d)
 		}
-		break
 	}
 }
+
+// rescueTogether is how many blocks are vouched for when one at the front was not: what the
+// group has brought of the others is in want of it, too. Ours.
+const rescueTogether = 32
 
 // rekey is a change of the group's key that is under way.
 type rekey struct {

@@ -30,7 +30,12 @@ type group struct {
 	trial   trial
 	pacing  units.Rate
 	waited  bool // for more to send, or for room in a window
+	extra   int  // bytes charged since the last slot
 }
+
+// extraMost bounds the bytes that count as delivered with one slot. Ours: as many as a
+// block's symbols have at the most.
+const extraMost = coding.MaxParity * maxPayload
 
 // minMembers is how many receivers make a group worth while: to one alone, unicast
 // is the same.
@@ -96,6 +101,7 @@ func (g *group) collect(now time.Duration, out *outbox) {
 	g.setPace(now)
 	g.repair(now, out)
 	wire := g.members[0].wire()
+	g.repeat(now, wire, out)
 	if g.pacer.Overrun() && !g.waited && g.pace.Found() { // this end was late, so what comes tells little of the paths
 		for _, p := range g.members {
 			p.hold()
@@ -121,6 +127,29 @@ func (g *group) collect(now time.Duration, out *outbox) {
 	}
 }
 
+// repeat sends what members have to get again by unicast, if that is little: what is new
+// would leave nothing for it. Who misses much waits until there is room.
+func (g *group) repeat(now time.Duration, wire int, out *outbox) {
+	for _, p := range g.members {
+		if n := p.lost.Total(); n == 0 || n > mendAlone || float64(p.inFlight) >= p.ctl.Window || g.pacer.Budget(now) < wire {
+			continue
+		}
+		first, _ := p.lost.First()
+		if !p.sendSlot(now, first.Lo, true, out) {
+			return
+		}
+		g.charge(now, wire)
+	}
+}
+
+// charge takes from the pace what is sent beside the group's slots: repairs, and what
+// members get by unicast. It counts as delivered with the next slot, since the pace is that
+// of all of it.
+func (g *group) charge(now time.Duration, n int) {
+	g.pacer.Sent(now, n)
+	g.extra += n
+}
+
 // setPace takes the lowest pace of the members.
 func (g *group) setPace(now time.Duration) {
 	rate, rtt := cc.MaxRate, never
@@ -129,6 +158,9 @@ func (g *group) setPace(now time.Duration) {
 			rate = min(rate, p.ctl.Rate)
 		}
 		rtt = min(rtt, p.est.min)
+	}
+	if r, ok := g.pace.Pace(); ok {
+		rate = r
 	}
 	g.pacing = rate
 	g.pacer.Set(now, rate, pace.Quantum(rate, g.members[0].wire(), 0), pace.Depth(rate, rtt))
@@ -163,7 +195,9 @@ func (g *group) note(now time.Duration) {
 			continue
 		}
 		p.sent(now, g.next, e)
+		e.extra = int32(min(g.extra, extraMost))
 	}
+	g.extra = 0
 	g.next++
 	g.sent++
 	if g.next%coding.K == 0 {

@@ -69,17 +69,17 @@ func TestManyPieces(t *testing.T) {
 	now := 30 * ms
 	for slot := int64(1); slot < slots; slot += 2 {
 		now += 100 * time.Microsecond
-		p.acknowledge(now, 0, 1<<30, &segment.Options{SACK: [4]segment.Block{{Left: number(slot), Right: number(slot + 1)}}, Blocks: 1})
+		p.acknowledge(now, 0, 1<<30, &segment.Segment{Options: segment.Options{SACK: [4]segment.Block{{Left: number(slot), Right: number(slot + 1)}}, Blocks: 1}})
 	}
 	if n := p.arrived.Len(); n != maxExtents {
 		t.Errorf("%d pieces are remembered, want %d", n, maxExtents)
 	}
 	// What makes a known piece longer counts still.
-	p.acknowledge(now, 0, 1<<30, &segment.Options{SACK: [4]segment.Block{{Left: number(2), Right: number(3)}}, Blocks: 1})
+	p.acknowledge(now, 0, 1<<30, &segment.Segment{Options: segment.Options{SACK: [4]segment.Block{{Left: number(2), Right: number(3)}}, Blocks: 1}})
 	if n := p.arrived.Len(); n != maxExtents-1 {
 		t.Errorf("%d pieces are remembered, want %d", n, maxExtents-1)
 	}
-	p.acknowledge(now+ms, s.stream.end, 1<<30, &segment.Options{})
+	p.acknowledge(now+ms, s.stream.end, 1<<30, &segment.Segment{Options: segment.Options{}})
 	if p.inFlight != 0 || p.arrived.Len() != 0 || p.lost.Len() != 0 || p.una != slots {
 		t.Errorf("in flight %d, una %d, %d pieces, %d lost", p.inFlight, p.una, p.arrived.Len(), p.lost.Len())
 	}
@@ -100,6 +100,6 @@ func BenchmarkHostileAcks(b *testing.B) {
 		slot := int64(2*i+1) % slots
 		left, _ := segment.Number(s.iss, slot*s.stream.slot)
 		right, _ := segment.Number(s.iss, (slot+1)*s.stream.slot)
-		p.acknowledge(now, 0, 1<<30, &segment.Options{SACK: [4]segment.Block{{Left: left, Right: right}}, Blocks: 1})
+		p.acknowledge(now, 0, 1<<30, &segment.Segment{Options: segment.Options{SACK: [4]segment.Block{{Left: left, Right: right}}, Blocks: 1}})
 	}
 }

@@ -58,6 +58,7 @@ func (m Mode) String() string {
 type entry struct {
 	at    time.Duration // of its last sending
 	mark  cc.Mark
+	extra int32 // bytes that were charged to the group before it
 	times uint8 // it was sent
 	out   bool  // in flight as far as known
 	lost  bool  // to be sent again, by unicast or coded
@@ -296,7 +297,7 @@ func (p *pcb) receive(now time.Duration, high uint16, g *segment.Segment) {
 	if upTo < 0 || upTo > p.s.stream.end+1 || upTo == p.s.stream.end+1 && p.state == open {
 		return // of what was not sent
 	}
-	p.acknowledge(now, upTo, int64(g.Window)<<windowScale, &g.Options)
+	p.acknowledge(now, upTo, int64(g.Window)<<windowScale, g)
 	if g.Flags&segment.FIN != 0 {
 		p.timer.reply = true
 		if p.state == finSent && upTo == p.s.stream.end+1 {
@@ -370,8 +371,11 @@ func (p *pcb) leaveFlow(now time.Duration) {
 // wire is the length of a full packet.
 func (p *pcb) wire() int { return p.s.cfg.Payload + overhead }
 
+// udpHeads are the headers of IPv4 and UDP.
+const udpHeads = 20 + 8
+
 // overhead is what heads and tag add to a segment's payload, over IPv4.
-const overhead = 20 + 8 + segment.ShimLen + segment.HeaderLen + segment.TagLen
+const overhead = udpHeads + segment.ShimLen + segment.HeaderLen + segment.TagLen
 
 // fill brings the statistics for the congestion control up to date.
 func (p *pcb) fill(now time.Duration) {

@@ -12,7 +12,7 @@ import (
 
 // acknowledge takes an acknowledgement: all before upTo can be delivered, and what
 // the blocks name has arrived.
-func (p *pcb) acknowledge(now time.Duration, upTo, window int64, o *segment.Options) {
+func (p *pcb) acknowledge(now time.Duration, upTo, window int64, g *segment.Segment) {
 	x := &p.s.stream
 	told := cc.Ack{}
 	var sample time.Duration
@@ -24,12 +24,17 @@ func (p *pcb) acknowledge(now time.Duration, upTo, window int64, o *segment.Opti
 		p.acked, p.timer.stuck = upTo, now
 	}
 	p.limit, p.widest = max(p.limit, upTo+window), max(p.widest, window)
-	for _, b := range o.SACK[:o.Blocks] {
+	held := func(b segment.Block) {
 		lo, hi := segment.Near(p.s.iss, b.Left, p.acked), segment.Near(p.s.iss, b.Right, p.acked)
-		if lo < 0 || hi <= lo || hi > x.end {
-			continue
+		if lo >= 0 && lo < hi && hi <= x.end {
+			p.deliver(now, max((lo+x.slot-1)/x.slot, p.una), p.slotsBelow(hi), &told, &sample)
 		}
-		p.deliver(now, max((lo+x.slot-1)/x.slot, p.una), p.slotsBelow(hi), &told, &sample)
+	}
+	for _, b := range g.Options.SACK[:g.Options.Blocks] {
+		held(b)
+	}
+	for b := range g.More() {
+		held(b)
 	}
 	if told.Packets == 0 {
 		return
@@ -104,10 +109,10 @@ func (p *pcb) deliverOne(now time.Duration, slot int64, told *cc.Ack, sample *ti
 		p.newest = max(p.newest, e.at)
 	}
 	if e.times > 1 && !again || e.lost || e.early { // it may have come long ago
-		p.sampler.DeliverLate(p.wire())
+		p.sampler.DeliverLate(p.wire() + int(e.extra))
 		return
 	}
-	p.sampler.Deliver(now, e.mark, p.wire())
+	p.sampler.Deliver(now, e.mark, p.wire()+int(e.extra))
 	if again {
 		return
 	}
@@ -125,10 +130,13 @@ func (p *pcb) pop(to int64) {
 	p.next = max(p.next, to)
 }
 
+// reorder is how long what was sent later may arrive earlier.
+func (p *pcb) reorder() time.Duration { return p.est.min/4 + time.Millisecond }
+
 // detect takes slots for lost that others have overtaken by more than reordering
 // explains. Source: RFC 8985, section 6.2.
 func (p *pcb) detect(now time.Duration) {
-	window := p.est.min/4 + time.Millisecond
+	window := p.reorder()
 	high := p.una
 	if last, ok := p.arrived.Last(); ok {
 		high = min(last.Hi, p.next)

@@ -176,10 +176,12 @@ func (p *pcb) send(now time.Duration, out *outbox) {
 		if !p.sendSlot(now, slot, again, out) {
 			return
 		}
-		pacer.Sent(now, p.wire())
-		if p.mode != Multicast {
-			p.starved = held
+		if p.mode == Multicast {
+			p.group.charge(now, p.wire())
+			continue
 		}
+		pacer.Sent(now, p.wire())
+		p.starved = held
 	}
 	p.waited = float64(p.inFlight) >= p.ctl.Window
 }

@@ -23,6 +23,9 @@ const (
 	slowLoss   = 0.1
 	// slowTimes is in how many looks in a row others must have been seen to be faster.
 	slowTimes = 4
+	// steadyTimes is the same once the rate is found: on a busy machine all of them are late
+	// now and then, and look slow until that is forgotten.
+	steadyTimes = 8
 	// besideTimes is the same for one that is no member, and must have lost in numbers.
 	besideTimes = 2
 	// wrongShare of what a receiver took in its group is so little that its own flow is no
@@ -159,6 +162,10 @@ func (g *group) look(now time.Duration, top units.Rate) {
 			queue = min(queue, k.queue)
 		}
 	}
+	patience := slowTimes
+	if g.pace.Found() {
+		patience = steadyTimes
+	}
 	for _, p := range slices.Clone(g.members) {
 		k := &p.slow
 		more := k.missed - losses
@@ -169,7 +176,7 @@ func (g *group) look(now time.Duration, top units.Rate) {
 		full = full || float64(k.peak) > slowQueue*float64(p.est.min)+float64(time.Millisecond)
 		if slowRatio*float64(p.rate()) >= float64(top) || now < k.keep {
 			k.times = 0
-		} else if k.times++; k.times >= slowTimes && full {
+		} else if k.times++; k.times >= patience && full {
 			p.slowDown(now)
 		}
 	}

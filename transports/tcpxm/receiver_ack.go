@@ -28,10 +28,11 @@ type ackState struct {
 	sayControls bool
 	sayRefused  int
 	refused     int64
-	edge        int64 // right edge of the window that was told last
-	recent      int64 // offset of the segment that came last
-	high        int64 // end of what has arrived
-	rotate      int64 // offset behind which further blocks are told
+	edge        int64  // right edge of the window that was told last
+	recent      int64  // offset of the segment that came last
+	high        int64  // end of what has arrived
+	rotate      int64  // offset behind which further blocks are told
+	more        []byte // scratch
 }
 
 // soon acknowledges within the delay of the schedule.
@@ -190,7 +191,7 @@ func (r *receiver) emit(flags uint8, out *outbox) {
 			a.sayRefused--
 			s.Options.HasRefused, s.Options.Refused = true, a.refused
 		}
-		r.blocks(&s.Options)
+		r.blocks(&s)
 	}
 	a.now, a.syn, a.due = false, false, never
 	b := out.room()
@@ -205,16 +206,11 @@ func (r *receiver) emit(flags uint8, out *outbox) {
 }
 
 // blocks fills in what has arrived behind the front: the block of the latest segment
-// first, then the others in turn, so that each is told several times. Source:
-// RFC 2018, section 4.
-func (r *receiver) blocks(o *segment.Options) {
-	a := &r.ack
-	put := func(e rangeset.Extent) {
-		left, _ := segment.Number(r.iss, e.Lo)
-		right, _ := segment.Number(r.iss, e.Hi)
-		o.SACK[o.Blocks] = segment.Block{Left: left, Right: right}
-		o.Blocks++
-	}
+// first, then the others in turn, so that each is told several times (RFC 2018, section
+// 4). What finds no room in the options follows the header, from the end on: a sender that
+// is not told at once of what has grown takes it for lost.
+func (r *receiver) blocks(s *segment.Segment) {
+	a, o, got := &r.ack, &s.Options, &r.data.got
 	room := len(o.SACK)
 	if o.HasControls || o.Group.IsValid() {
 		room--
@@ -222,28 +218,61 @@ func (r *receiver) blocks(o *segment.Options) {
 	if o.HasRefused {
 		room--
 	}
+	put := func(e rangeset.Extent) {
+		o.SACK[o.Blocks] = r.block(e)
+		o.Blocks++
+	}
 	var latest rangeset.Extent
-	for e := range r.data.got.All() {
+	for e := range got.Backward() {
 		if e.Lo <= a.recent && a.recent < e.Hi {
 			latest = e
 			put(e)
 			break
 		}
 	}
-	for range 2 { // to the end, and from the front again
-		for e := range r.data.got.All() {
-			if o.Blocks >= room {
-				return
+	if got.Len() <= room {
+		for e := range got.All() {
+			if e != latest {
+				put(e)
 			}
-			if e.Lo > a.rotate && e != latest && e.Hi > r.data.next {
+		}
+		return
+	}
+	left := room - o.Blocks
+	for range 2 { // to the end, and from the front again
+		for e := range got.All() {
+			if left > 0 && e.Lo > a.rotate && e != latest {
 				put(e)
 				a.rotate = e.Lo
+				left--
 			}
 		}
-		if r.data.got.Len() <= room {
+		if left > 0 {
 			a.rotate = -1
-			return
 		}
-		a.rotate = -1
 	}
+	s.Payload = r.more(latest)
+}
+
+// more are the blocks behind the header.
+func (r *receiver) more(latest rangeset.Extent) []byte {
+	b, n := r.ack.more[:0], 0
+	for e := range r.data.got.Backward() {
+		if e == latest {
+			continue
+		}
+		if n++; n > segment.BlocksMore {
+			break
+		}
+		b = r.block(e).Append(b)
+	}
+	r.ack.more = b
+	return b
+}
+
+// block is an extent as it is told.
+func (r *receiver) block(e rangeset.Extent) segment.Block {
+	left, _ := segment.Number(r.iss, e.Lo)
+	right, _ := segment.Number(r.iss, e.Hi)
+	return segment.Block{Left: left, Right: right}
 }

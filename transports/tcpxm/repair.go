@@ -10,16 +10,20 @@ import (
 // Constants of coded repair. Ours.
 const (
 	mendRounds = 2               // of symbols, before unicast mends the rest
-	mendMost   = coding.K / 8    // losses of one receiver in a block; more are no random ones
+	mendMost   = coding.K / 2    // losses of one receiver in a block that coded repair looks after
+	mendAlone  = coding.K / 8    // more than others miss together are no random ones
 	mendGiveUp = 1 * time.Second // that a block may take until all of it was sent
+	mendSlack  = 3               // times the usual wait, for those that are late to tell
 )
 
 // mending is a block of which members miss something.
 type mending struct {
 	complete bool
-	due      time.Duration // when it is decided what to do
+	at       time.Duration // when the last of it, or of its symbols, was sent
+	due      time.Duration // when it is decided what to do, whoever has not told
 	symbols  int           // parity symbols that were sent
 	rounds   int
+	clean    bool // nobody was known to miss anything when it was last decided
 	closed   bool // unicast mends what is missing from now on
 }
 
@@ -30,12 +34,20 @@ func (g *group) mend(now time.Duration, p *pcb, slot int64) bool {
 	if m == nil {
 		m = &mending{due: now + mendGiveUp}
 		g.blocks[block] = m
-		if m.complete = g.vouched >= min((block+1)*coding.K*g.s.stream.slot, g.s.stream.end); m.complete {
-			m.due = now + g.wait()
+		if g.vouched >= min((block+1)*coding.K*g.s.stream.slot, g.s.stream.end) {
+			m.sent(now, g.wait())
 		}
+	}
+	if m.clean { // others may be about to tell the same
+		m.clean = false
+		m.sent(now, g.wait())
 	}
 	return !m.closed && p.misses(block) < mendMost
 }
+
+// sent notes that the last of a block, or of its symbols, was sent, and how long it takes
+// until all have told what they miss then.
+func (m *mending) sent(now, wait time.Duration) { m.complete, m.at, m.due = true, now, now+wait }
 
 // misses is how many slots of a block coded repair is to mend at a receiver.
 func (p *pcb) misses(block int64) (n int) {
@@ -49,32 +61,49 @@ func (p *pcb) misses(block int64) (n int) {
 	return n
 }
 
-// wait is how long it takes until all members have told what they miss of what was
-// sent now.
+// wait is how long it takes at most until all members have told what they miss of what was
+// sent now. While more is sent their acknowledgements of that tell it earlier.
 func (g *group) wait() time.Duration {
 	d := time.Duration(0)
 	for _, p := range g.members {
 		d = max(d, p.est.smooth+p.est.min/4+p.late())
 	}
-	return d + 2*time.Millisecond
+	if d += 2 * time.Millisecond; g.next < g.s.stream.slots() {
+		d *= mendSlack
+	}
+	return d
+}
+
+// told gives the time up to which all members have told what they miss of what was sent:
+// what was sent later has reached them.
+func (g *group) told() time.Duration {
+	t := never
+	for _, p := range g.members {
+		t = min(t, p.newest-p.reorder())
+	}
+	return t
 }
 
 // complete notes that all of a block was sent.
 func (g *group) complete(now time.Duration, block int64) {
-	if m := g.blocks[block]; m != nil && !m.complete {
-		m.complete, m.due = true, now+g.wait()
-	} else if m == nil {
-		g.blocks[block] = &mending{complete: true, due: now + g.wait()}
+	m := g.blocks[block]
+	if m == nil {
+		m = new(mending)
+		g.blocks[block] = m
+	}
+	if !m.complete {
+		m.sent(now, g.wait())
 	}
 }
 
 // repair decides on the blocks that are due.
 func (g *group) repair(now time.Duration, out *outbox) {
+	told := g.told()
 	for block, m := range g.blocks {
-		if now < m.due {
+		if now < m.due && (!m.complete || m.closed || m.clean || told < m.at) {
 			continue
 		}
-		if m.closed {
+		if m.closed || m.clean {
 			if g.through(block) {
 				delete(g.blocks, block)
 			}
@@ -82,16 +111,20 @@ func (g *group) repair(now time.Duration, out *outbox) {
 			continue
 		}
 		affected, worst, total := g.missing(block)
+		if worst > mendAlone && total < 2*worst {
+			g.outlier(block, worst)
+			affected, worst, total = g.missing(block)
+		}
 		switch {
 		case total == 0 && m.complete:
-			m.closed, m.due = true, now+mendGiveUp
+			m.clean, m.due = true, now+mendGiveUp
 		case affected >= minMembers && m.complete && m.rounds < mendRounds && worst < total && m.symbols+worst <= coding.MaxParity:
 			n := worst
 			if m.rounds > 0 {
 				n = (worst + 1) / 2 // some of what was sent has arrived
 			}
 			g.sendSymbols(now, block, m, n, out)
-			m.due = now + g.wait()
+			m.sent(now, g.wait())
 		default:
 			m.closed, m.due = true, now+mendGiveUp
 			g.toUnicast(block)
@@ -110,6 +143,15 @@ func (g *group) missing(block int64) (affected, worst, total int) {
 	return affected, worst, total
 }
 
+// outlier leaves what one member misses of a block, more than all others, to unicast.
+func (g *group) outlier(block int64, most int) {
+	for _, p := range g.members {
+		if p.misses(block) == most {
+			p.mendAlone(block)
+		}
+	}
+}
+
 // through tells that all members have a block.
 func (g *group) through(block int64) bool {
 	for _, p := range g.members {
@@ -122,15 +164,20 @@ func (g *group) through(block int64) bool {
 
 // toUnicast leaves what is missing of a block to unicast.
 func (g *group) toUnicast(block int64) {
-	lo, hi := block*coding.K, (block+1)*coding.K
 	for _, p := range g.members {
-		for e := range p.coded.All() {
-			if from, to := max(e.Lo, lo), min(e.Hi, hi); from < to {
-				p.lost.Add(from, to)
-			}
-		}
-		p.coded.Remove(lo, hi)
+		p.mendAlone(block)
 	}
+}
+
+// mendAlone leaves what is missing of a block at a receiver to unicast.
+func (p *pcb) mendAlone(block int64) {
+	lo, hi := block*coding.K, (block+1)*coding.K
+	for e := range p.coded.All() {
+		if from, to := max(e.Lo, lo), min(e.Hi, hi); from < to {
+			p.lost.Add(from, to)
+		}
+	}
+	p.coded.Remove(lo, hi)
 }
 
 // sendSymbols sends further parity symbols of a block.
@@ -167,7 +214,7 @@ func (g *group) sendSymbols(now time.Duration, block int64, m *mending, n int, o
 		}
 		s.stats.CodedPackets++
 		s.stats.CodedBytes += x.slot
-		g.pacer.Sent(now, g.members[0].wire())
+		g.charge(now, g.members[0].wire())
 	}
 	m.symbols += n
 	m.rounds++

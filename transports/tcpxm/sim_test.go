@@ -45,7 +45,7 @@ func TestSimulatedGroup(t *testing.T) {
 
 		{"two", 2, 10e6, 0, 1.075, 70},
 		{"eight", 8, 10e6 + 77, 0, 1.13, 70},
-		{"eight lossy", 8, 10e6 + 77, 0.01, 1.18, 55}, // a timeout at the end is a sixth of it
+		{"eight lossy", 8, 10e6 + 77, 0.01, 1.15, 60},
 		{"eight very lossy", 8, 4e6, 0.05, 1.6, 30},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -67,6 +67,28 @@ func TestSimulatedGroup(t *testing.T) {
 				t.Errorf("%.4f times the size has left the sender, want %.4f", got, tt.wire)
 			}
 		})
+	}
+}
+
+// TestSimulatedLossesAreThoseThatHappen has receivers tell enough that nothing is taken for
+// lost that has arrived, and a repair sent to all of them mends nearly all.
+func TestSimulatedLossesAreThoseThatHappen(t *testing.T) {
+	const n, loss = 16, 0.01
+	x := build(t, 11, home(100), Config{Size: 15e6, Group: groupAt}, same(n, line(5*ms, loss)))
+	x.run(20 * time.Second)
+	x.tell()
+	x.all()
+	for i, p := range x.s.pcbs {
+		if most := 1.5 * loss * float64(x.s.stream.slots()); float64(p.counts.Lost) > most {
+			t.Errorf("receiver %d: %d slots were taken for lost, at most %.0f are likely", i, p.counts.Lost, most)
+		}
+	}
+	c := x.s.stats
+	if most := int64(0.01 * float64(x.s.stream.slots())); c.ResentPackets > most {
+		t.Errorf("%d slots went again by unicast, at most %d are needed", c.ResentPackets, most)
+	}
+	if most := int64(0.035 * float64(x.s.stream.slots())); c.CodedPackets > most {
+		t.Errorf("%d coded symbols, at most %d are needed", c.CodedPackets, most)
 	}
 }
 
@@ -95,7 +117,7 @@ func TestSimulatedSlowReceiverHoldsNobody(t *testing.T) {
 	x.tell()
 	x.all()
 	for i := range x.sites {
-		if got := x.goodput(i); i != 2 && got < 50 || i == 2 && got < 3.2 {
+		if got := x.goodput(i); i != 2 && got < 50 || i == 2 && got < 3.5 {
 			t.Errorf("receiver %d: %.2f Mbit/s", i, got)
 		}
 	}

@@ -46,6 +46,8 @@ type Group struct {
 	phase     int
 	phaseAt   time.Duration
 	probeEnd  time.Duration // when probing the RTT may end; 0 while the paths empty
+	guessed   time.Duration // until then the first guess counts
+	now       time.Duration // of the last acknowledgement
 }
 
 // groupRestart is by how much a receiver must have been slower than all others for
@@ -56,6 +58,25 @@ const groupRestart = 1.1
 // longer. Ours: half of what one flow takes, as no other flow of the group has to come
 // to rest at the same time.
 const groupProbeTime = bbrProbeRTTTime / 2
+
+// groupInitial is the most that a window begins with, in packets: what slow start has made
+// of the first one for a receiver that had as much by unicast before. The group keeps to
+// that for groupGuessed round trips, whatever the first of them seem to say. Ours.
+const (
+	groupInitial = 4 * initialWindow
+	groupGuessed = 2
+)
+
+// groupYieldGain is that of the pace after a probe. Ours: it leaves a quarter of the probe's
+// queue for the margin of the pace to take up, so that the path does not fall idle.
+const groupYieldGain = 0.8
+
+// groupLossMost is the largest share of losses that the pace makes up for. Ours: noise; as
+// much as version 2 of BBR bears.
+const groupLossMost = 0.02
+
+// groupLossRounds is over how many round trips losses are averaged. Ours: two cycles.
+const groupLossRounds = 2 * bbrCycle
 
 // NewGroup makes a group without members; name is that of a controller, as for New.
 func NewGroup(name string) (*Group, error) {
@@ -102,6 +123,16 @@ func (g *Group) Restart() {
 // Found tells that the rate is not searched any more, but only probed for more.
 func (g *Group) Found() bool { return g.found }
 
+// Pace is the rate at which the group may be sent to now, for all members alike; false
+// where each has a controller of its own, whose Rate tells it. A member's Rate is as of
+// its last acknowledgement, so the lowest of them would follow the group's phases late.
+func (g *Group) Pace() (units.Rate, bool) {
+	if len(g.members) == 0 {
+		return 0, false
+	}
+	return paceOf(g.pace()), true
+}
+
 // lowest is the rate of the slowest member, in bytes per second; 0 if none is known.
 func (g *Group) lowest() float64 {
 	low := 0.0
@@ -111,6 +142,23 @@ func (g *Group) lowest() float64 {
 		}
 	}
 	return low
+}
+
+// pace is the rate in bytes per second; a guess while none is known. What a member's path
+// loses by chance has passed all of it but the place where it was lost: the pace that
+// fills it is higher than what is delivered by that.
+func (g *Group) pace() float64 {
+	low, guess := 0.0, float64(MaxRate)
+	for _, m := range g.members {
+		guess = min(guess, m.guess)
+		if r := m.rate() / (1 - min(m.loss, groupLossMost)); r > 0 && (low == 0 || r < low) {
+			low = r
+		}
+	}
+	if low == 0 || !g.found && g.now < g.guessed {
+		low = max(low, guess)
+	}
+	return low * g.gain()
 }
 
 // span is the longest of the members' lowest RTTs.
@@ -125,6 +173,7 @@ func (g *Group) span() time.Duration {
 // step moves on after an acknowledgement.
 func (g *Group) step(s *Stats, a *Ack) {
 	now := s.Now
+	g.now = now
 	switch g.state {
 	case bbrStartup:
 		g.search(s, a)
@@ -213,9 +262,9 @@ func (g *Group) gain() float64 {
 	case g.state == bbrProbeRate && g.phase == 0:
 		return bbrProbeGain
 	case g.state == bbrProbeRate && g.phase == 1:
-		return bbrYieldGain
+		return groupYieldGain
 	}
-	return 1 // the lowest of several estimates is low already
+	return bbrPaceMargin
 }
 
 // member is the controller of one receiver of a group.
@@ -231,6 +280,7 @@ type member struct {
 	rests    bool    // since a timeout, until something has arrived
 	guess    float64 // bytes per second, for the first of a group
 	proven   bool    // something was delivered for a whole round trip
+	loss     float64 // share of the packets, of late
 	srtt     time.Duration
 	inFlight int
 }
@@ -243,7 +293,11 @@ func (m *member) Init(s *Stats) {
 	m.noise = bbrLosses{gain: bbrCwndGain, sent: s.Sent + s.Resent, lost: s.Lost}
 	m.learn(s)
 	rtt := max(s.RTT, time.Millisecond)
-	m.guess = initialWindow * m.mss / rtt.Seconds()
+	m.cwnd = min(initialWindow+float64(s.Delivered)/m.mss, groupInitial)
+	m.guess = m.cwnd * m.mss / rtt.Seconds()
+	if len(m.group.members) == 0 {
+		m.group.guessed = s.Now + groupGuessed*rtt
+	}
 	if low := m.group.lowest(); low > 0 {
 		m.cwnd = max(m.cwnd, bbrStartupGain*low*rtt.Seconds()/m.mss)
 	}
@@ -279,6 +333,7 @@ func (m *member) OnAck(s *Stats, a *Ack) {
 	if m.model.learn(s, a) {
 		m.proven = true
 		m.noise.round(s, m.model.minRTT)
+		m.loss += (m.noise.share - m.loss) / groupLossRounds
 	}
 	if a.RTT > 0 {
 		m.noise.low = least(m.noise.low, a.RTT)
@@ -332,11 +387,7 @@ func (m *member) Close(*Stats) { m.group.Leave(m) }
 
 // Control gives the group's pace and the member's window.
 func (m *member) Control() Control {
-	r := m.group.lowest()
-	if r <= 0 {
-		r = m.guess
-	}
-	c := Control{Rate: paceOf(r * m.group.gain()), Window: m.cwnd}
+	c := Control{Rate: paceOf(m.group.pace()), Window: m.cwnd}
 	if m.rests {
 		c.Window = min(c.Window, bbrMinWindow)
 	}

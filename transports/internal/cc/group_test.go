@@ -1,6 +1,7 @@
 package cc
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -163,6 +164,85 @@ func TestGroupStaysWithinBounds(t *testing.T) {
 					t.Fatalf("seed %d: estimate %d", seed, e)
 				}
 			}
+		}
+	}
+}
+
+// TestGroupPaceIsOfNow has one member that has not told anything since the group went on to
+// its next phase: what the others know counts.
+func TestGroupPaceIsOfNow(t *testing.T) {
+	g, err := NewGroup("bbr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := g.Pace(); ok {
+		t.Error("a group of nobody has a pace")
+	}
+	var w groupWorld
+	w.join(g, 5e6)
+	w.join(g, 5e6)
+	for range 40 {
+		w.step()
+	}
+	seen := map[float64]bool{}
+	for range bbrCycle {
+		w.step()
+		r, ok := g.Pace()
+		if !ok {
+			t.Fatal("no pace")
+		}
+		seen[math.Round(100*float64(r)/g.lowest())/100] = true
+	}
+	for _, gain := range []float64{bbrProbeGain, bbrPaceMargin} { // nothing queues here, so nothing is yielded
+		if !seen[gain] {
+			t.Errorf("the pace is never %.2f of the rate: %v", gain, seen)
+		}
+	}
+	reno, err := NewGroup("reno")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.all = nil
+	w.join(reno, 5e6)
+	if _, ok := reno.Pace(); ok {
+		t.Error("a group of controllers of their own has a pace")
+	}
+}
+
+// TestGroupMakesUpForLosses has members that lose some of what passes the sender's link.
+func TestGroupMakesUpForLosses(t *testing.T) {
+	for _, tt := range []struct{ loss, want float64 }{{0, 1}, {0.01, 1 / 0.99}, {0.1, 1 / (1 - groupLossMost)}} {
+		g, err := NewGroup("bbr")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var w groupWorld
+		l := w.join(g, 5e6)
+		for range 200 {
+			w.step()
+			l.stats.Lost = int64(tt.loss * float64(l.stats.Sent))
+		}
+		r, _ := g.Pace()
+		if got := float64(r) / g.lowest() / g.gain(); math.Abs(got-tt.want) > 0.002 {
+			t.Errorf("%g of losses: the pace is %.4f of the rate, want %.4f", tt.loss, got, tt.want)
+		}
+	}
+}
+
+// TestGroupBeginsWhereUnicastWas has members that were sent to before.
+func TestGroupBeginsWhereUnicastWas(t *testing.T) {
+	for _, tt := range []struct {
+		packets int64
+		want    float64
+	}{{0, initialWindow}, {15, initialWindow + 15}, {1000, groupInitial}} {
+		g, err := NewGroup("bbr")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := g.Join()
+		c.Init(&Stats{MSS: 1500, MaxWindow: 1 << 16, RTT: groupRTT, MinRTT: groupRTT, Delivered: 1500 * tt.packets})
+		if got := c.Control().Window; got != tt.want {
+			t.Errorf("%d packets before: begins with %.0f, want %.0f", tt.packets, got, tt.want)
 		}
 	}
 }

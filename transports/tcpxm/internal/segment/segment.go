@@ -22,6 +22,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"strings"
 )
@@ -189,6 +190,33 @@ type Block struct{ Left, Right uint32 }
 // blocksMax is how many blocks 40 bytes of options hold.
 const blocksMax = 4
 
+// blockLen is the length of a block in bytes.
+const blockLen = 8
+
+// BlocksMore is how many blocks may follow the header of an acknowledgement, beyond
+// those of its options.
+const BlocksMore = 32
+
+// Append puts the block behind b, as it stands behind the header of an acknowledgement.
+func (k Block) Append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, k.Left)
+	return binary.BigEndian.AppendUint32(b, k.Right)
+}
+
+// More yields the blocks behind the header of an acknowledgement, BlocksMore at most;
+// what is no whole block is ignored.
+func (s *Segment) More() iter.Seq[Block] {
+	return func(yield func(Block) bool) {
+		b := s.Payload
+		for range BlocksMore {
+			if len(b) < blockLen || !yield(Block{binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])}) {
+				return
+			}
+			b = b[blockLen:]
+		}
+	}
+}
+
 // Schedule tells a receiver how often to acknowledge: option 52.
 type Schedule struct {
 	N, Index uint8  // receivers of the session, and which of them this one is
@@ -280,8 +308,7 @@ func (o *Options) append(b []byte, start int) []byte {
 	if n := min(o.Blocks, (OptionsMax-2-(len(b)-start))/8); n > 0 {
 		b = append(b, optSACK, byte(2+8*n))
 		for _, k := range o.SACK[:n] {
-			b = binary.BigEndian.AppendUint32(b, k.Left)
-			b = binary.BigEndian.AppendUint32(b, k.Right)
+			b = k.Append(b)
 		}
 	}
 	for (len(b)-start)%4 != 0 {

@@ -92,6 +92,35 @@ func TestSegmentBytes(t *testing.T) {
 	}
 }
 
+func TestBlocksBehindTheHeader(t *testing.T) {
+	var payload []byte
+	for i := range uint32(BlocksMore + 2) {
+		payload = Block{Left: 10 * i, Right: 10*i + 5}.Append(payload)
+	}
+	for _, tt := range []struct{ bytes, want int }{
+		{0, 0}, {7, 0}, {8, 1}, {23, 2}, {8 * BlocksMore, BlocksMore}, {len(payload), BlocksMore},
+	} {
+		var s Segment
+		out := Segment{Flags: ACK, Payload: payload[:tt.bytes]}
+		if err := s.Parse(out.Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for k := range s.More() {
+			if want := (Block{Left: uint32(10 * n), Right: uint32(10*n + 5)}); k != want {
+				t.Errorf("block %d is %v, want %v", n, k, want)
+			}
+			n++
+		}
+		if n != tt.want {
+			t.Errorf("%d bytes are %d blocks, want %d", tt.bytes, n, tt.want)
+		}
+		for range s.More() {
+			break // may be left early
+		}
+	}
+}
+
 func TestForGroup(t *testing.T) {
 	for flags := uint8(0); flags < 64; flags++ {
 		s := Segment{Flags: flags, Payload: []byte{1}}
