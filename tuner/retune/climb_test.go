@@ -23,7 +23,10 @@ func TestClimber(t *testing.T) {
 		least, most int
 		decisions   int
 	}{
-		{"few are enough", start(16), each(50e6, 100e6), 4, 5, 40},
+		{"few are enough", start(16), each(50e6, 100e6), 8, 8, 40},
+		{"fewer are faster", start(16), func(set Settings, _ time.Duration) Sample { return path(100e6 / (1 + 0.03*float64(set.Streams))) }, 4, 4, 40},
+		{"too few by and by", start(12), changing(each(50e6, 100e6), each(2e6, 100e6), 2*time.Minute), 40, 64, 40},
+		{"slower, and no number of streams helps", start(12), changing(each(50e6, 100e6), each(50e6, 50e6), 2*time.Minute), 8, 20, 40},
 		{"each brings its share", start(4), each(2e6, 80e6), 36, 48, 40},
 		{"each brings its share, without end", start(4), each(2e6, 1e9), 60, 64, 40},
 		{"pinned", pinned, each(2e6, 80e6), 6, 6, 0},

@@ -25,7 +25,8 @@ const (
 // Policy is the policy guided by the limiter. It finds out what holds the job
 // back, and does what helps against that and nothing else; it tries blindly only
 // where the path is full. Each change is a trial that is measured and undone when
-// it does not help.
+// it does not help. Where nobody tells round trips or losses it leaves the job to a
+// [Climber].
 //
 // A Policy is made by [New] and belongs to one goroutine. The same samples make
 // the same decisions.
@@ -33,16 +34,17 @@ type Policy struct {
 	c   Config
 	set Settings
 
-	now    time.Duration
-	settle time.Duration // samples before are not evidence
-	look   time.Duration // when the rules are asked again
-	muted  time.Duration // until when a policy that observes proposes nothing
-	win    window
-	limit  limiter
-	ids    int
-	trial  *trial
-	goal   int           // streams to come down to, step by step; 0: none
-	goalAt time.Duration // when that begins in any case
+	now      time.Duration
+	settle   time.Duration // samples before are not evidence
+	look     time.Duration // when the rules are asked again
+	muted    time.Duration // until when a policy that observes proposes nothing
+	win      window
+	limit    limiter
+	ids      int
+	trial    *trial
+	goal     int           // streams to come down to, step by step; 0: none
+	goalAt   time.Duration // when that begins in any case
+	goalRate float64       // bytes per second that it may not cost
 
 	smooth  time.Duration // round trip, without the noise of single samples
 	base    time.Duration // round trip without queues
@@ -63,12 +65,15 @@ type Policy struct {
 	paid     bool // the last growth brought its full share
 	explore  backoff
 	prune    backoff
+	divisor  int // of the streams, when an end cannot feed them
 	bbr      backoff
 	trim     backoff
 	lift     backoff
 	haste    backoff
-	leastBad float64 // least loss ratio seen
-	strays   int     // samples in which segments were lost while the queue was all but empty
+	told     bool     // round trips and losses, at least once
+	blind    *Climber // if they are not
+	leastBad float64  // least loss ratio seen
+	strays   int      // samples in which segments were lost while the queue was all but empty
 }
 
 // backoff is when a rule may act again; refusals double the wait.
@@ -101,12 +106,12 @@ func New(c Config) *Policy {
 	if c.MSS <= 0 {
 		c.MSS = defaultMSS
 	}
-	p := &Policy{c: c, set: c.Start, leastBad: math.Inf(1), belief: float64(c.Capacity)}
+	p := &Policy{c: c, set: c.Start, leastBad: math.Inf(1), belief: float64(c.Capacity), divisor: pruneFirst}
 	p.set.Streams = p.bound(max(1, p.set.Streams), false)
 	if !c.Running {
 		p.settle = firstSettle
 	}
-	p.price = priceRule{backoff: backoff{at: priceFirst}, dir: -1, step: priceStep}
+	p.price = priceRule{backoff: backoff{at: priceAlone}, dir: -1, step: priceStep}
 	p.explore.at = exploreLeast
 	return p
 }
@@ -151,6 +156,9 @@ func (p *Policy) Step(s Sample) (d Decision, ok bool) {
 		return Decision{}, false
 	}
 	p.now = s.At
+	if p.climbs(&s) {
+		return p.blind.Step(s)
+	}
 	if t := p.notice(&s); t != nil {
 		return p.begin(t)
 	}
@@ -176,6 +184,9 @@ func (p *Policy) Step(s Sample) (d Decision, ok bool) {
 	looked.Rising = rec.Rising || all.Rising // CUBIC far from its last loss grows by a few percent a second
 	class := p.limit.step(Classify(looked, Context{Limit: float64(p.c.Limit), Belief: p.belief}))
 	p.believe(&rec)
+	if p.goal > 0 && rec.Rate < goalShare*p.goalRate {
+		p.goal = 0 // they help, after all
+	}
 	if p.goal > 0 && p.goal < p.set.Streams && (class == Saturated || p.now >= p.goalAt) {
 		return p.retreat()
 	}
@@ -186,6 +197,18 @@ func (p *Policy) Step(s Sample) (d Decision, ok bool) {
 	}
 	p.remember(&all)
 	return Decision{}, false
+}
+
+// climbs tells whether the job is left to a Climber: nothing has told round trips and
+// losses since it began. A stream that is new does not know its own yet.
+func (p *Policy) climbs(s *Sample) bool {
+	if s.Known.Has(KnownRTT | KnownLoss) {
+		p.told = true
+	}
+	if p.blind == nil && !p.told && p.now >= firstSettle {
+		p.blind = NewClimber(p.c)
+	}
+	return p.blind != nil
 }
 
 // learnBase keeps the least round trip.

@@ -13,6 +13,10 @@ import (
 const (
 	pruneLeast   = 5 * time.Second
 	pruneMost    = 60 * time.Second
+	pruneLook    = 1500 * time.Millisecond // at what is before
+	pruneFirst   = 4                       // by what the streams are divided at first, and
+	pruneLater   = 2                       // after that was too much
+	pruneEnough  = 4                       // streams that no end is hurt by
 	bbrLeast     = 10 * time.Second
 	bbrMost      = 5 * time.Minute
 	trimLeast    = 30 * time.Second
@@ -24,6 +28,7 @@ const (
 	exploreMost  = 160 * time.Second
 	hasteLeast   = 5 * time.Second
 	priceFirst   = 8 * time.Second
+	priceAlone   = 20 * time.Second // while nobody else is known to be there
 	priceLeast   = 4 * time.Second
 	priceMost    = time.Minute
 
@@ -97,8 +102,8 @@ func (p *Policy) atEnd(class Class, all *Record) *trial {
 			return p.streams(grow, more, all, "one processor is busy and others are idle")
 		}
 	}
-	fewer := p.bound(max(2, n/2), false)
-	if fewer >= n || !p.prune.due(p.now) || all.Span < 3*time.Second {
+	fewer := p.bound(max(2, n/p.divisor), false)
+	if n <= pruneEnough || fewer >= n || !p.prune.due(p.now) || all.Span < pruneLook {
 		return nil
 	}
 	return p.streams(shrink, fewer, all, fmt.Sprintf("%s is the limit, which no number of streams moves", class))

@@ -129,7 +129,7 @@ func (p *Policy) end(ok bool, rec *Record) (Decision, bool) {
 		p.set = t.prev
 		if t.kind == grow && rec.Rate > 0.95*t.before.Rate {
 			p.set = t.next
-			p.goal, p.goalAt = t.prev.Streams, p.now+goalWait
+			p.goal, p.goalAt, p.goalRate = t.prev.Streams, p.now+goalWait, rec.Rate
 			p.set.Streams = p.down()
 		}
 		p.changed(p.set.Streams > t.next.Streams)
@@ -144,6 +144,9 @@ func (p *Policy) end(ok bool, rec *Record) (Decision, bool) {
 // goalWait is how long streams that did not help are kept while the path is not
 // full: taking them away then costs what they carry until others have grown.
 const goalWait = 10 * time.Second
+
+// goalShare is what must be left of the rate on the way back, for that to go on.
+const goalShare = 0.93
 
 // down is the next number of streams on the way to the goal. Streams that end
 // leave a hole which the others fill only as fast as they grow: a few at a time
@@ -173,6 +176,9 @@ func (p *Policy) settled(t *trial, ok bool) {
 	switch t.kind {
 	case shrink:
 		p.prune.next(p.now, ok, pruneLeast, pruneMost)
+		if !ok {
+			p.divisor = pruneLater
+		}
 	case pay:
 		p.price.settled(p.now, ok)
 	case control:
@@ -199,7 +205,11 @@ func (r *priceRule) settled(now time.Duration, ok bool) {
 			r.dir = -r.dir
 		}
 		r.step = max(0.1, 0.8*r.step)
-		r.wait = min(max(priceFirst, r.wait*3/2), priceMost)
+		if r.alone {
+			r.wait = min(max(priceAlone, 3*r.wait), priceMost)
+		} else {
+			r.wait = min(max(priceFirst, r.wait*3/2), priceMost)
+		}
 		r.refused++
 	}
 	r.at = now + r.wait

@@ -12,6 +12,7 @@ const (
 	yieldGain     = 0.01                  // of the rate, per round trip with less than its target queued
 	yieldFree     = 0.75                  // of the target unused: there is as good as no queue, and
 	yieldFaster   = 3                     // times the gain
+	yieldNext     = 0.25                  // of the target, at most, may a faster rate add until the next look
 	yieldBack     = 0.25                  // of the rate, per target of queue too many
 	yieldForget   = time.Minute           // how long a base is believed
 	slowdownEvery = 9                     // times its own length between slowdowns
@@ -118,7 +119,9 @@ func (y *Yielder) steer(s *Sample) {
 		if off > yieldFree {
 			gain *= yieldFaster
 		}
-		y.rate = max(y.rate, min(y.rate+rounds*min(1, off)*max(y.mss/s.RTT.Seconds(), gain*y.rate), most))
+		// What is too much waits in the queue until the next look.
+		gain = min(rounds*gain, yieldNext*target.Seconds()/s.Span.Seconds())
+		y.rate = max(y.rate, min(y.rate+min(1, off)*max(rounds*y.mss/s.RTT.Seconds(), gain*y.rate), most))
 	default:
 		y.starting = false
 		y.rate *= max(0.5, 1+yieldBack*off)

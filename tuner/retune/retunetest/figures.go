@@ -17,7 +17,8 @@ type Figures struct {
 	// what the best fixed setting comes to before the path first changes.
 	Start time.Duration
 	// Needed is the least number of streams with which a fixed setting moves 95 % of
-	// what the best one does, Most how many there were at any time, and Beyond the share
+	// what the best one does, or, where none moves 95 % of what the job did, that with
+	// which it ended; Most how many there were at any time, and Beyond the share
 	// of all stream-seconds that streams beyond one and a half times that number took.
 	Needed, Most int
 	Beyond       float64
@@ -53,6 +54,9 @@ func figures(s *Scenario, r *Result, grid []retune.Settings, fixed []Result, top
 		if set.Streams == 4 && set.CC == "cubic" {
 			f.OverFour = float64(r.Bytes) / float64(fixed[i].Bytes)
 		}
+	}
+	if float64(best.Bytes) < 0.95*float64(r.Bytes) {
+		f.Needed = r.Streams[len(r.Streams)-1]
 	}
 	f.streams(r)
 	return f
