@@ -94,6 +94,8 @@ func most(no int, id, what string, got, bar float64, form func(float64) string) 
 
 func seconds(v float64) string { return fmt.Sprintf("%.1f s", v) }
 
+func seconds2(v float64) string { return fmt.Sprintf("%.2f s", v) }
+
 func plain(v float64) string { return fmt.Sprintf("%.2f", v) }
 
 // acceptedRows are the figures of the first scenarios together.

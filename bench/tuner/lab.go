@@ -94,7 +94,7 @@ func measureLab(ctx context.Context, args []string) (err error) {
 	if _, err := n.run(ctx, topology, "h1:"+filepath.Join(n.dir, "first")); err != nil {
 		return err
 	}
-	for _, f := range []func(context.Context) ([]row, error){n.probed, n.copies, n.paced} {
+	for _, f := range []func(context.Context) ([]row, error){n.probed, n.beside, n.copies, n.paced} {
 		rows, err := f(ctx)
 		if err != nil {
 			return err
@@ -126,6 +126,8 @@ type moved struct {
 	MTU      int       `json:"mtu"`
 	Capacity int64     `json:"capacity_bps"`
 	Sent     int64     `json:"sent_bytes"`
+	Cached   bool      `json:"cached"`
+	State    string    `json:"state"`
 }
 
 // run runs the program on a host, and gives its events.
@@ -273,19 +275,29 @@ func (n *network) paced(ctx context.Context) ([]row, error) {
 			return pacedRows(bytes, at, limit)
 		case <-t.C:
 		}
-		out, err := exec.CommandContext(ctx, n.lab, "stats", "--json").Output()
+		sent, now, err := n.sent(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("reading the emulator's counters: %w", err)
+			return nil, err
 		}
-		var c struct {
-			ground.Counters
-			Seconds float64 `json:"seconds"`
-		}
-		if err := json.Unmarshal(out, &c); err != nil {
-			return nil, fmt.Errorf("reading the emulator's counters: %w", err)
-		}
-		bytes, at = append(bytes, c.Link("h0.up").Unicast.Bytes), append(at, c.Seconds)
+		bytes, at = append(bytes, sent), append(at, now)
 	}
+}
+
+// sent is what the first host has sent so far, in bytes, and when the emulator counted
+// that, in its seconds.
+func (n *network) sent(ctx context.Context) (bytes int64, at float64, err error) {
+	out, err := exec.CommandContext(ctx, n.lab, "stats", "--json").Output()
+	if err != nil {
+		return 0, 0, fmt.Errorf("reading the emulator's counters: %w", err)
+	}
+	var c struct {
+		ground.Counters
+		Seconds float64 `json:"seconds"`
+	}
+	if err := json.Unmarshal(out, &c); err != nil {
+		return 0, 0, fmt.Errorf("reading the emulator's counters: %w", err)
+	}
+	return c.Link("h0.up").Unicast.Bytes, c.Seconds, nil
 }
 
 // pacedRows judges counters of an interface between the seventh and the sixteenth second

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -52,6 +53,7 @@ func retuneRows(quick bool) []row {
 		rows = append(rows, recoveryRows(g)...)
 	}
 	rows = append(rows, sumRows("guided", guided, medianBar, worstBar)...)
+	rows = append(rows, runRows(guided, seeds)...)
 	rows = append(rows, sumRows("blind", blind, blindBar, 0)...)
 	rows = append(rows, sumRows("never retuned", fresh, 0, 0)...)
 	rows = append(rows, acceptedRows(guided[:scenarios16], blind[:scenarios16])...)
@@ -87,6 +89,25 @@ func recoveryRows(r *retunetest.Row) []row {
 	worst := r.Recoveries[len(r.Recoveries)-1]
 	return []row{{id: r.Scenario.ID + " back", what: fmt.Sprintf("within 10 %% of the new best; longest of %d: %v", len(r.Recoveries), worst.Round(time.Second)),
 		got: got.Round(time.Second).String(), bar: "<= " + bound.String(), short: got > bound}}
+}
+
+// runRows sum up the runs of each seed: the median and the worst of the scenarios.
+func runRows(rows []retunetest.Row, seeds []uint64) (l []row) {
+	for k, seed := range seeds {
+		var ratios []float64
+		worst, where := math.Inf(1), ""
+		for i := range rows {
+			v := rows[i].Figures[k].Ratio
+			ratios = append(ratios, v)
+			if v < worst {
+				worst, where = v, rows[i].Scenario.ID
+			}
+		}
+		l = append(l,
+			above(fmt.Sprintf("seed %d median", seed), fmt.Sprintf("of %d scenarios, each run once", len(rows)), at(ratios, 0.5), medianBar),
+			above(fmt.Sprintf("seed %d worst", seed), "of them: "+where, worst, worstBar))
+	}
+	return l
 }
 
 // sumRows sums up a policy: the median and the worst of the scenarios' medians,
