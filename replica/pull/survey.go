@@ -68,7 +68,7 @@ func (p *Pull) elect(facts []replica.Facts, late []int) {
 }
 
 // survey asks all places at once. Those that are much later than the first one
-// count as silent; late are those of them that may well come, since it takes long to
+// count as silent, unless those that have answered differ; late are those of them that may well come, since it takes long to
 // log in. When only such are lacking, and cannot change any more what the object is, they
 // are not waited for.
 func (p *Pull) survey(ctx context.Context) (facts []replica.Facts, late []int) {
@@ -102,10 +102,16 @@ func (p *Pull) survey(ctx context.Context) (facts []replica.Facts, late []int) {
 					time.AfterFunc(max(leastGrace, time.Since(began)/4), cancel)
 				}
 				if login || !logins {
-					time.AfterFunc(surveyPatience, cancel)
+					time.AfterFunc(surveyPatience, func() {
+						mu.Lock()
+						defer mu.Unlock()
+						if p.agreed(facts, answered) {
+							cancel()
+						} // else whoever is lacking may decide it
+					})
 				}
 			case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
-				facts[i].Err = errors.New("no answer")
+				facts[i].Err = errNoAnswer
 				if login {
 					late = append(late, i)
 				}
@@ -117,6 +123,9 @@ func (p *Pull) survey(ctx context.Context) (facts []replica.Facts, late []int) {
 	return facts, late
 }
 
+// errNoAnswer means that a place has not answered in time.
+var errNoAnswer = errors.New("no answer")
+
 // Ours.
 const (
 	// leastGrace is for how long others may still answer when it is settled what the
@@ -126,6 +135,19 @@ const (
 	// be over before a place that differs was heard and named.
 	worthStarting = 64 << 20
 )
+
+// agreed tells whether those who have answered are of one mind about what the object is,
+// as far as that needs one.
+func (p *Pull) agreed(facts []replica.Facts, answered []bool) bool {
+	heard := make([]replica.Facts, len(facts))
+	for i, f := range facts {
+		if heard[i] = f; !answered[i] {
+			heard[i].Err = errNoAnswer
+		}
+	}
+	_, err := replica.Agree(heard, replica.Reference{Known: p.job.Check.Known, Size: p.job.Check.Size, Blocks: true, Prefer: p.job.Prefer})
+	return !errors.Is(err, replica.ErrDisagree)
+}
 
 // settled tells whether what the object is follows from the answers so far, whatever the
 // rest says, and all of these are logged in to.
