@@ -71,7 +71,7 @@ type castMember struct {
 // all the sources, open for as long as the cast is used.
 func NewCast(id uint32, roots []SourceRoot, sources []*Source) *Cast {
 	c := &Cast{id: id, roots: roots, bad: make(map[wire.Key]bool)}
-	c.files.roots, c.log.files.roots = roots, roots
+	c.files.roots, c.log.files.roots, c.log.most = roots, roots, castHeads
 	c.files.strict = len(sources) > 0 && sources[0].opts.OnChange != "ignore"
 	for _, s := range sources {
 		c.enter(&castMember{src: s})
@@ -413,16 +413,28 @@ func (c *Cast) Confirmed(i int) (n, of uint64, live bool) {
 }
 
 // Release forgets the frames that all members have dealt with. Who reads them all the
-// same gets zeros.
+// same gets zeros. A member that is so far behind the others that the log takes too much
+// memory is given up, as Drop does.
 func (c *Cast) Release() {
-	least := ^uint64(0)
-	for _, m := range c.all() {
-		if n, _, live := m.src.sched.castAt(c.id); live {
-			least = min(least, m.first+n)
+	for {
+		least, most, last := ^uint64(0), uint64(0), -1
+		for i, m := range c.all() {
+			n, _, live := m.src.sched.castAt(c.id)
+			if !live {
+				continue
+			}
+			most = max(most, m.first+n)
+			if m.first+n < least {
+				least, last = m.first+n, i
+			}
 		}
-	}
-	if least != ^uint64(0) {
-		c.log.release(least)
+		if last < 0 {
+			return
+		}
+		if c.log.release(least); !c.log.full() || least == most {
+			return
+		}
+		c.Drop(last)
 	}
 }
 

@@ -115,3 +115,61 @@ func TestCastNeverJoined(t *testing.T) {
 		t.Errorf("%d bytes went to the one that was given up by itself", n)
 	}
 }
+
+// TestCastFarBehind: a member that confirms nothing is given up when the log has become
+// too long for it, and gets all by itself.
+func TestCastFarBehind(t *testing.T) {
+	dir := t.TempDir()
+	src := dir + "/src"
+	const size = 300 * DefaultBlock / 2
+	fill(t, src+"/huge", size)
+	for i := range 300 {
+		fill(t, fmt.Sprintf("%s/small%d", src, i), 3000)
+	}
+	c := newCrowd(t, src, dir+"/a", dir+"/b", dir+"/c")
+	cast := c.begin(3)
+	cast.log.most = 100 << 10 // a pack takes a quarter of it
+	r := &roll{log: cast}
+	r.cond = sync.NewCond(&r.mu)
+	for _, w := range c.worlds[:2] {
+		w.sink.Take(r.stream(-1)) // the third one hears nothing
+	}
+	close(c.free)
+	for {
+		n, err := cast.Next(t.Context())
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.grow(n, false)
+		soon(t, "dealt with by two", func() bool {
+			for i := range 2 {
+				if n, of, live := cast.Confirmed(i); live && n < of {
+					return false
+				}
+			}
+			return true
+		})
+		cast.Release()
+		if cast.log.heads > 2*cast.log.most {
+			t.Fatalf("the log takes %d bytes for %d frames", cast.log.heads, len(cast.log.frames))
+		}
+	}
+	if _, _, live := cast.Confirmed(2); live {
+		t.Error("who hears nothing is a member still")
+	}
+	r.grow(0, true)
+	c.wg.Wait()
+	cast.Close()
+	for i, w := range c.worlds {
+		if c.errs[i] != nil || w.sinkErr != nil {
+			t.Fatal(i, c.errs[i], w.sinkErr)
+		}
+		sameTree(t, src, w.target.Path)
+		if k := w.source.Totals(); i < 2 && k.Sent > 0 {
+			t.Errorf("destination %d was sent %d bytes by itself", i, k.Sent)
+		}
+	}
+}

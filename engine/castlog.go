@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"sort"
 	"sync"
+	"unsafe"
 
 	"github.com/gomover/gomover/integrity"
 	"github.com/gomover/gomover/store"
@@ -20,6 +21,10 @@ const (
 	// castSlack is how many bytes before those that somebody still needs are kept: the
 	// transport vouches for blocks of up to that length, and mends them, as a whole.
 	castSlack = 1 << 20
+	// castHeads bounds what the log takes for frames that some member has not dealt with,
+	// but for the bodies, in bytes: 40 GB in blocks, or a quarter of a million small
+	// files. A member that is further behind goes on by itself.
+	castHeads = 64 << 20
 	// openMost bounds the files that one reader of a cast keeps open.
 	openMost = 8
 )
@@ -40,6 +45,8 @@ type castLog struct {
 	first  uint64 // number of frames[0]
 	size   int64
 	kept   int64 // bytes of bodies in memory
+	heads  int64 // bytes that all frames take besides, about
+	most   int64 // of heads, before somebody is too far behind
 	oldest int   // frame that may have a body; those before have none
 	near   int   // where the last read was
 }
@@ -58,6 +65,19 @@ type piece struct {
 	off, n int64
 }
 
+// head is about how many bytes of memory a frame takes besides its body.
+func (f *logFrame) head() (n int64) {
+	n = int64(unsafe.Sizeof(*f))
+	for i := range f.pieces {
+		p := &f.pieces[i]
+		n += int64(unsafe.Sizeof(*p)) + int64(len(p.lit))
+		if p.entry != nil {
+			n += int64(unsafe.Sizeof(*p.entry)) + int64(len(p.entry.Name))
+		}
+	}
+	return n
+}
+
 func (p *piece) len() int64 {
 	if p.entry == nil {
 		return int64(len(p.lit))
@@ -72,6 +92,13 @@ func (l *castLog) end() (number uint64, off int64) {
 	return l.first + uint64(len(l.frames)), l.size
 }
 
+// full tells that somebody is too far behind.
+func (l *castLog) full() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.heads > l.most
+}
+
 // add puts a frame at the end.
 func (l *castLog) add(body []byte, pieces []piece) {
 	if pieces[0].lit != nil && len(pieces) == 2 {
@@ -82,6 +109,7 @@ func (l *castLog) add(body []byte, pieces []piece) {
 	l.frames = append(l.frames, logFrame{off: l.size, n: int64(len(body)), body: body, pieces: pieces})
 	l.size += int64(len(body))
 	l.kept += int64(len(body))
+	l.heads += l.frames[len(l.frames)-1].head()
 	for l.kept > castKept && l.oldest < len(l.frames)-1 {
 		l.forget(l.oldest)
 		l.oldest++
@@ -108,8 +136,11 @@ func (l *castLog) release(n uint64) {
 		l.forget(i)
 	}
 	// Moved only now and then: each frame a few times at the most.
-	if k < 64 || k < len(l.frames)/2 {
+	if k == 0 || l.heads <= l.most && (k < 64 || k < len(l.frames)/2) {
 		return
+	}
+	for i := range k {
+		l.heads -= l.frames[i].head()
 	}
 	l.frames = append([]logFrame(nil), l.frames[k:]...)
 	l.first += uint64(k)
