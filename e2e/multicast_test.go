@@ -251,6 +251,47 @@ func TestMulticastTrouble(t *testing.T) {
 	}
 }
 
+// TestMulticastSix sends by IPv6, where MLD tells who listens, under a limit: what leaves
+// for all together, heads of packets included, keeps to it.
+func TestMulticastSix(t *testing.T) {
+	t.Parallel()
+	s := newSender(t, cloud(3), t.TempDir())
+	s.warm()
+	const size, rate = 3 << 20, 2_000_000
+	src, data := filepath.Join(s.dir, "f"), content(135, size)
+	put(t, src, data)
+	var places []string
+	for _, p := range s.places(3) {
+		places = append(places, p[:2]+"-v6"+p[2:])
+	}
+	began := time.Now()
+	cmd, out, errs := s.start(append([]string{"--fanout=multicast", "--bwlimit", fmt.Sprint(rate, "B"), "--mkpath", src}, places...)...)
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out, errs)
+	}
+	took := time.Since(began)
+	_, all := s.left()
+	up := s.l.Stats().Link("h0.up")
+	l := checkEvents(t, out.String(), 0)
+	for i, place := range places {
+		holds(t, s.at(i+1), data)
+		if got := transports(l)[place]; len(got) == 0 || got[0] != "multicast" {
+			t.Errorf("%s gets its data by %q", place, got)
+		}
+	}
+	if n := up.Multicast.Bytes; n < size/2 {
+		t.Errorf("%d bytes have left to groups", n)
+	}
+	t.Logf("# %.3f times the size has left in %v", all/size, took)
+	// Logins and their answers are not data.
+	if most := rate*took.Seconds() + 200_000; all > most {
+		t.Errorf("%.0f bytes have left within %v at %d bytes per second", all, took, rate)
+	}
+	if all > 1.6*size { // 1.15 where the hosts keep up
+		t.Errorf("%.3f times the size has left", all/size)
+	}
+}
+
 // TestMulticastReturns kills an agent while a part has arrived, and pauses the job until it
 // is back: its destination is taken into the group again, and what it has missed goes to it
 // alone.
