@@ -41,16 +41,12 @@ func (s *Source) resume(st transports.Stream) {
 	}
 }
 
-// tuneCC moves all streams to another congestion control when their losses say
-// that it is better.
+// tuneCC moves all streams to another congestion control, and to as many streams as
+// suit it, when their losses say that it is better.
 func (s *Source) tuneCC(now time.Time, rate int64) {
-	if s.opts.CC != "" || !slices.Contains(s.paths.CCs, "bbr") {
-		return
-	}
 	sample := tuner.CCSample{At: now.Sub(s.start), Rate: rate}
 	var sum time.Duration
 	list := s.streams.list()
-	own := ""
 	for _, ss := range list {
 		st := ss.st.Stats()
 		if st.Transport == "udt" { // its control was chosen when it began
@@ -61,32 +57,59 @@ func (s *Source) tuneCC(now time.Time, rate int64) {
 			sample.MinRTT = st.MinRTT
 		}
 		sample.Retrans += st.Retrans
-		own = st.CC
+		sample.CC = st.CC
+	}
+	if len(list) == 0 || sample.CC == "" {
+		return
 	}
 	s.mu.Lock()
 	if s.sysCC == "" {
-		s.sysCC = own
+		s.sysCC = sample.CC
 	}
-	own = s.sysCC
+	own := s.sysCC
 	s.mu.Unlock()
-	if len(list) == 0 || own == "bbr" || own == "" {
+	if sample.CC != "bbr" && (s.opts.CC != "" || !slices.Contains(s.paths.CCs, "bbr")) {
 		return
 	}
 	sample.RTT = sum / time.Duration(len(list))
-	cc, reason, change := s.ccPolicy.Step(sample)
+	sample.Streams = len(list)
+	sample.Full = s.flow.full
+	c, change := s.ccPolicy.Step(sample)
 	if !change {
 		return
 	}
-	if cc == "" {
-		cc = own
+	if c.Streams > 0 {
+		s.rescale(&c, rate)
+	}
+	c.CC = orElse(c.CC, own)
+	if c.CC == sample.CC {
+		return
 	}
 	s.mu.Lock()
-	s.cc = cc
+	s.cc = c.CC
 	s.mu.Unlock()
 	for _, ss := range list {
 		s.tuneStream(ss.st)
 	}
-	s.replan(len(list), cc, sample.MinRTT, reason)
+	s.replan(len(list), c.CC, sample.MinRTT, c.Reason)
+}
+
+// rescale makes the streams as many as a change wants, within what is allowed, if their
+// number is the program's to choose.
+func (s *Source) rescale(c *tuner.CCChange, rate int64) {
+	was := s.streams.goal()
+	if s.opts.Retune != retuneAuto || was == 0 {
+		return
+	}
+	n, b := c.Streams, s.streamBounds()
+	if b[1] > 0 {
+		n = min(n, b[1])
+	}
+	if n = max(n, b[0]); n == was {
+		return
+	}
+	s.SetStreams(n)
+	s.emit(events.Tune{ID: s.tuneID(), What: "streams", From: int64(was), To: int64(n), BeforeBps: rate, Reason: c.Reason})
 }
 
 // replan says that streams over TCP have another congestion control from now on.

@@ -29,6 +29,7 @@ type flow struct {
 	acked          int64
 	unacked        bool // something, now
 	streams        int
+	full           float64   // share of the time since the look before in which send buffers were the limit
 	at             time.Time // of the latest look
 }
 
@@ -42,6 +43,7 @@ func (f *flow) look(now time.Time, list []*sendStream) {
 	passed := now.Sub(f.at)
 	f.at = now
 	f.rtt, f.least, f.unacked, f.retrans, f.streams = 0, 0, false, 0, len(list)
+	before := f.buf
 	for _, ss := range list {
 		st, old := ss.st.Stats(), &ss.seen
 		blocked := max(0, st.SendBlocked-old.SendBlocked)
@@ -70,6 +72,7 @@ func (f *flow) look(now time.Time, list []*sendStream) {
 		f.unacked = f.unacked || st.Unacked > 0
 		ss.seen = st
 	}
+	f.full = share(float64(f.buf-before)/float64(max(1, len(list))), passed)
 }
 
 // carriers are the live streams, and the one inside the link while it carries data.

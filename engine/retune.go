@@ -226,7 +226,7 @@ func (s *Source) apply(r *retuner, d retune.Decision, list []*sendStream, rtt ti
 		s.tellYield(r, before.Rate, d.Rate)
 		return
 	}
-	s.tellTuned(r, d, len(list), rtt)
+	s.tellTuned(r, d, rtt)
 }
 
 // A job that yields tells of its rate so often, and of changes by so much.
@@ -248,7 +248,7 @@ func (s *Source) tellYield(r *retuner, before, rate int64) {
 
 // tellTuned reports a decision. One that ends a trial has the trial's number, and
 // what it brought. Of a policy that observes, nothing changes but what is said.
-func (s *Source) tellTuned(r *retuner, d retune.Decision, streams int, rtt time.Duration) {
+func (s *Source) tellTuned(r *retuner, d retune.Decision, rtt time.Duration) {
 	d.ID += r.first
 	s.mu.Lock()
 	s.tunes = max(s.tunes, d.ID)
@@ -262,7 +262,7 @@ func (s *Source) tellTuned(r *retuner, d retune.Decision, streams int, rtt time.
 		reason, to = fmt.Sprintf("would try %v: %s (limited by %s)", d.To, d.Reason, d.Class.LimitedBy()), from
 	}
 	if from.CC != to.CC {
-		s.replan(streams, to.CC, rtt, reason)
+		s.replan(to.Streams, to.CC, rtt, reason)
 		return
 	}
 	t := events.Tune{ID: d.ID, What: "streams", From: int64(from.Streams), To: int64(to.Streams), BeforeBps: d.Before, AfterBps: d.After, Reason: reason}

@@ -201,3 +201,81 @@ func TestRetunePace(t *testing.T) {
 		t.Errorf("it says %+v", (*told)[0])
 	}
 }
+
+// TestTuneCC: streams that lose while the queue is empty are given bbr; those that lose
+// much go by and by, and small buffers bring more. What somebody has asked for stays.
+func TestTuneCC(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		o    Options
+		own  string
+		lost int64 // segments sent again each time, by each stream of bbr
+		full bool  // send buffers hold the first streams of bbr back
+		want int
+		cc   string
+	}{
+		{"losses", Options{Retune: retuneAuto}, "cubic", 1, false, 12, "bbr"},
+		{"many losses", Options{Retune: retuneAuto}, "cubic", 40, false, 4, "bbr"},
+		{"small buffers", Options{Retune: retuneAuto}, "cubic", 1, true, 24, "bbr"},
+		{"at most sixteen", Options{Retune: retuneAuto, StreamsMax: 16}, "cubic", 1, true, 16, "bbr"},
+		{"at least six", Options{Retune: retuneAuto, StreamsMin: 6}, "cubic", 40, false, 6, "bbr"},
+		{"streams as they are", Options{}, "cubic", 40, true, 12, "bbr"},
+		{"a control that was asked for", Options{Retune: retuneAuto, CC: "cubic"}, "cubic", 40, true, 12, "cubic"},
+		{"bbr that was asked for", Options{Retune: retuneAuto, CC: "bbr"}, "bbr", 40, false, 4, "bbr"},
+		{"bbr from the start", Options{Retune: retuneAuto}, "bbr", 40, false, 4, "bbr"},
+		{"bbr from the start, small buffers", Options{Retune: retuneAuto}, "bbr", 1, true, 24, "bbr"},
+	} {
+		const first = 12
+		s, l, told := gauges(t, tt.o, first)
+		s.bounds = [2]int{tt.o.StreamsMin, tt.o.StreamsMax}
+		now := s.start
+		for _, g := range l {
+			g.st.CC = tt.own
+		}
+		const span = 200 * time.Millisecond
+		for range 100 {
+			// What is opened and closed elsewhere follows the target.
+			for i := range s.streams.m {
+				if int(i) >= s.streams.target {
+					delete(s.streams.m, i)
+				}
+			}
+			for _, g := range l {
+				g.advance(span, 2e6, true)
+				if g.st.CC == "bbr" {
+					g.st.Retrans += tt.lost
+				}
+				if tt.full && s.streams.target == first {
+					g.st.BufLimited += span
+				}
+			}
+			now = now.Add(span)
+			s.flow.look(now, s.streams.list())
+			s.tuneCC(now, 2e7)
+		}
+		if got := s.streams.target; got != tt.want {
+			t.Errorf("%s: %d streams, want %d", tt.name, got, tt.want)
+		}
+		if got := l[0].st.CC; got != tt.cc {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.cc)
+		}
+		streams, plans := int64(first), 0
+		for _, e := range *told {
+			switch e := e.(type) {
+			case events.Plan:
+				plans++
+				if e.Streams != first || e.CC != "bbr" {
+					t.Errorf("%s: the plan is %+v", tt.name, e)
+				}
+			case events.Tune:
+				if e.What != "streams" || e.From != streams || e.To == streams || e.Reason == "" {
+					t.Errorf("%s: the step is %+v", tt.name, e)
+				}
+				streams = e.To
+			}
+		}
+		if streams != int64(tt.want) || (plans == 1) != (tt.own != tt.cc) {
+			t.Errorf("%s: told %+v", tt.name, *told)
+		}
+	}
+}

@@ -262,7 +262,7 @@ func (s *Source) facts(st transports.Stats) tuner.Facts {
 	if rtt == 0 {
 		rtt = s.paths.RTT
 	}
-	return tuner.Facts{RTT: rtt, Cores: cores(), Local: s.paths.Local, UDT: orElse(st.Transport, s.prefer()) == "udt", CC: s.opts.CC,
+	return tuner.Facts{RTT: rtt, Cores: cores(), Local: s.paths.Local, UDT: orElse(st.Transport, s.prefer()) == "udt", CC: s.opts.CC, Own: st.CC,
 		Streams: s.streamBounds(), Bold: s.isPriority(Bold), Last: s.last()}
 }
 

@@ -1,6 +1,7 @@
 package mover
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -142,7 +143,7 @@ func (t *hostTuner) step(ctx context.Context, m wire.Gauges) {
 	case r.way != "tcp" || limited || t.trying != "":
 	case t.more != nil:
 		t.retune(ctx, &r.Sample)
-	case slices.Contains(m.CCs, "bbr") && t.own != "bbr" && !v.Held:
+	case (v.CC == "bbr" || slices.Contains(m.CCs, "bbr")) && !v.Held:
 		t.tuneCC(ctx, &v, r)
 	}
 }
@@ -281,19 +282,30 @@ func (t *hostTuner) retune(ctx context.Context, s *retune.Sample) {
 	t.say("streams", int64(before.Streams), int64(d.Streams), float64(d.Before), float64(d.After), fmt.Sprintf("%s %v -> %v: %s (limited by %s)", d.Step, d.From, d.To, d.Reason, d.Class.LimitedBy()))
 }
 
-// tuneCC moves the streams to bbr, or back, by their losses.
+// tuneCC moves the streams to bbr, and to as many as suit it, or back, by their losses.
 func (t *hostTuner) tuneCC(ctx context.Context, v *choice.Sample, r look) {
-	cc, why, change := t.policy.Step(tuner.CCSample{At: v.At, RTT: v.RTT, MinRTT: v.MinRTT, Retrans: r.retrans, Rate: int64(float64(v.Acked) / v.Span.Seconds())})
+	c, change := t.policy.Step(tuner.CCSample{At: v.At, RTT: v.RTT, MinRTT: v.MinRTT, Retrans: r.retrans, Rate: int64(float64(v.Acked) / v.Span.Seconds()),
+		CC: v.CC, Streams: v.Streams, Full: r.Snd})
 	if !change {
 		return
 	}
-	if cc == "" {
-		cc = t.own
+	c.CC = cmp.Or(c.CC, t.own)
+	if c.CC != v.CC {
+		if err := t.tell(ctx, wire.Tune{CC: c.CC}); err != nil {
+			c.Reason += " (refused: " + err.Error() + ")"
+		}
+		t.say("congestion control", 0, 0, float64(v.Acked)/v.Span.Seconds(), 0, c.CC+": "+c.Reason)
 	}
-	if err := t.tell(ctx, wire.Tune{CC: cc}); err != nil {
-		why += " (refused: " + err.Error() + ")"
+	if o := &t.c.h.all.d.job.Engine; t.auto && c.Streams > 0 {
+		n := c.Streams
+		if o.StreamsMax > 0 {
+			n = min(n, o.StreamsMax)
+		}
+		n = max(n, o.StreamsMin)
+		t.c.goal(n)
+		t.refill(ctx, v.Streams)
+		t.say("streams", int64(v.Streams), int64(n), float64(v.Acked)/v.Span.Seconds(), 0, c.Reason)
 	}
-	t.say("congestion control", 0, 0, float64(v.Acked)/v.Span.Seconds(), 0, cc+": "+why)
 }
 
 // refill makes streams that are lacking, and takes those out that are too many.

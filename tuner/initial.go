@@ -18,6 +18,7 @@ type Facts struct {
 	Streams  [2]int        // least and most as asked; 0: free
 	Bold     bool          // to take what others leave room for
 	CC       string        // as asked; "": free
+	Own      string        // of streams over TCP if nothing is asked; "": not known
 	BlockLen int64         // bytes
 	Last     Last
 }
@@ -90,11 +91,10 @@ func Initial(f Facts) Settings {
 		s.Streams, s.Reason = min(max(2, f.Cores), 4), fmt.Sprintf("rtt %.2g ms: near, as many as processors", ms(f.RTT))
 	case f.Last.fits(f.RTT):
 		s.Streams, s.CC, s.Reason = f.Last.Streams, f.Last.CC, fmt.Sprintf("rtt %.3g ms: what the last copy on this path ended with", ms(f.RTT))
+	case f.CC == "bbr" || f.CC == "" && f.Own == "bbr":
+		s.Streams, s.Reason = f.bold(bbrStreams), fmt.Sprintf("rtt %.3g ms: far, and many streams of bbr push each other into losses", ms(f.RTT))
 	default:
-		s.Streams, s.Reason = farStreams, fmt.Sprintf("rtt %.3g ms: far, several streams find the rate sooner and lose less at a loss", ms(f.RTT))
-		if f.Bold {
-			s.Streams = 2 * farStreams
-		}
+		s.Streams, s.Reason = f.bold(farStreams), fmt.Sprintf("rtt %.3g ms: far, several streams find the rate sooner and lose less at a loss", ms(f.RTT))
 	}
 	if lo := f.Streams[0]; lo > 0 && s.Streams < lo {
 		s.Streams, s.Reason = lo, "as asked"
@@ -107,6 +107,14 @@ func Initial(f Facts) Settings {
 	}
 	s.Rate /= float64(max(1, s.Streams))
 	return s
+}
+
+// bold is how many streams a job begins with where others have n.
+func (f *Facts) bold(n int) int {
+	if f.Bold {
+		return 2 * n
+	}
+	return n
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
