@@ -40,7 +40,7 @@ type Options struct {
 	// Sink.
 	Existing     string      `json:"existing,omitempty"` // update (also ""), skip, replace, fail
 	Checksum     bool        `json:"checksum,omitempty"`
-	Rehash       bool        `json:"rehash,omitempty"` // read again what an earlier run has noted as safe
+	Rehash       bool        `json:"rehash,omitempty"` // in a chain: read again what an earlier run has noted as safe
 	SizeOnly     bool        `json:"size_only,omitempty"`
 	Resume       string      `json:"resume,omitempty"` // auto (also ""), never, require
 	Fsync        string      `json:"fsync,omitempty"`  // batch (also ""), none, file, dir

@@ -32,6 +32,11 @@ const (
 	// frameTimeMost, beyond which each would seem to stall.
 	frameTime     = 500 * time.Millisecond
 	frameTimeMost = 2 * time.Second
+	// In a chain each host passes a frame on when it has all of it, so several that come
+	// side by side are late together. Up to lineRate one stream does on a path of up to
+	// lineRTT.
+	lineRate = 64 << 20
+	lineRTT  = 2 * time.Millisecond
 )
 
 // pacer divides a rate among the sockets. It belongs to the ticker.
@@ -146,6 +151,9 @@ func (s *Source) fitStreams(now time.Time, rate, goal int64) {
 			each = frameTimeMost
 		}
 		most = int(max(1, min(float64(rate)*each.Seconds()/DefaultBlock, maxStreams)))
+		if s.opts.Rehash && !p.loose && rate <= lineRate && s.pathRTT() <= lineRTT {
+			most = 1
+		}
 	}
 	x := &s.streams
 	x.mu.Lock()

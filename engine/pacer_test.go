@@ -5,6 +5,25 @@ import (
 	"time"
 )
 
+// TestLineStreams: in a chain one stream does under a limit, on a short path.
+func TestLineStreams(t *testing.T) {
+	for _, tt := range []struct {
+		chain bool
+		rate  int64
+		rtt   time.Duration
+		want  int
+	}{{true, 8e6, time.Millisecond, 1}, {false, 8e6, time.Millisecond, 15}, {true, 8e6, 20 * time.Millisecond, 15}, {true, 100e6, time.Millisecond, 190}} {
+		s, l, _ := gauges(t, Options{Rehash: tt.chain, Rate: tt.rate}, 2)
+		for _, g := range l {
+			g.st.RTT, g.st.MinRTT = tt.rtt, tt.rtt
+		}
+		s.pace(time.Now())
+		if got := s.streams.most; got != tt.want {
+			t.Errorf("%+v: at most %d streams", tt, got)
+		}
+	}
+}
+
 // TestPaceReturns: a stream that had nothing to send for a moment has its part again
 // when there is something, however long its segments are.
 func TestPaceReturns(t *testing.T) {
