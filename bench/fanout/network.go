@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/gomover/gomover/bench/ground"
 	"github.com/gomover/gomover/internal/payload"
@@ -76,7 +77,12 @@ func (b *bench) uk(ctx context.Context) (*network, error) {
 	for _, p := range table {
 		sites = append(sites, ground.Site{Name: p.name, Multicast: p.multicast, Link: &ground.Link{Rate: fmt.Sprintf("%.0fkbit", 1e3*p.rate), Delay: fmt.Sprintf("%.2fms", p.rtt/2)}})
 	}
-	return b.up(ctx, "uk", sites)
+	n, err := b.up(ctx, "uk", sites)
+	if err != nil {
+		return nil, err
+	}
+	n.Patience, n.Sweep = 20*time.Second, true
+	return n, nil
 }
 
 // up gives the network of a name; another one that is up is taken down.

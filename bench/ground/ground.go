@@ -32,8 +32,14 @@ type Ground struct {
 	Home     string        // HOME of every command; its .ssh knows all hosts
 	Emulator *Emulator     // nil on loopback
 	Quiet    time.Duration // how long to wait for an idle machine before a command
-	Env      []string      // more of the environment of every command
-	Reserve  *Reserve      // for steady runs; may be nil
+	// Patience is how long a command's processes may take to end after it; 0 is 10 s.
+	// With Sweep what is left then is ended, but for the ssh servers: the packet that
+	// resets a connection is sent once, and where a full queue drops it the session of an
+	// ssh server waits for hours.
+	Patience time.Duration
+	Sweep    bool
+	Env      []string // more of the environment of every command
+	Reserve  *Reserve // for steady runs; may be nil
 
 	closers []func()
 }
@@ -247,8 +253,16 @@ func (g *Ground) hush(ctx context.Context) error {
 
 // Settle waits until no host has anything left of the last command.
 func (g *Ground) Settle(ctx context.Context) error {
+	patience := g.Patience
+	if patience <= 0 {
+		patience = 10 * time.Second
+	}
 	for _, h := range g.Hosts {
-		for deadline := time.Now().Add(10 * time.Second); len(h.Group.PIDs()) > h.idle; {
+		for deadline := time.Now().Add(patience); len(h.Group.PIDs()) > h.idle; {
+			if time.Now().After(deadline) && g.Sweep {
+				h.Group.KillExcept(map[int]bool{h.PID: true})
+				break
+			}
 			if time.Now().After(deadline) {
 				return fmt.Errorf("%s still runs processes of the last command: %s", h.Name, h.Group.Names())
 			}
