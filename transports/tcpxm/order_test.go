@@ -103,3 +103,26 @@ func BenchmarkHostileAcks(b *testing.B) {
 		p.acknowledge(now, 0, 1<<30, &segment.Segment{Options: segment.Options{SACK: [4]segment.Block{{Left: left, Right: right}}, Blocks: 1}})
 	}
 }
+
+// TestAwayItself has a sender wake up late: receivers are not taken for silent before what
+// they have said is read. Who is silent after that is.
+func TestAwayItself(t *testing.T) {
+	s, p := answered(t, 100*defaultPayload)
+	for slot := range int64(10) {
+		p.sent(20*ms, slot, p.grow())
+	}
+	var out outbox
+	s.collect(30*ms, &out)
+	late := s.deadline(30*ms) + 3*time.Second
+	s.collect(late, &out)
+	if p.timer.probes != 0 || p.counts.Lost != 0 {
+		t.Errorf("after an absence: %d timeouts, %d lost", p.timer.probes, p.counts.Lost)
+	}
+	for now := late; now < late+3*time.Second; now += 10 * ms {
+		s.collect(now, &out)
+		s.deadline(now)
+	}
+	if p.timer.probes < 2 || p.counts.Lost == 0 {
+		t.Errorf("of who is silent: %d timeouts, %d lost", p.timer.probes, p.counts.Lost)
+	}
+}

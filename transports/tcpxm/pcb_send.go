@@ -335,7 +335,7 @@ func (p *pcb) tickTimeout(now time.Duration) {
 	}
 	for slot := p.una; slot < p.next; slot++ {
 		if e := p.entry(slot); e.out {
-			p.lose(now, slot, e, false)
+			p.lose(now, slot, e, true)
 		}
 	}
 	p.losses = p.losses[:0]

@@ -37,6 +37,7 @@ type session struct {
 	read     []byte // scratch for a block
 	kept     []byte // a datagram that several receivers may have sent
 	policyAt time.Duration
+	awaited  time.Duration    // when collect was to be called again
 	plan     segment.Schedule // how often receivers acknowledge, but for the index
 	fresh    func() Secret    // makes secrets for later epochs
 	rekey    rekey
@@ -71,7 +72,7 @@ func newSession(cfg Config, dests []Destination, now time.Duration, seed uint64,
 	if len(dests) == 0 || len(dests) > maxReceivers {
 		return nil, fmt.Errorf("preparing to send: %d receivers, not 1 to %d", len(dests), maxReceivers)
 	}
-	s := &session{cfg: cfg, iss: uint32(seed), seed: seed, answered: never, policyAt: never,
+	s := &session{cfg: cfg, iss: uint32(seed), seed: seed, answered: never, policyAt: never, awaited: never,
 		digests: make(map[int64]segment.Digest), fresh: fresh}
 	s.plan = segment.Schedule{N: uint8(len(dests)), Every: 2, Delay: 5}
 	s.stream.slot = int64(cfg.Payload)
@@ -315,6 +316,7 @@ func (s *session) collect(now time.Duration, out *outbox) {
 	if s.err != nil {
 		s.fail(now, s.err)
 	}
+	s.excuse(now)
 	if x := &s.stream; !x.flush && x.end%x.slot != 0 && now >= x.flushAt {
 		x.flush = true
 	}
@@ -333,6 +335,29 @@ func (s *session) collect(now time.Duration, out *outbox) {
 		p.send(now, out)
 	}
 	s.release()
+}
+
+// tooLate is by how much this end must have been away that receivers are excused. Ours:
+// timeouts are longer than that by far.
+const tooLate = 50 * time.Millisecond
+
+// excuse puts off what receivers were to have said by now if this end itself was away, as on
+// a machine that is busy: it waits to be read. Else all would be sent again to each.
+func (s *session) excuse(now time.Duration) {
+	late := now - s.awaited
+	if s.awaited = never; late < tooLate {
+		return
+	}
+	for _, p := range s.pcbs {
+		for _, t := range []*time.Duration{&p.timer.progress, &p.timer.heard, &p.multi.heardAt} {
+			*t = min(*t+late, now)
+		}
+	}
+	for _, g := range s.groups {
+		for _, m := range g.blocks {
+			m.due += late
+		}
+	}
 }
 
 // start begins with the data when all have answered, or a while after the first.
@@ -373,6 +398,7 @@ func (s *session) deadline(now time.Duration) time.Duration {
 	for _, g := range s.groups {
 		d = min(d, g.deadline(now))
 	}
+	s.awaited = max(d, now)
 	return d
 }
 
