@@ -98,13 +98,14 @@ func TestMulticast(t *testing.T) {
 	const size = 4 << 20
 	src, data := filepath.Join(s.dir, "f"), content(130, size)
 	put(t, src, data)
-	cmd, out, errs := s.start(append([]string{"--fanout=multicast", "--mkpath", src}, s.places(3)...)...)
+	// Held below what the links carry: hosts that share a busy machine keep up with that.
+	cmd, out, errs := s.start(append([]string{"--fanout=multicast", "--bwlimit=4MB", "--mkpath", src}, s.places(3)...)...)
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, out, errs)
 	}
 	unicast, all := s.left()
 	t.Logf("# %.3f times the size has left, %.3f of it by unicast", all/size, unicast/size)
-	if all > 2*size { // 1.1 where the hosts log in at about the same time
+	if all > 1.5*size { // 1.12; 2 if one gets its own copy
 		t.Errorf("%.3f times the size has left, %.3f of it by unicast", all/size, unicast/size)
 	}
 	l := checkEvents(t, out.String(), 0)
@@ -143,7 +144,7 @@ func TestMulticast(t *testing.T) {
 	}
 	put(t, filepath.Join(s.dir, "t2", "stays"), data[:100])
 	s.l.Reset()
-	args := []string{"--fanout=multicast", "-r", tree + "/"}
+	args := []string{"--fanout=multicast", "--bwlimit=5MB", "-r", tree + "/"}
 	for i := 1; i <= 3; i++ {
 		args = append(args, "--to", fmt.Sprintf("h%d:%s/t%d", i, s.dir, i))
 	}
