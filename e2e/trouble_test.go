@@ -389,9 +389,10 @@ func TestTimeLimit(t *testing.T) {
 	w := newWorld(t)
 	data := content(55, 24<<20)
 	put(t, filepath.Join(w.near, "f"), data)
-	r := w.fails(12, []string{"the time limit of 4s was reached", "to continue: "}, "--bwlimit=4MB", "--time-limit=4s", "f", "far:g")
-	if r.took > 9*time.Second {
-		t.Errorf("a limit of 4 s took %v", r.took)
+	// A busy machine logs in within that time, and no machine sends all of it.
+	r := w.fails(12, []string{"the time limit of 7s was reached", "to continue: "}, "--bwlimit=2MB", "--time-limit=7s", "f", "far:g")
+	if r.took > 15*time.Second {
+		t.Errorf("a limit of 7 s took %v", r.took)
 	}
 	w.noAgent(agentEnds)
 	w.ok("f", "far:g")
