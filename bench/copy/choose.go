@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -129,13 +130,21 @@ func (b *bench) choose(ctx context.Context, c chosenWay) (err error) {
 	return nil
 }
 
-// remedy finds the first step of tuning whose reason has a word in it, "" if there is
-// none, and says whether the word was told before to hold the copy back.
+// remedy finds the first change of the number of streams whose reason has a word in it,
+// "" if there is none, and says whether the word was told before to hold the copy back.
 func remedy(output, word string) (told bool, reason string) {
 	for line := range strings.Lines(output) {
 		told = told || strings.Contains(line, `"ev":"progress"`) && field(line, "limited_by") == word
-		if why := field(line, "reason"); strings.Contains(line, `"ev":"tune"`) && strings.Contains(why, word) {
-			return told, why
+		var e struct {
+			What     string
+			Reason   string
+			From, To int64
+		}
+		if !strings.Contains(line, `"ev":"tune"`) || json.Unmarshal([]byte(line), &e) != nil {
+			continue
+		}
+		if e.What == "streams" && e.From != e.To && strings.Contains(e.Reason, word) {
+			return told, e.Reason
 		}
 	}
 	return told, ""

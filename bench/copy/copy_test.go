@@ -76,7 +76,8 @@ func TestPartsCostSomething(t *testing.T) {
 }
 
 func TestRemedy(t *testing.T) {
-	const held, other, step = `{"ev":"progress","limited_by":"receiver window"}`, `{"ev":"progress","limited_by":"network"}`, `{"ev":"tune","reason":"12 streams wait for the receiver window"}`
+	const held, other, step = `{"ev":"progress","limited_by":"receiver window"}`, `{"ev":"progress","limited_by":"network"}`, `{"ev":"tune","what":"streams","from":12,"to":24,"reason":"try: each stream fills its receiver window"}`
+	const look = `{"ev":"tune","what":"streams","from":12,"to":12,"reason":"12 streams wait for the receiver window: looking for better settings"}`
 	for _, c := range []struct {
 		lines []string
 		told  bool
@@ -84,6 +85,8 @@ func TestRemedy(t *testing.T) {
 	}{
 		{[]string{other, held, step}, true, true},
 		{[]string{other, step, held}, false, true},
+		{[]string{look, held, step}, true, true},
+		{[]string{look}, false, false},
 		{[]string{held, `{"ev":"tune","reason":"losses"}`}, true, false},
 		{nil, false, false},
 	} {
