@@ -220,8 +220,10 @@ type run struct {
 	sink     *Sink
 	rec      recorder
 	during   func(r *run) // beside the session
-	sinkErr  error
-	took     time.Duration
+	// processors is what both ends report of theirs; nil: the real ones.
+	processors func(*wire.Report)
+	sinkErr    error
+	took       time.Duration
 }
 
 func newRun() *run {
@@ -246,6 +248,7 @@ func (r *run) do(ctx context.Context) error {
 	a, b := cableEnd{r.link, 0}, cableEnd{r.link, 1}
 	r.source = NewSource(r.opts, sp, a, []SourceRoot{{Store: memSource{r.src}, Base: "src", Inside: true, Shown: "src"}}, &r.rec)
 	r.sink = NewSink(r.opts, kp, b, memTarget(r.dst), nil)
+	r.source.work.processors, r.sink.work.processors = r.processors, r.processors
 	var wg sync.WaitGroup
 	wg.Go(func() { r.sinkErr = r.sink.Run(ctx); r.endSoon() })
 	if r.during != nil {

@@ -301,9 +301,8 @@ func (s *Sink) closeFile(f *sinkFile, d store.Dest, discard bool, late time.Time
 
 // report is this end's counters for the other end.
 func (s *Sink) report() wire.Report {
-	r := wire.Report{Span: int64(time.Since(s.start)), Disk: int64(s.work.disk.Total(0)), Sync: int64(s.work.sync.Total(0)),
-		CPU: processCPU(), Delay: s.work.delay.total(), Cores: cores()}
-	r.Periods, r.UsedUp = s.work.delay.quota()
+	r := wire.Report{Span: int64(time.Since(s.start)), Disk: int64(s.work.disk.Total(0)), Sync: int64(s.work.sync.Total(0))}
+	s.work.fill(&r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, x := range s.streams {

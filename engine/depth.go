@@ -140,11 +140,12 @@ func (s *sched) warmed(f *srcFile) {
 	s.settleLocked(f)
 }
 
-// readAhead opens the files that come next, and has the system begin to read them, each
-// by a goroutine of its own: where a file system answers late, streams would wait for
-// one after the other.
+// readAhead opens the files that come next, n for each stream, and has the system begin
+// to read them, each by a goroutine of its own: where a file system answers late, streams
+// would wait for one after the other. What comes next is the same for all streams, so
+// fewer than one each would leave them waiting as before.
 func (s *Source) readAhead(n int) {
-	for _, f := range s.sched.aheadFiles(n) {
+	for _, f := range s.sched.aheadFiles(n * max(1, len(s.streams.list()))) {
 		s.wg.Go(func() {
 			if r, err := s.opened(f); err == nil {
 				r.Ahead(0, min(f.entry.Size, ahead))

@@ -16,6 +16,20 @@ type busy struct {
 	sync                stopwatch.Sum // at the sink, beside its streams
 	sent, packed        atomic.Int64  // payload bytes; those of small files among them
 	delay               delays
+	// processors fills in what this process uses of the processors; nil: as the
+	// system tells. Tests in virtual time have real processors beside their clock.
+	processors func(*wire.Report)
+}
+
+// fill adds to a report what this process uses of the processors. One goroutine at a
+// time.
+func (b *busy) fill(r *wire.Report) {
+	if b.processors != nil {
+		b.processors(r)
+		return
+	}
+	r.CPU, r.Delay, r.Cores = processCPU(), b.delay.total(), cores()
+	r.Periods, r.UsedUp = b.delay.quota()
 }
 
 // flow adds up what the kernel tells of a source's streams, those that have gone
@@ -101,9 +115,9 @@ func (s *Source) report(now time.Time) wire.Report {
 	f := &s.flow
 	r := wire.Report{Span: int64(now.Sub(s.start)), Streams: f.streams,
 		Disk: int64(s.work.disk.Total(0)), Idle: int64(s.work.idle.Total(0)), Limited: int64(s.work.limited.Total(0)), Held: int64(s.work.held.Total(0)),
-		Network: int64(f.net), RwndWait: int64(f.rwnd), BufWait: int64(f.buf), CPU: processCPU(), Delay: s.work.delay.total(), Cores: cores(),
+		Network: int64(f.net), RwndWait: int64(f.rwnd), BufWait: int64(f.buf),
 		Sent: s.work.sent.Load(), Packed: s.work.packed.Load(), Retrans: f.retrans, Again: f.again, Losses: f.losses, Segs: f.segs, RTT: int64(f.rtt), MinRTT: int64(f.least)}
-	r.Periods, r.UsedUp = s.work.delay.quota()
+	s.work.fill(&r)
 	return r
 }
 
