@@ -173,6 +173,8 @@ func (c *Controls) saw(now time.Time, p events.Progress, expected float64) {
 	case before == (pace.Plan{}) && plan.Verdict == pace.InTime && expected > 0 && float64(plan.Need) > expected:
 		c.warn(fmt.Sprintf("perhaps not complete by %s: that takes %s, earlier jobs to there had %s", by, units.FormatRate(plan.Need, false), units.FormatRate(units.Rate(expected), false)))
 	case plan.Verdict == before.Verdict:
+	case plan.Verdict == pace.TooLate && look.Rate == 0 && plan.Need == 0: // the time is over
+		c.warn("not complete by " + by)
 	case plan.Verdict == pace.TooLate && look.Rate == 0:
 		c.warn(fmt.Sprintf("not complete by %s: that takes %s", by, units.FormatRate(plan.Need, false)))
 	case plan.Verdict == pace.TooLate && plan.Need == 0:

@@ -151,6 +151,21 @@ func TestFinishBy(t *testing.T) {
 	})
 }
 
+// TestFinishByPassed: of a job that begins to move when its time is over no rate is asked.
+func TestFinishByPassed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := new(heard)
+		c := NewControls(&Job{FinishBy: time.Now().Add(2 * time.Second)})
+		c.begin(rec, nil, nil)
+		total := int64(1e6)
+		time.Sleep(3 * time.Second)
+		c.saw(time.Now(), events.Progress{TotalBytes: &total, ETAms: -1}, 0)
+		if len(rec.text) != 1 || !strings.HasPrefix(rec.text[0], "limit.finish-by: not complete by ") || strings.Contains(rec.text[0], "takes") {
+			t.Errorf("it says %q", rec.text)
+		}
+	})
+}
+
 // TestSet: what is asked for reaches the end, what makes no sense nobody.
 func TestSet(t *testing.T) {
 	for _, tt := range []struct {

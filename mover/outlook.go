@@ -35,6 +35,7 @@ type outlook struct {
 	forecast forecast.Forecast
 	watch    anomaly.Watch
 	past     history.Record
+	expected float64 // rate in bytes per second that earlier jobs let expect; 0: not known
 	last     engine.Totals
 	path     engine.Path // counts of all sessions together, and the least round trip
 	alerts   int
@@ -51,7 +52,11 @@ func (o *outlook) hold(d time.Duration) { o.held += d }
 func (o *outlook) look(at time.Duration, c engine.Totals, working bool) []events.Anomaly {
 	at -= o.held
 	if c.Listed && !o.last.Listed {
-		o.forecast.Expected = o.past.Expect(time.Now(), c.Bytes)
+		o.expected = o.past.Expect(time.Now(), c.Bytes)
+	}
+	o.forecast.Expected = o.expected
+	if c.Limit > 0 { // which earlier jobs may not have had
+		o.forecast.Expected = min(o.expected, float64(c.Limit))
 	}
 	o.forecast.Add(at, c.Verified)
 	last := o.last

@@ -116,6 +116,25 @@ func TestOutlookRemembers(t *testing.T) {
 	}
 }
 
+// TestOutlookLimit: a job under a limit does not expect what earlier ones had without.
+func TestOutlookLimit(t *testing.T) {
+	g := glance{c: engine.Totals{Listed: true, Bytes: 1e9, Limit: 1e6}}
+	g.o.past.Add(history.Job{Start: time.Now(), Seconds: 10, Bytes: 1e9, Rate: history.Rates{P10: 1e8, Median: 1e8, P90: 1e8}, Limits: map[string]float64{"network": 1}})
+	g.run(10, 1e6)
+	left := float64(g.c.Bytes-g.c.DoneBytes) / 1e6
+	if mid, _, _, ok := g.o.forecast.Left(g.c.Bytes - g.c.DoneBytes); !ok || mid.Seconds() < 0.9*left || mid.Seconds() > 1.1*left {
+		t.Errorf("%v left at the limit, want %.0f s", mid, left)
+	}
+	g.c.Limit = 0
+	g.run(1, 1e6)
+	if mid, _, _, ok := g.o.forecast.Left(g.c.Bytes - g.c.DoneBytes); !ok || mid.Seconds() > left/2 {
+		t.Errorf("%v left without the limit: earlier jobs do not count", mid)
+	}
+	if g.o.expected < 9e7 {
+		t.Errorf("earlier jobs had %.3g", g.o.expected)
+	}
+}
+
 // TestPauseLeftOut: after a pause the job is as fast as before, and nothing has changed.
 func TestPauseLeftOut(t *testing.T) {
 	var o outlook

@@ -66,7 +66,7 @@ func (d *director) progress(stop <-chan struct{}, end context.CancelCauseFunc) {
 		if idle := now.Sub(moved); idle > time.Second && !stopped {
 			p.StalledMs = idle.Milliseconds()
 		}
-		d.controls.saw(now, p, o.forecast.Expected)
+		d.controls.saw(now, p, o.expected)
 		record(d.rec, p)
 		for _, s := range d.sourceStates() {
 			record(d.rec, s)

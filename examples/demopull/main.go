@@ -137,7 +137,7 @@ func (d *demo) report(ctx context.Context) error {
 	}
 	fast := d.sites[len(d.sites)-1].rate
 	optimum := slowAfter.Seconds() + (fileBytes-sum*slowAfter.Seconds())/(sum-fast+fast/slowBy)
-	stage.Say("  %d MB in %.2f s from start to exit, %.2f s of these from the first data to the last.", fileBytes/1_000_000, d.took.Seconds(), ended.Sub(begun).Seconds())
+	stage.Say("  %.0f MB in %.2f s from start to exit, %.2f s of these from the first data to the last.", fileBytes/1e6, d.took.Seconds(), ended.Sub(begun).Seconds())
 	stage.Say("  After %v the site south fell to a quarter of its rate: with these rates nobody can do", slowAfter)
 	stage.Say("  it in less than %.2f s.", optimum)
 	stage.Say("  The demo has compared every byte by itself: the file is the same.")
