@@ -231,6 +231,11 @@ func (d *director) drop() {
 		d.totals.Sent += before.Sent
 		d.totals.Verified += before.Verified
 		d.totals.Repaired += before.Repaired
+		t := &d.totals
+		if whole := t.Listed && t.DoneBytes >= t.Bytes; !whole && t.DoneBytes < before.DoneBytes {
+			// It ended before it was told of all that is there.
+			t.DoneBytes, t.Bytes = before.DoneBytes, max(t.Bytes, before.Bytes)
+		}
 		d.current = nil
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gomover/gomover/engine"
+	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/internal/framing"
 	"github.com/gomover/gomover/sshboot"
 	"github.com/gomover/gomover/wire"
@@ -38,6 +40,29 @@ func TestAgain(t *testing.T) {
 		pause, ok := again(tt.err, tt.started, tt.moved, tt.began, wait)
 		if ok != tt.want || ok && pause != tt.pause {
 			t.Errorf("%s: %v after %v; want %v after %v", name, ok, pause, tt.want, tt.pause)
+		}
+	}
+}
+
+// TestDrop: what was safe before a session that ended early is so after it.
+func TestDrop(t *testing.T) {
+	const size = 100
+	first := engine.Totals{Listed: true, Bytes: size, DoneBytes: 70, Verified: 70, Sent: 75}
+	tests := map[string]struct{ second, want engine.Totals }{
+		"nothing was told yet":   {engine.Totals{}, engine.Totals{Bytes: size, DoneBytes: 70, Verified: 70, Sent: 75}},
+		"only the list is there": {engine.Totals{Listed: true, Bytes: size}, engine.Totals{Listed: true, Bytes: size, DoneBytes: 70, Verified: 70, Sent: 75}},
+		"it got further": {engine.Totals{Listed: true, Bytes: size, DoneBytes: 90, Verified: 20, Sent: 20},
+			engine.Totals{Listed: true, Bytes: size, DoneBytes: 90, Verified: 90, Sent: 95}},
+		"all of what has become less": {engine.Totals{Listed: true, Bytes: 40, DoneBytes: 40}, engine.Totals{Listed: true, Bytes: 40, DoneBytes: 40, Verified: 70, Sent: 75}},
+	}
+	for name, tt := range tests {
+		d := newDirector(&Job{}, events.Discard{})
+		for _, c := range []engine.Totals{first, tt.second} {
+			d.use(counted{c})
+			d.drop()
+		}
+		if d.totals != tt.want {
+			t.Errorf("%s: %+v, want %+v", name, d.totals, tt.want)
 		}
 	}
 }

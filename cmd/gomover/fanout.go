@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -69,6 +70,11 @@ func newFan(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 	var err error
 	if fan.Multicast, err = fanHow(o); err != nil {
 		return nil, err
+	}
+	if name := fan.Group.Interface; name != "" && (fan.Multicast == mover.MulticastAuto || fan.Multicast == mover.MulticastAlways) {
+		if _, err := net.InterfaceByName(name); err != nil {
+			return nil, usageError(fmt.Sprintf("--mcast-if %s: this machine has no such interface", name))
+		}
 	}
 	uploads, hash := new(sshboot.Uploads), ""
 	for _, d := range plan.Dests {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/internal/location"
 	"github.com/gomover/gomover/mover"
 )
 
@@ -180,6 +181,27 @@ func TestFanTransports(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("--transport %s --fanout %s: %q, want %q", c.transport, c.fanout, got, c.want)
+		}
+	}
+}
+
+// TestFanInterface refuses an interface that is not there before anything begins, where
+// it would be used.
+func TestFanInterface(t *testing.T) {
+	for _, c := range []struct {
+		fanout, face string
+		refused      bool
+	}{
+		{"auto", "", false},
+		{"auto", "no such one", true},
+		{"multicast", "no such one", true},
+		{"unicast", "no such one", false},
+		{"chain", "no such one", false},
+	} {
+		o := Options{}
+		o.Fan.How, o.Fan.Group.Interface = c.fanout, c.face
+		if _, err := newFan(t.Context(), Env{}, &o, location.Plan{}); (err != nil) != c.refused {
+			t.Errorf("--fanout %s --mcast-if %q: %v", c.fanout, c.face, err)
 		}
 	}
 }
