@@ -196,3 +196,37 @@ func FuzzPeers(f *testing.F) {
 		}
 	})
 }
+
+// FuzzCalled has a sender say anything to a receiver that waits for it, from the SYN on.
+func FuzzCalled(f *testing.F) {
+	syn := segment.Segment{Flags: segment.SYN, Seq: 9, Options: segment.Options{MSS: 600, HasScale: true, SACKPermitted: true, HasStart: true, Start: 300_001}}
+	data := segment.Segment{Flags: segment.ACK | segment.FIN, Payload: make([]byte, 600)}
+	var high uint16
+	data.Seq, high = segment.Number(9, 300_001)
+	f.Add(syn.Append(nil), data.Append(nil), high)
+	syn.Options.Start = 1<<48 - 1
+	f.Add(syn.Append(nil), data.Append(nil), uint16(1<<16-1))
+	f.Fuzz(func(t *testing.T, first, then []byte, high uint16) {
+		cfg, err := ReceiverConfig{Tag: 5, Secret: Secret{1}, Window: minWindow}.validate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newReceiver(cfg, nil, 0, 1)
+		var out outbox
+		read := make([]byte, 100)
+		for i, b := range [][]byte{first, then, then} {
+			if len(b) > 4000 {
+				return
+			}
+			if r.seg.Parse(b) == nil {
+				r.onPair(time.Duration(i)*ms, groupAt, high)
+			}
+			r.take(read)
+			r.collect(time.Duration(i)*ms, &out)
+			out.reset()
+		}
+		if d := &r.data; d.next < d.data.low || d.next > r.rightEdge() || d.got.Len() > 4 {
+			t.Errorf("from %d the window to %d, delivered before %d, %d pieces", d.data.low, r.rightEdge(), d.next, d.got.Len())
+		}
+	})
+}
