@@ -196,7 +196,7 @@ func TestBackground(t *testing.T) {
 			g.advance(100*time.Millisecond, float64(max(1, s.pacer.trim))/2, false)
 			g.st.RTT = 50*time.Millisecond + queue
 		}
-		s.retune(now, 0, "network")
+		s.steer(now, 0, "network", s.isPriority(Background))
 		s.pace(now)
 	}
 	for range 30 {

@@ -39,6 +39,17 @@ type retuner struct {
 	seen  map[uint32]transports.Stats
 }
 
+// steer has the retuner look at the streams when there is to be one: always in a job that
+// yields. One that does so no more is let go.
+func (s *Source) steer(now time.Time, bytes int64, by string, yields bool) {
+	switch {
+	case yields || s.retuneMode() != "":
+		s.retune(now, bytes, by)
+	case s.retuner != nil:
+		s.dropRetuner() // else its last rate would stay
+	}
+}
+
 // retune looks at the streams and does what the policy wants. bytes is what is
 // confirmed so far, by what held the job back in the last second.
 //

@@ -67,9 +67,7 @@ func (s *Source) tick(ctx context.Context) {
 		} else {
 			s.choose(now, c)
 		}
-		if s.retuneMode() != "" || yields {
-			s.retune(now, c.Verified, c.LimitedBy)
-		}
+		s.steer(now, c.Verified, c.LimitedBy, yields)
 		if s.retuneMode() != retuneOn && !yields {
 			s.tuneCC(now, int64(r))
 		}
