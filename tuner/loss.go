@@ -187,7 +187,7 @@ func (p *CCPolicy) narrow(s CCSample) (c CCChange, ok bool) {
 	rate, again := p.seen.value(), float64(s.Retrans-p.again)*segment/span.Seconds()
 	p.seen, p.seenAt, p.again = mean{}, s.At, s.Retrans
 	least := max(bbrStreams, int(math.Ceil(rate/bbrEach)), p.wide)
-	if again < bbrLoses*rate || s.Streams <= least {
+	if rate <= 0 || again < bbrLoses*rate || s.Streams <= least {
 		return c, false
 	}
 	return CCChange{CC: "bbr", Streams: max(least, s.Streams-max(1, s.Streams/4)),

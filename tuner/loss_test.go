@@ -58,6 +58,7 @@ func TestCCPolicy(t *testing.T) {
 		{"full buffers and a full path", func(x *path) { x.run(4, 101*ms, 3, 1e7); x.full(20, 140*ms, 3, 5e7, 1) }, []string{"0 bbr"}},
 		{"bbr from the start", func(x *path) { x.cc = "bbr"; x.run(60, 101*ms, 9, 1e8) }, nil},
 		{"bbr from the start, many are lost", func(x *path) { x.cc = "bbr"; x.run(45, 180*ms, 300, 2e7) }, []string{"9 bbr", "7 bbr"}},
+		{"bbr from the start, nothing moves", func(x *path) { x.cc = "bbr"; x.run(45, 180*ms, 0, 0) }, nil},
 		{"bbr from the start, small buffers", func(x *path) { x.cc, x.streams = "bbr", 4; x.full(8, 101*ms, 9, 1e8, 0.9); x.run(60, 101*ms, 9, 1e8) }, []string{"8 bbr"}},
 		{"small buffers of the system's own", func(x *path) { x.full(60, 101*ms, 0, 1e8, 1) }, nil},
 	} {
