@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // parrot answers with what it was asked, and lets followers wait for the end.
@@ -22,6 +21,7 @@ type parrot struct {
 	mu    sync.Mutex
 	asked []Request
 	lines int
+	told  chan struct{} // closed when the lines are written
 }
 
 func (p *parrot) Answer(r Request) Answer {
@@ -40,6 +40,9 @@ func (p *parrot) Follow(ctx context.Context, w io.Writer) {
 			return
 		}
 	}
+	if p.told != nil {
+		close(p.told)
+	}
 	<-ctx.Done()
 }
 
@@ -55,7 +58,7 @@ func serve(t *testing.T, dir, id string, h Handler) *Server {
 
 func TestControl(t *testing.T) {
 	for name, dir := range map[string]string{"short": t.TempDir(), "long": filepath.Join(t.TempDir(), strings.Repeat("long/", 30))} {
-		p := &parrot{lines: 3}
+		p := &parrot{lines: 3, told: make(chan struct{})}
 		if l, err := Running(dir); err != nil || len(l) > 0 {
 			t.Errorf("%s: before, %v, %v", name, l, err)
 		}
@@ -101,9 +104,7 @@ func TestControl(t *testing.T) {
 			_, err := Ask(context.Background(), dir, "abc", Request{Ask: AskEvents}, &got)
 			done <- err
 		}()
-		for len(p.requests()) < 3 {
-			time.Sleep(time.Millisecond)
-		}
+		<-p.told
 		s.Close()
 		if err := <-done; err != nil || got.String() != "line 0\nline 1\nline 2\n" {
 			t.Errorf("%s: followed %q, %v", name, got.String(), err)
