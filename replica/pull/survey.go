@@ -68,9 +68,9 @@ func (p *Pull) elect(facts []replica.Facts, late []int) {
 }
 
 // survey asks all places at once. Those that are much later than the first one
-// count as silent, unless those that have answered differ; late are those of them that may well come, since it takes long to
-// log in. When only such are lacking, and cannot change any more what the object is, they
-// are not waited for.
+// count as silent, unless those that have answered differ; late are those of them that
+// may well come, since it takes long to log in. When only such are lacking, and cannot
+// change any more what the object is, they are not waited for.
 func (p *Pull) survey(ctx context.Context) (facts []replica.Facts, late []int) {
 	limit, logins := openTimeout, false
 	for i := range p.job.Places {
@@ -83,6 +83,7 @@ func (p *Pull) survey(ctx context.Context) (facts []replica.Facts, late []int) {
 	facts = make([]replica.Facts, len(p.place))
 	began, answered := time.Now(), make([]bool, len(p.place))
 	var mu sync.Mutex // guards what is found
+	over := false     // it is the caller's
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, surveyMost)
 	for i := range p.place {
@@ -105,7 +106,7 @@ func (p *Pull) survey(ctx context.Context) (facts []replica.Facts, late []int) {
 					time.AfterFunc(surveyPatience, func() {
 						mu.Lock()
 						defer mu.Unlock()
-						if p.agreed(facts, answered) {
+						if !over && p.agreed(facts, answered) {
 							cancel()
 						} // else whoever is lacking may decide it
 					})
@@ -119,6 +120,9 @@ func (p *Pull) survey(ctx context.Context) (facts []replica.Facts, late []int) {
 		})
 	}
 	wg.Wait()
+	mu.Lock()
+	over = true
+	mu.Unlock()
 	slices.Sort(late)
 	return facts, late
 }

@@ -83,3 +83,16 @@ func TestSurveyWaits(t *testing.T) {
 		})
 	}
 }
+
+// TestSurveyEnds: what was found belongs to the caller, whatever is still to be looked at
+// later.
+func TestSurveyEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(Job{Places: []Place{{Source: &host{slowPlace{size: 5}}}, {Source: &slowPlace{size: 5}}}})
+		facts, _ := p.survey(t.Context())
+		for range 100 { // the race detector sees who else reads them
+			facts[1].Sample = "x"
+			time.Sleep(surveyPatience / 50)
+		}
+	})
+}
