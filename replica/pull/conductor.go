@@ -76,6 +76,7 @@ type session struct {
 	latency  time.Duration
 	queue    []rangeset.Extent // blocks that were asked for, and no worker has
 	unwanted rangeset.Set      // blocks that a worker may still have
+	taken    rangeset.Set      // blocks that one worker has taken from another that had begun them
 	workers  []*worker         // all that are at work
 	fails    int               // in a row
 }
@@ -419,8 +420,9 @@ func (s *session) next(w *worker, most int64) rangeset.Extent {
 	return e
 }
 
-// quietTime is how long a connection below a limit may bring nothing, beyond the turns
-// of all others, before another one takes over what it has begun. Ours.
+// quietTime is how long a connection below a limit, or with a block that was taken over
+// before, may bring nothing, beyond the turns of all others below the limit, before
+// another one takes over what it has begun. Ours.
 const quietTime = 2 * time.Second
 
 // relieve moves blocks to an idle worker from the one of its session that would
@@ -448,8 +450,13 @@ func (c *conductor) relieve(w *worker, now time.Time) (e rangeset.Extent, ok boo
 	case reading:
 		// What a connection has begun is left to it unless it is much slower; that of
 		// several which share a limit one brings less says nothing, but that one brings
-		// nothing while all could have had their turns does.
+		// nothing while all could have had their turns does. Each block is taken over for
+		// being slow once: connections that share a narrow link would take the same ones
+		// from each other for ever, since each is slow as long as others are at work.
 		slow := late >= 2*(from+block/ours)
+		if s.taken.Contains(e.Lo, e.Hi) {
+			slow = v.meter.quiet(now) > quietTime
+		}
 		if rate := c.p.limit.now(); rate > 0 {
 			turns := float64(len(s.workers)) * block / float64(rate)
 			slow = v.meter.quiet(now).Seconds() > quietTime.Seconds()+turns
@@ -457,6 +464,7 @@ func (c *conductor) relieve(w *worker, now time.Time) (e rangeset.Extent, ok boo
 		if !slow {
 			return e, false
 		}
+		s.taken.Add(e.Lo, e.Hi)
 	case !math.IsInf(late, 1):
 		n = min(n, int64((late-from)/(block/theirs+block/ours)))
 	}

@@ -30,6 +30,7 @@ type worker struct {
 	asked []rangeset.Extent // blocks that were asked for and have not come, in order
 
 	moved rangeset.Set // of these, blocks that another connection brings; under mu
+	got   int64        // bytes of the first of them that have come; under mu
 	meter meter        // under mu
 
 	body io.ReadCloser // of a place that gives everything or nothing
@@ -134,12 +135,14 @@ func (w *worker) wanted() iter.Seq[rangeset.Extent] {
 func (w *worker) finish(now time.Time) float64 {
 	n := int64(0)
 	for e := range w.wanted() {
-		n += e.Len()
+		if n += e.Len() * w.c.o.block; e.Lo == w.asked[0].Lo {
+			n -= w.got
+		}
 	}
 	if n == 0 {
 		return 0
 	}
-	return float64(n*w.c.o.block) / w.meter.now(now)
+	return float64(n) / w.meter.now(now)
 }
 
 // tail is the last run of blocks that are to come, without the one that is read now
@@ -186,7 +189,7 @@ func (w *worker) mend(err error) bool {
 	for _, e := range w.asked {
 		s.unwanted.Remove(e.Lo, e.Hi)
 	}
-	w.asked, w.moved = w.asked[:0], rangeset.Set{}
+	w.asked, w.moved, w.got = w.asked[:0], rangeset.Set{}, 0
 	c.wake.Broadcast()
 	var f interface{ Final() bool }
 	if errors.Is(err, errUnwanted) {
@@ -248,6 +251,7 @@ func (w *worker) came() (last bool) {
 	b := w.asked[0].Lo
 	w.s.unwanted.Remove(b, b+1)
 	w.moved.Remove(b, b+1)
+	w.got = 0
 	if w.asked[0].Lo++; w.asked[0].Len() > 0 {
 		return false
 	}
@@ -294,6 +298,9 @@ func (w *worker) count(b int64, n int) (this, other bool) {
 	}
 	c.sched.Received(c.clock(), w.s.id, int64(n))
 	w.meter.add(n, time.Now())
+	if b >= 0 {
+		w.got += int64(n)
+	}
 	if b < 0 || w.wants(b) {
 		return true, true
 	}
