@@ -39,6 +39,7 @@ type outlook struct {
 	last     engine.Totals
 	path     engine.Path // counts of all sessions together, and the least round trip
 	alerts   int
+	streams  int // the last that there were
 	limits   map[string]time.Duration
 	at       time.Duration // of the last look
 	held     time.Duration // of pauses, which are left out
@@ -62,6 +63,9 @@ func (o *outlook) look(at time.Duration, c engine.Totals, working bool) []events
 	last := o.last
 	passed := at - o.at
 	o.last, o.at = c, at
+	if c.Streams > 0 {
+		o.streams = c.Streams
+	}
 	if o.limits == nil {
 		o.limits = make(map[string]time.Duration)
 	}
@@ -118,7 +122,7 @@ func (o *outlook) remember(d *director, began time.Time, took time.Duration, c e
 	if h == nil || seconds < worthwhile {
 		return nil
 	}
-	job := history.Job{Start: began.UTC(), Seconds: took.Seconds(), Bytes: c.Verified, Files: c.OK, Streams: c.Streams,
+	job := history.Job{Start: began.UTC(), Seconds: took.Seconds(), Bytes: c.Verified, Files: c.OK, Streams: o.streams,
 		Rate: history.Rates{Median: median, P10: p10, P90: p90}, Limits: make(map[string]float64), Alerts: o.alerts, Outcomes: o.forecast.Outcomes(o.at), RTT: o.path.RTT.Seconds()}
 	if o.path.Segs > 0 {
 		job.Loss = min(1, float64(o.path.Again)/float64(o.path.Segs))
