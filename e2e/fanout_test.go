@@ -256,7 +256,7 @@ func TestFanoutChain(t *testing.T) {
 	put(t, filepath.Join(f.near, "d", "bigger"), content(125, 9<<20))
 	// The second one has a file already, which the third one has not.
 	put(t, f.at(2, "x/big"), data)
-	l := checkEvents(t, f.ok("--json", "--progress=none", "-r", "--fanout=chain", "--bwlimit-each=24MB", "--hosts=h1,h2,h3", "--dest=x", "d/").out, 0)
+	l := checkEvents(t, f.ok("--json", "--progress=none", "-r", "--fanout=chain", "--bwlimit-each=12MB", "--hosts=h1,h2,h3", "--dest=x", "d/").out, 0)
 	want := list(t, filepath.Join(f.near, "d"))
 	for i := 1; i <= 3; i++ {
 		if got := list(t, f.at(i, "x")); !maps.Equal(got, want) {
@@ -271,8 +271,9 @@ func TestFanoutChain(t *testing.T) {
 	}
 	end := l[len(l)-1]
 	// What was there before, 8 MiB, is not passed on without a look into it. Who has its
-	// place behind another one while that ends may get some of the rest from here, too.
-	if n := number(end, "sent_bytes"); n > all+12<<20 {
+	// place behind another one while that ends may get some of the rest from here, too:
+	// a login that takes half a second longer on a busy machine, 6 MB. The whole tree is 20 MB.
+	if n := number(end, "sent_bytes"); n > all+16<<20 {
 		t.Errorf("%d bytes were sent from here, of %d", n, all)
 	}
 	if n := number(end, "done_bytes"); n != 3*all {
