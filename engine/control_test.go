@@ -119,7 +119,9 @@ func TestControlKnown(t *testing.T) {
 
 // TestPace: a limit is divided among the sockets by what they use, what is sent again
 // counts, and a low limit leaves few streams useful.
-func TestPace(t *testing.T) {
+func TestPace(t *testing.T) { synctest.Test(t, dividesPace) }
+
+func dividesPace(t *testing.T) {
 	s, l, _ := gauges(t, Options{Rate: 151.4e6}, 4)
 	now := time.Now()
 	s.pace(now)
