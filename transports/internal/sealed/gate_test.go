@@ -202,12 +202,12 @@ func stranger(ctx context.Context, target string, i int) error {
 	case 3:
 		return nil // hangs up at once
 	}
-	// The listener's answer, if there were one, would come now; it closes the
-	// connection later, or when others push in.
-	defer context.AfterFunc(ctx, func() { c.Close() })()
 	if err := c.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
 		return err
 	}
+	// The listener's answer, if there were one, would come now; it closes the
+	// connection later, or when others push in.
+	defer context.AfterFunc(ctx, func() { c.Close() })()
 	if n, _ := c.Read(garbage); n > 0 {
 		return fmt.Errorf("stranger %d heard %d bytes", i, n)
 	}
