@@ -288,7 +288,8 @@ func TestMulticastSix(t *testing.T) {
 	if most := rate*took.Seconds() + 200_000; all > most {
 		t.Errorf("%.0f bytes have left within %v at %d bytes per second", all, took, rate)
 	}
-	if all > 1.6*size { // 1.15 where the hosts keep up
+	// 1.15 where the hosts keep up; one that is starved gets a copy of its own.
+	if all > 2.6*size {
 		t.Errorf("%.3f times the size has left", all/size)
 	}
 }

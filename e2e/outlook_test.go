@@ -50,6 +50,7 @@ func TestADropIsTold(t *testing.T) {
 		Lo        int64 `json:"eta_lo_ms"`
 		Hi        int64 `json:"eta_hi_ms"`
 		Was, Now  float64
+		Metric    string
 		Code      string
 		Message   string
 	}
@@ -74,7 +75,7 @@ func TestADropIsTold(t *testing.T) {
 			if dropped.IsZero() {
 				t.Fatalf("told before anything happened: %s", e.Message)
 			}
-			if !told.IsZero() {
+			if !told.IsZero() || e.Metric != "rate" { // losses rise with it, and may be seen sooner
 				continue
 			}
 			told = time.Now()
@@ -96,7 +97,7 @@ func TestADropIsTold(t *testing.T) {
 	if took := told.Sub(dropped); took > 20*time.Second {
 		t.Errorf("told after %v", took)
 	}
-	if anomalies > 2 || warnings != 1 {
+	if anomalies > 3 || warnings < 1 || warnings > 2 {
 		t.Errorf("%d anomalies, %d warnings", anomalies, warnings)
 	}
 	t.Logf("# told after %v", told.Sub(dropped))
