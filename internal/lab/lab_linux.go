@@ -187,7 +187,6 @@ func Serve(ctx context.Context, words []string) error {
 			return fmt.Errorf("this process was not started by Up: %w", err)
 		}
 	}
-	ready := os.NewFile(readyFD, "ready")
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	tied := slices.Contains(words, tiedWord)
@@ -199,10 +198,12 @@ func Serve(ctx context.Context, words []string) error {
 		}()
 	}
 	err := Emulate(ctx, func() error {
-		if _, err := ready.Write([]byte{1}); err != nil {
+		// Not an os.File, which the garbage collector closes when it is not needed
+		// any more: Up takes that for the end of this process, and kills it.
+		if _, err := unix.Write(readyFD, []byte{1}); err != nil {
 			return fmt.Errorf("saying that the lab is up: %w", err)
 		}
-		return ready.Close()
+		return unix.Close(readyFD)
 	})
 	if !tied && ctx.Err() == nil {
 		return err // the log, which says why, stays until Down

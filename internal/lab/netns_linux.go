@@ -78,14 +78,20 @@ func dropNetns(ctx context.Context, file string) error {
 	if err := killNetns(ctx, file); err != nil {
 		return err
 	}
-	return command(ctx, "", "ip", "netns", "del", filepath.Base(file))
+	err := command(ctx, "", "ip", "netns", "del", filepath.Base(file))
+	if err != nil && !exists(file) {
+		return nil // a command of an emulator that was killed has done it
+	}
+	return err
 }
 
 // killNetns kills the processes of a namespace until there is none left; what is
 // killed may just be starting another.
 func killNetns(ctx context.Context, file string) error {
 	var own unix.Stat_t
-	if err := unix.Stat(file, &own); err != nil {
+	if err := unix.Stat(file, &own); errors.Is(err, unix.ENOENT) {
+		return nil
+	} else if err != nil {
 		return fmt.Errorf("looking at network namespace %s: %w", file, err)
 	}
 	for {
