@@ -18,6 +18,7 @@ var rows = []ground.Row[*bench]{
 	{Name: "choice", What: "both, where bbr is not allowed or socket buffers are small", Run: rowChoice},
 	{Name: "start", What: "what a whole command takes beyond its bytes and a login, over the first path", Run: rowStart},
 	{Name: "change", What: "a path of 100 Mbit/s that changes while a copy runs", Run: rowChange},
+	{Name: "cut", What: "a copy over UDT whose UDP is dropped midway", Run: rowCut},
 	{Name: "small", What: "a file of 1 KiB at RTT 100 ms", Run: rowSmall},
 	{Name: "loop", What: "CPU per GB and throughput over loopback", Run: rowLoop},
 	{Name: "peers", What: "the default beside scp, rsync and rclone over loopback", Run: rowPeers},
@@ -55,7 +56,7 @@ func parse(args []string) (s settings, err error) {
 	flags.IntVar(&s.kills, "kills", 100, "runs of the row kill")
 	flags.StringVar(&s.disk, "disk", "/var/tmp", "a directory on a disk, for the row tree")
 	flags.Uint64Var(&s.seed, "seed", 1, "of the random moments of the row kill")
-	flags.StringVar(&s.cases, "cases", "", "in the rows choice, start and change measure only those whose name has this in it")
+	flags.StringVar(&s.cases, "cases", "", "in the rows choice, start, change and cut measure only those whose name has this in it")
 	if err := s.Parse(flags, args, ground.Names(rows)); err != nil {
 		return s, err
 	}
@@ -68,6 +69,9 @@ func parse(args []string) (s settings, err error) {
 // needed names the programs that the chosen rows call.
 func (s *settings) needed() []string {
 	need := []string{"ip", "/usr/sbin/sshd", "ssh", "ssh-keygen"}
+	if s.Chosen("cut") {
+		need = append(need, "nft")
+	}
 	if s.Chosen("loop") || s.peers {
 		need = append(need, "iperf3")
 	}
