@@ -27,6 +27,12 @@ func NewLimit(rate int64) *Limit { return &Limit{newLimiter(rate)} }
 // Set changes the rate; a higher one comes in steps.
 func (l *Limit) Set(rate int64) { l.l.set(rate) }
 
+// Rate is what all of them together may have, in bytes per second; 0 is no limit.
+func (l *Limit) Rate() int64 {
+	_, goal := l.l.rates()
+	return goal
+}
+
 // Join makes s one of the sources that have c in common. It must be called before
 // Run.
 func (s *Source) Join(c Common) { s.common = c }

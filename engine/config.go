@@ -137,6 +137,7 @@ type Totals struct {
 // session and never fall; 0: not known.
 type Path struct {
 	RTT       time.Duration // smoothed, least of the streams
+	MinRTT    time.Duration // least ever seen on any of them, mostly before queues filled
 	Losses    int64         // episodes in which a stream lost something
 	Segs      int64         // segments sent
 	Again     int64         // segments sent again

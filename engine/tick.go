@@ -179,7 +179,7 @@ func (s *Source) everySecond(now time.Time, span time.Duration, w *watcher) {
 // pathOf is what a source's report tells of the path.
 func pathOf(r *wire.Report) Path {
 	rtt, least := time.Duration(r.RTT), time.Duration(r.MinRTT)
-	return Path{RTT: rtt, Losses: r.Losses, Segs: r.Segs, Again: r.Again, Saturated: rtt > 0 && saturated(rtt, least)}
+	return Path{RTT: rtt, MinRTT: least, Losses: r.Losses, Segs: r.Segs, Again: r.Again, Saturated: rtt > 0 && saturated(rtt, least)}
 }
 
 // silence is after how many seconds without a report a sink is taken for silent, and

@@ -173,6 +173,7 @@ type Tune struct {
 	What      string `json:"what"`
 	From      int64  `json:"from"`
 	To        int64  `json:"to"`
+	CC        string `json:"cc,omitempty"` // with What "cc": the congestion control from now on
 	Reason    string `json:"reason"`
 	BeforeBps int64  `json:"before_bps"`
 	AfterBps  int64  `json:"after_bps"`

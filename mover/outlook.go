@@ -78,8 +78,11 @@ func (o *outlook) look(at time.Duration, c engine.Totals, working bool) []events
 	o.path.Losses += max(0, c.Path.Losses-last.Path.Losses)
 	o.path.Again += max(0, c.Path.Again-last.Path.Again)
 	o.path.Segs += max(0, c.Path.Segs-last.Path.Segs)
-	if c.Path.RTT > 0 && (o.path.RTT == 0 || c.Path.RTT < o.path.RTT) {
-		o.path.RTT = c.Path.RTT
+	// The smoothed one tells of the queue that the job itself has filled, too.
+	for _, rtt := range []time.Duration{c.Path.RTT, c.Path.MinRTT} {
+		if rtt > 0 && (o.path.MinRTT == 0 || rtt < o.path.MinRTT) {
+			o.path.MinRTT = rtt
+		}
 	}
 	var found []events.Anomaly
 	for _, f := range o.watch.Add(anomaly.Sample{At: at, Bytes: c.Verified, RTT: c.Path.RTT, Segments: o.path.Segs, Lost: o.path.Again,
@@ -123,7 +126,7 @@ func (o *outlook) remember(d *director, began time.Time, took time.Duration, c e
 		return nil
 	}
 	job := history.Job{Start: began.UTC(), Seconds: took.Seconds(), Bytes: c.Verified, Files: c.OK, Streams: o.streams,
-		Rate: history.Rates{Median: median, P10: p10, P90: p90}, Limits: make(map[string]float64), Alerts: o.alerts, Outcomes: o.forecast.Outcomes(o.at), RTT: o.path.RTT.Seconds()}
+		Rate: history.Rates{Median: median, P10: p10, P90: p90}, Limits: make(map[string]float64), Alerts: o.alerts, Outcomes: o.forecast.Outcomes(o.at), RTT: o.path.MinRTT.Seconds()}
 	if o.path.Segs > 0 {
 		job.Loss = min(1, float64(o.path.Again)/float64(o.path.Segs))
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/gomover/gomover/engine"
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/history"
+	"github.com/gomover/gomover/internal/units"
 )
 
 // glance feeds an outlook totals 250 ms apart.
@@ -72,7 +73,8 @@ func TestOutlookRemembers(t *testing.T) {
 	j := Job{Sources: []Place{{Path: "x"}}, Dest: Place{Remote: true, Host: "Far", Port: 22}, StateDir: t.TempDir()}
 	start := time.Now()
 	for range 6 {
-		g := glance{c: engine.Totals{Listed: true, Bytes: 6e9, LimitedBy: "network", OK: 1, Streams: 8}}
+		g := glance{c: engine.Totals{Listed: true, Bytes: 6e9, LimitedBy: "network", OK: 1, Streams: 8,
+			Path: engine.Path{RTT: 190 * time.Millisecond, MinRTT: 100 * time.Millisecond}}} // in the queue that it has filled
 		g.o.recall(&j)
 		for g.c.DoneBytes < g.c.Bytes {
 			g.run(1, 1e8)
@@ -90,6 +92,9 @@ func TestOutlookRemembers(t *testing.T) {
 	last := r.Jobs[5]
 	if last.Bytes != 6e9 || last.Streams != 8 || last.Rate.Median < 9.9e7 || last.Rate.Median > 1.01e8 || last.Limits["network"] < 0.95 || len(last.Outcomes) != 5 {
 		t.Errorf("%+v", last)
+	}
+	if last.RTT != 0.1 {
+		t.Errorf("the least round trip of a copy that fills a queue is remembered as %.3g s, want 0.1", last.RTT)
 	}
 	var cold, warm glance
 	warm.o.recall(&j)
@@ -133,6 +138,20 @@ func TestOutlookLimit(t *testing.T) {
 	}
 	if g.o.expected < 9e7 {
 		t.Errorf("earlier jobs had %.3g", g.o.expected)
+	}
+}
+
+// TestLimitOfAll: the totals of a destination tell the limit that binds it, its own or
+// that of all destinations together.
+func TestLimitOfAll(t *testing.T) {
+	for _, c := range []struct{ own, all, want int64 }{{0, 0, 0}, {5e6, 0, 5e6}, {0, 5e6, 5e6}, {3e6, 5e6, 3e6}, {5e6, 3e6, 3e6}} {
+		d := &director{controls: &Controls{rate: units.Rate(c.own)}, common: engine.Common{Limit: engine.NewLimit(c.all)}}
+		if got := d.limit(); got != c.want {
+			t.Errorf("own %d, of all %d: %d, want %d", c.own, c.all, got, c.want)
+		}
+	}
+	if got := (&director{controls: &Controls{rate: 7}}).limit(); got != 7 {
+		t.Errorf("with nothing in common: %d", got)
 	}
 }
 

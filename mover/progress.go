@@ -101,6 +101,19 @@ func (d *director) now() (c engine.Totals, state string, live bool) {
 	c.Sent += d.totals.Sent
 	c.Verified += d.totals.Verified
 	c.Repaired += d.totals.Repaired
-	c.Limit = d.controls.limit()
+	c.Limit = d.limit()
 	return c, c.State, true
+}
+
+// limit is the rate that the job may have, with what it has in common with other
+// destinations; 0: any.
+func (d *director) limit() int64 {
+	own := d.controls.limit()
+	if d.common.Limit == nil {
+		return own
+	}
+	if all := d.common.Limit.Rate(); own == 0 || all > 0 && all < own {
+		return all
+	}
+	return own
 }

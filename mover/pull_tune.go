@@ -294,7 +294,7 @@ func (t *hostTuner) tuneCC(ctx context.Context, v *choice.Sample, r look) {
 		if err := t.tell(ctx, wire.Tune{CC: c.CC}); err != nil {
 			c.Reason += " (refused: " + err.Error() + ")"
 		}
-		t.say("congestion control", 0, 0, float64(v.Acked)/v.Span.Seconds(), 0, c.CC+": "+c.Reason)
+		t.record(events.Tune{What: "cc", CC: c.CC, BeforeBps: int64(float64(v.Acked) / v.Span.Seconds()), Reason: c.Reason})
 	}
 	if o := &t.c.h.all.d.job.Engine; t.auto && c.Streams > 0 {
 		n := c.Streams
@@ -383,8 +383,14 @@ func (t *hostTuner) giveUp(ctx context.Context, d choice.Decision, streams int) 
 
 // say tells of a step.
 func (t *hostTuner) say(what string, from, to int64, before, after float64, why string) {
+	t.record(events.Tune{What: what, From: from, To: to, BeforeBps: int64(before), AfterBps: int64(after), Reason: why})
+}
+
+// record tells of a change as the next one of this host.
+func (t *hostTuner) record(e events.Tune) {
 	t.tunes++
-	record(t.c.h.all.d.rec, events.Tune{ID: t.tunes, What: what, From: from, To: to, BeforeBps: int64(before), AfterBps: int64(after), Reason: t.c.h.name + ": " + why})
+	e.ID, e.Reason = t.tunes, t.c.h.name+": "+e.Reason
+	record(t.c.h.all.d.rec, e)
 }
 
 // goal sets how many streams there should be.

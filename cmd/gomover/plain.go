@@ -40,7 +40,8 @@ type plainLog struct {
 	state   plainState
 	fan     fanState
 	repeats viewRepeats
-	lastAt  time.Time // when the last progress line was written, or the job began
+	lastAt  time.Time         // when the last progress line was written, or the job began
+	plans   map[string]string // the last one of each destination, as it was written
 }
 
 var _ events.Recorder = (*plainLog)(nil)
@@ -111,7 +112,15 @@ func (l *plainLog) lines(t time.Time, e events.Event) []string {
 			return []string{plainLine("list", viewCompact(v.Bytes)+" in "+viewPlural(v.Files, "file")+", "+viewPlural(v.Dirs, "directory"))}
 		}
 	case events.Plan:
-		return []string{plainLine("plan", s.name(plainDest(v.Dest)+plainPlan(v, s)))}
+		text := plainPlan(v, s)
+		if l.plans[v.Dest] == text { // a session that begins anew as the one before
+			return nil
+		}
+		if l.plans == nil {
+			l.plans = make(map[string]string)
+		}
+		l.plans[v.Dest] = text
+		return []string{plainLine("plan", s.name(plainDest(v.Dest)+text))}
 	case events.Tune:
 		return []string{plainLine("tune", s.name(plainDest(v.Dest)+plainTune(v, s)))}
 	case events.Transport:
@@ -176,7 +185,7 @@ func (l *plainLog) start(v events.JobStart) string {
 	return text
 }
 
-// plainPlan gives a plan on one line: tcp x5 16MiB rtt 88.1ms (udt 640MB/s predicted).
+// plainPlan gives a plan on one line: tcp x5 16MiB bbr rtt 88.1ms (udt 640MB/s predicted).
 func plainPlan(p events.Plan, s viewStyle) string {
 	text := p.Transport
 	if p.Streams > 0 && p.Transport != "local" {
@@ -184,6 +193,9 @@ func plainPlan(p events.Plan, s viewStyle) string {
 	}
 	if p.WindowBytes > 0 {
 		text += " " + strings.ReplaceAll(viewBinary(p.WindowBytes), " ", "")
+	}
+	if p.CC != "" {
+		text += " " + p.CC
 	}
 	if p.RTTms > 0 {
 		text += " rtt " + strings.ReplaceAll(viewMillis(p.RTTms), " ", "")

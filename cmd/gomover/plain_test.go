@@ -25,6 +25,7 @@ func TestPlainLog(t *testing.T) {
 	rec(0, events.JobStart{Sources: []string{"run42/"}, Dests: []string{"dtn2:/scratch"}})
 	rec(1, events.Host{Host: "dtn2", State: "connecting"})
 	rec(2, planWide())
+	rec(2.2, planWide()) // says nothing new
 	rec(2.5, events.Scan{Files: 100, Bytes: 5e9})
 	listing := progress(1e9, 912e6, -1)
 	listing.TotalBytes = nil
@@ -49,7 +50,7 @@ func TestPlainLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `2026-02-03T10:15:00Z start  job 7f3k run42/ -> dtn2:/scratch
-2026-02-03T10:15:02Z plan   tcp x6 16MiB rtt 88ms encrypt on (udt 640MB/s, ssh 24.0MB/s predicted)
+2026-02-03T10:15:02Z plan   tcp x6 16MiB bbr rtt 88ms encrypt on (udt 640MB/s, ssh 24.0MB/s predicted)
 2026-02-03T10:15:31Z run    1.00GB 912MB/s of at least 5.00GB in 100 files so far limited-by network
 2026-02-03T10:15:31Z list   2.00TB in 30119 files, 1 directory
 2026-02-03T10:16:01Z 4%     80.1GB 912MB/s eta 35m limited-by network

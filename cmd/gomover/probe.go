@@ -125,9 +125,10 @@ func eachHost(ctx context.Context, env Env, o *Options, command string, words []
 
 // hostWriter writes what a command about hosts has found, to people or as events.
 type hostWriter struct {
-	text io.Writer
-	json *jsonLines
-	file io.Closer
+	text  io.Writer
+	json  *jsonLines
+	file  io.Closer
+	began time.Time
 }
 
 func newHostWriter(env Env, o *Options) (*hostWriter, error) {
@@ -135,7 +136,7 @@ func newHostWriter(env Env, o *Options) (*hostWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &hostWriter{text: env.Stdout}
+	h := &hostWriter{text: env.Stdout, began: time.Now()}
 	if w != nil {
 		h.json, h.file = newJSONLines(w, "", false), w
 		h.json.SetJob("") // there is none, so nothing waits for its name
@@ -168,7 +169,7 @@ func (h *hostWriter) close(err error) error {
 	if h.json == nil {
 		return nil
 	}
-	end := events.JobEnd{Exit: exitCodeOf(err), Reason: "done", Dests: []events.DestEnd{}, Sources: []events.SourceEnd{}}
+	end := events.JobEnd{Exit: exitCodeOf(err), Reason: "done", Ms: time.Since(h.began).Milliseconds(), Dests: []events.DestEnd{}, Sources: []events.SourceEnd{}}
 	if err != nil {
 		end.Reason = err.Error()
 	}

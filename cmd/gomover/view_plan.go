@@ -57,6 +57,8 @@ func viewTune(e events.Tune, s viewStyle) string {
 		text = e.What + " " + viewBinary(e.From) + " -> " + viewBinary(e.To)
 	case "rate":
 		text = e.What + " " + s.limitText(e.From) + " -> " + s.limitText(e.To)
+	case "cc":
+		text = "congestion control " + e.CC
 	case "pause":
 		text = map[bool]string{true: "paused", false: "goes on"}[e.To == 1]
 	case "priority":
@@ -164,6 +166,9 @@ func explainPin(p events.Plan) string {
 		}
 		if p.WindowBytes > 0 {
 			words = append(words, "--window="+units.ExactSize(p.WindowBytes))
+		}
+		if p.CC != "" {
+			words = append(words, "--cc="+p.CC)
 		}
 		if p.Dial != "" {
 			words = append(words, "--dial="+p.Dial)

@@ -29,7 +29,7 @@ func TestExplainLines(t *testing.T) {
 		"  windows: 16 MiB each, 96 MiB together: at most 1.14 GB/s at rtt 88 ms",
 		"  instead: udt, 640 MB/s predicted: sender cpu",
 		"           ssh, 24.0 MB/s predicted: channel window",
-		"  pin it:  --transport=tcp --streams=6 --window=16M --dial=source",
+		"  pin it:  --transport=tcp --streams=6 --window=16M --cc=bbr --dial=source",
 	}
 	if got := explainLines(planWide(), viewStyle{}); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -53,6 +53,7 @@ func TestViewTune(t *testing.T) {
 		{events.Tune{What: "streams", From: 5, To: 6, BeforeBps: 852, AfterBps: 912, Reason: "room"}, "5 -> 6 streams (+7%)", "streams 5 -> 6: +7%"},
 		{events.Tune{What: "streams", From: 6, To: 5, Reason: "no gain"}, "6 -> 5 streams", "streams 6 -> 5: no gain"},
 		{events.Tune{What: "window", From: 4 << 20, To: 8 << 20, BeforeBps: 100, AfterBps: 90}, "window 4 MiB -> 8 MiB (-10%)", "window 4 MiB -> 8 MiB: -10%"},
+		{events.Tune{What: "cc", CC: "bbr", Reason: "random loss"}, "congestion control bbr", "congestion control bbr: random loss"},
 		{events.Tune{What: "rate", From: 5e6, To: 10e6}, "rate 5.00MB/s -> 10.0MB/s", "rate 5.00MB/s -> 10.0MB/s"},
 	} {
 		if got := viewTune(c.e, viewStyle{}); got != c.view {
