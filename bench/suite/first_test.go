@@ -27,16 +27,16 @@ func TestFirstBars(t *testing.T) {
 	}
 }
 
-func TestLoginOf(t *testing.T) {
+func TestKnownAfter(t *testing.T) {
 	text := `{"t":"2026-01-01T00:00:00Z","ev":"job.start"}
 {"t":"2026-01-01T00:00:00.1Z","ev":"host","state":"connecting"}
 {"t":"2026-01-01T00:00:00.9Z","ev":"host","state":"agent"}
 `
-	if got, err := loginOf([]byte(text)); err != nil || math.Abs(got-0.9) > 1e-9 {
+	if got, err := knownAfter([]byte(text)); err != nil || math.Abs(got-0.9) > 1e-9 {
 		t.Errorf("%v, %v", got, err)
 	}
 	for _, bad := range []string{"", "x\n", `{"ev":"job.start"}` + "\n"} {
-		if _, err := loginOf([]byte(bad)); err == nil {
+		if _, err := knownAfter([]byte(bad)); err == nil {
 			t.Errorf("%q: no error", bad)
 		}
 	}
