@@ -2,12 +2,16 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gomover/gomover/bench/ground"
 	"github.com/gomover/gomover/internal/payload"
@@ -127,5 +131,51 @@ func TestSlowestFirst(t *testing.T) {
 	}
 	if len(seen) != len(table) {
 		t.Errorf("%d of %d sites", len(seen), len(table))
+	}
+}
+
+// TestFates reads from events what became of each destination.
+func TestFates(t *testing.T) {
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	log := filepath.Join(t.TempDir(), "events")
+	text := `{"ev":"progress","t":"2026-01-02T03:04:06Z","dests":3}
+{"ev":"file","t":"2026-01-02T03:04:07.5Z","dest":"a:f","action":"new"}
+{"ev":"file","t":"2026-01-02T03:04:08Z","dest":"b:f","action":"fail"}
+{"ev":"job.end","t":"2026-01-02T03:04:09Z","dests":[{"dest":"a:f","exit":0},{"dest":"b:f","exit":6,"reason":"full"}]}
+`
+	if err := os.WriteFile(log, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := fates(log, start, []string{"a:f", "b:f", "c:f"})
+	want := []fate{{2.5, 0, ""}, {0, 6, "full"}, {0, -1, ""}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+	if err := os.WriteFile(log, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fates(log, start, nil); err == nil {
+		t.Error("half an event is read")
+	}
+}
+
+// TestScript does what is due, each thing once.
+func TestScript(t *testing.T) {
+	done := ""
+	say := func(what string) func(context.Context) error {
+		return func(context.Context) error {
+			done += what
+			return errors.New(what)
+		}
+	}
+	s := &script{ctx: t.Context(), steps: []step{{0, say("a")}, {0, say("b")}, {time.Hour, say("c")}}}
+	s.look()
+	s.look()
+	if done != "ab" || s.err == nil || s.err.Error() != "a\nb" || len(s.steps) != 1 {
+		t.Errorf("did %q, errors %v, %d steps left", done, s.err, len(s.steps))
+	}
+	s.begin = s.begin.Add(-time.Hour)
+	if s.look(); done != "abc" || len(s.steps) != 0 {
+		t.Errorf("did %q, %d steps left", done, len(s.steps))
 	}
 }

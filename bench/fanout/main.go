@@ -19,7 +19,7 @@ var rows = []ground.Row[*bench]{
 	{Name: "cpu", What: "processor time of the sender to 8 receivers, beside 8 copies at once", Run: rowCPU},
 	{Name: "peers", What: "beside UFTP and udpcast, 4 receivers at 0, 0.1 and 1% loss", Run: rowPeers},
 	{Name: "hostile", What: "a forger and replays in the group, and 2% of all packets damaged", Run: rowHostile},
-	{Name: "cut", What: "one of 8 receivers is cut off for 20 s", Run: rowCut},
+	{Name: "cut", What: "1 GB to 8 hosts: one agent killed, one host cut off for 20 s, one full disk, one host that comes back late", Run: rowCut},
 	{Name: "uk", What: "20 MB to the ten sites of the UK e-Science table, beside single copies", Run: rowUK},
 }
 

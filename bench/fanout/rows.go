@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/gomover/gomover/bench/ground"
 )
@@ -17,7 +16,6 @@ const (
 	lossTime    = 1.15 // times that without loss
 	singleTime  = 1.1  // times gomover's own
 	cpuShare    = 0.5  // of parallel copies
-	cutTime     = 1.05 // times that without the one that is cut off
 	ukTime      = 1.6  // times a single copy
 	ukCopies    = 0.64 // of single copies
 	hostileSize = 50e6
@@ -29,7 +27,6 @@ const (
 	cpuBytes  = 100e6
 	peerBytes = 100e6
 	tryBytes  = 20e6
-	cutBytes  = 1e9
 	ukBytes   = 20e6
 )
 
@@ -224,41 +221,4 @@ func rowHostile(ctx context.Context, b *bench) error {
 		b.Claim("hostile", fmt.Sprintf("all complete, no wrong byte; %d blocks refused, %d datagrams not sealed right or repeated; %.1f s", refused, forged, o.seconds()), "zero wrong bytes, all complete", wrong)
 	}
 	return n.Emulator.Set(ctx, "all", "mangle=0")
-}
-
-// rowCut cuts one off for 20 s and looks at the others.
-func rowCut(ctx context.Context, b *bench) error {
-	const k = 8
-	n, err := b.start(ctx, cutBytes)
-	if err != nil {
-		return err
-	}
-	to := n.Hosts[1 : 1+k]
-	last := to[k-1].Name
-	set := func(value string) func(context.Context) error {
-		return func(ctx context.Context) error { return n.Emulator.Set(ctx, last, "cut="+value) }
-	}
-	others := func(o outcome) (most float64) {
-		for _, r := range o.receivers[:k-1] {
-			most = max(most, r.Receipt-o.sent.Started)
-		}
-		return most
-	}
-	var longer, whole ground.Samples
-	for range b.Rounds {
-		o, err := n.send(ctx, to, disturbance{})
-		if err != nil {
-			return err
-		}
-		n.tell("nobody cut off", o)
-		plain := others(o)
-		if o, err = n.send(ctx, to, disturbance{after: 20 * time.Second, do: set("true"), undo: set("false")}); err != nil {
-			return err
-		}
-		n.tell("one cut off", o)
-		longer, whole = append(longer, others(o)/plain), append(whole, o.seconds()/plain)
-	}
-	b.AtMost("cut, the other seven", "%.3f", " x the time without", "<= 1.05 x", cutTime, longer)
-	b.Show("cut, the one itself", "%.3f", " x the time without", whole)
-	return nil
 }

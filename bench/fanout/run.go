@@ -76,9 +76,6 @@ func (o *outcome) complete(size int64) (wrong []string) {
 // disturbance is something that happens while a session runs.
 type disturbance struct {
 	forger *ground.Host // where one sits who knows the group's key
-	after  time.Duration
-	do     func(context.Context) error // after that time; may be nil
-	undo   func(context.Context) error // after twice that time
 }
 
 // send runs a session from the first host to others. Errors: of processes that failed,
@@ -120,15 +117,14 @@ func (n *network) attempt(ctx context.Context, to []*ground.Host, d disturbance)
 	if err != nil {
 		return o, err
 	}
-	w := &watch{ctx: ctx, d: d}
 	before := n.Emulator.CPU()
 	u, err := n.Timed(ctx, ground.Run{
-		Host: n.Hosts[0], Args: []string{n.b.self, sendWord, "-session", file}, Before: n.Emulator.Reset, Look: w.look, Then: ends, Limit: sessionLimit,
+		Host: n.Hosts[0], Args: []string{n.b.self, sendWord, "-session", file}, Before: n.Emulator.Reset, Then: ends, Limit: sessionLimit,
 	})
 	if n.b.trace {
 		fmt.Println(u.Output)
 	}
-	if err = errors.Join(err, w.err); err != nil {
+	if err != nil {
 		return o, err
 	}
 	o.wall, o.cpu, o.theirs = u.Wall.Seconds(), u.CPU[0].Seconds(), (u.TotalCPU() - u.CPU[0]).Seconds()
@@ -148,28 +144,6 @@ func (n *network) attempt(ctx context.Context, to []*ground.Host, d disturbance)
 		}
 	}
 	return o, nil
-}
-
-// watch does what is to happen while a session runs.
-type watch struct {
-	ctx   context.Context
-	d     disturbance
-	begin time.Time
-	stage int
-	err   error
-}
-
-func (w *watch) look() {
-	if w.begin.IsZero() {
-		w.begin = time.Now()
-	}
-	for _, do := range []func(context.Context) error{w.d.do, w.d.undo}[min(w.stage, 2):] {
-		if do == nil || time.Since(w.begin) < time.Duration(w.stage+1)*w.d.after {
-			return
-		}
-		w.stage++
-		w.err = errors.Join(w.err, do(w.ctx))
-	}
 }
 
 // lastLine reads the last line of what an end has printed.
