@@ -214,6 +214,7 @@ type run struct {
 	ways     [2]way
 	dialOnly bool
 	sinkDial bool
+	passing  bool
 	link     *cable
 	field    *field
 	source   *Source
@@ -244,6 +245,7 @@ func (r *run) do(ctx context.Context) error {
 	r.field.ways = r.ways
 	p := Paths{DialFirst: !r.sinkDial, DialOnly: r.dialOnly, RTT: 2 * r.delay, Name: "far"}
 	sp, kp := p, p
+	sp.Passing = r.passing
 	sp.Endpoint, kp.Endpoint = fieldEnd{r.field, 0}, fieldEnd{r.field, 1}
 	a, b := cableEnd{r.link, 0}, cableEnd{r.link, 1}
 	r.source = NewSource(r.opts, sp, a, []SourceRoot{{Store: memSource{r.src}, Base: "src", Inside: true, Shown: "src"}}, &r.rec)
@@ -560,6 +562,7 @@ func TestCutAnywhere(t *testing.T) {
 			kept := int64(0)
 			for try := 0; ; try++ {
 				r.ways = [2]way{way(rnd.IntN(3)), way(rnd.IntN(3))}
+				r.opts.Least = int64(rnd.IntN(3)) << 16 // none, 64 or 128 KiB
 				ctx, cancel := context.WithCancel(t.Context())
 				at := time.Duration(rnd.IntN(2500)) * time.Millisecond
 				what := rnd.IntN(4)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/integrity"
 	"github.com/gomover/gomover/store"
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/tuner/choice"
@@ -13,12 +14,13 @@ import (
 // Options are what both ends of a job must agree on, and what each needs of the
 // command line. They travel to the agent as JSON.
 type Options struct {
-	JobID     string `json:"job"`        // names unfinished files
-	BlockSize int64  `json:"block"`      // bytes; 0: by the size of each file, see BlockSizeFor
-	StallMs   int64  `json:"stall"`      // nothing confirmed for so long: replace streams; 0: 30 s
-	NoInband  bool   `json:"no_inband"`  // never send data inside the link
-	NoStreams bool   `json:"no_streams"` // only ever send data inside the link
-	Memory    int64  `json:"memory"`     // bytes, bound of frames and of what is under way in buffers of our own; 0: none
+	JobID     string `json:"job"`                   // names unfinished files
+	BlockSize int64  `json:"block"`                 // bytes; 0: by the size of each file, see BlockSizeFor
+	Least     int64  `json:"block_least,omitempty"` // the smallest block that is chosen so, in bytes; 0: DefaultBlock
+	StallMs   int64  `json:"stall"`                 // nothing confirmed for so long: replace streams; 0: 30 s
+	NoInband  bool   `json:"no_inband"`             // never send data inside the link
+	NoStreams bool   `json:"no_streams"`            // only ever send data inside the link
+	Memory    int64  `json:"memory"`                // bytes, bound of frames and of what is under way in buffers of our own; 0: none
 
 	// Source.
 	StreamsMin int    `json:"streams_min"`
@@ -75,10 +77,18 @@ func (o *Options) BlockSizeFor(size int64) int64 {
 		return o.BlockSize
 	}
 	bs := int64(DefaultBlock)
+	if o.Least > 0 {
+		bs = o.Least
+	}
 	for size/bs > maxBlocks && bs < autoBlock {
 		bs *= 2
 	}
 	return bs
+}
+
+// ValidBlocks tells whether the sizes of blocks are ones that can be.
+func (o *Options) ValidBlocks() bool {
+	return o.BlockSize >= 0 && o.BlockSize <= MaxBlock && (o.Least == 0 || integrity.ValidBlockSize(o.Least) && o.Least <= DefaultBlock)
 }
 
 func (o *Options) stall() time.Duration {
@@ -98,6 +108,7 @@ type Paths struct {
 	Local     bool          // both ends are in this process
 	Obeys     bool          // at a source: the sink is the user's end, and may change the job while it runs
 	Hasty     bool          // at a sink: do not wait for the source to leave
+	Passing   bool          // at a source: the sink has another one to turn to, and soon does when no stream is left
 	Name      string        // of the other end, for people
 	Seal      transports.Seal
 	Ready     func(body []byte) error // takes a KindReady that comes while a source runs; nil: none may

@@ -142,6 +142,9 @@ func (s *Sink) resume(f *sinkFile) (found bool, err error) {
 	}
 	j, st, jerr := journal.Open(f.jf)
 	want := f.header(s)
+	if found && jerr == nil && otherBlocks(st.Header, want) {
+		return true, s.reblock(f, st)
+	}
 	if !found || jerr != nil || st.Header != want {
 		if s.opts.Resume == "require" {
 			return false, nil // refused, and kept for who knows better

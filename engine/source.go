@@ -148,7 +148,7 @@ func (s *Source) Run(ctx context.Context) error {
 			err = context.Cause(ctx)
 		}
 		s.mu.Unlock()
-		if isLost(err) {
+		if isLost(err) && !s.paths.Passing {
 			// What broke the link may have been said on it before.
 			select {
 			case said := <-readDone:

@@ -446,6 +446,21 @@ func (s *Source) firstStream(ctx context.Context) bool {
 	}
 }
 
+// anotherSource is how long a sink waits for a stream that has another source to turn to,
+// anotherTrips how many round trips at least: making one takes three.
+const (
+	anotherSource = 500 * time.Millisecond
+	anotherTrips  = 6
+)
+
+// wayless is how long no stream may be left where data may not go inside the link.
+func (s *Source) wayless() time.Duration {
+	if s.paths.Passing {
+		return min(s.opts.stall(), max(anotherSource, anotherTrips*s.pathRTT()))
+	}
+	return s.opts.stall()
+}
+
 // keepStreams holds the number of streams at the target while the job runs.
 func (s *Source) keepStreams(ctx context.Context) {
 	x := &s.streams
@@ -556,7 +571,7 @@ func (s *Source) keepStreams(ctx context.Context) {
 				s.emit(events.Warn{Code: "net.inband", Host: s.paths.Name, Message: fmt.Sprintf("all data connections are lost; sending inside ssh, which is slow: at most about %d MB/s, while new ones are tried", inbandRate(s.pathRTT())/1e6)})
 			}
 			s.startInband(ctx)
-		} else if now.Sub(none) > s.opts.stall() && s.opts.NoInband {
+		} else if now.Sub(none) > s.wayless() && s.opts.NoInband {
 			s.fail(wire.Failf(wire.ClassLost, "%s: all data connections were lost and none can be made", s.paths.Name))
 		}
 		select {

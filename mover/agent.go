@@ -94,8 +94,8 @@ func serve(ctx context.Context, env AgentEnv, raw *framing.Conn, st *start, earl
 		return wire.Failf(wire.ClassProtocol, "the job is neither reading, writing, serving nor fetching")
 	case st.JobID == "" || len(st.JobID) > 32 || strings.Trim(st.JobID, "abcdefghijklmnopqrstuvwxyz234567") != "":
 		return wire.Failf(wire.ClassProtocol, "the job's name %q is none", st.JobID)
-	case st.Engine.BlockSize < 0 || st.Engine.BlockSize > engine.MaxBlock:
-		return wire.Failf(wire.ClassProtocol, "block size %d is out of range", st.Engine.BlockSize)
+	case !st.Engine.ValidBlocks():
+		return wire.Failf(wire.ClassProtocol, "block size %d, or %d, is out of range", st.Engine.BlockSize, st.Engine.Least)
 	}
 	conn := engine.Link(raw)
 	if st.Pass {

@@ -23,14 +23,34 @@ import (
 type chain struct {
 	mu    sync.Mutex // guards what follows, and nodes
 	cond  *sync.Cond
-	nodes []*node         // of sessions that run
-	quiet map[string]bool // destinations that have fallen silent once: they serve nobody
+	nodes []*node            // of sessions that run
+	quiet map[string]bool    // destinations that have fallen silent once: they serve nobody
+	apart map[[2]string]bool // destinations of which the first could not pass on to the second any more
 }
 
 func newChain() *chain {
-	c := &chain{quiet: make(map[string]bool)}
+	c := &chain{quiet: make(map[string]bool), apart: make(map[[2]string]bool)}
 	c.cond = sync.NewCond(&c.mu)
 	return c
+}
+
+// Blocks in a chain, in bytes. Ours: a quarter of the usual size, and less where a limit
+// makes each hop slow.
+const (
+	chainMost  = 64 << 10
+	chainLeast = 16 << 10
+	chainSlow  = 16 * time.Millisecond // a block is to take no longer
+)
+
+// chainBlock is the size of blocks in a chain, but for huge files, where each hop is
+// limited to rate bytes per second, or to none (0). Each host passes a block on when it has
+// all of it, so each adds the time of one.
+func chainBlock(rate int64) int64 {
+	n := int64(chainMost)
+	for rate > 0 && n > chainLeast && time.Duration(float64(n)/float64(rate)*float64(time.Second)) > chainSlow {
+		n /= 2
+	}
+	return n
 }
 
 // node is one session of a destination in a chain.
@@ -105,8 +125,8 @@ func (n *node) before(ctx context.Context) (*node, uint8) {
 			if x == n {
 				break
 			}
-			wait = wait || !x.started && x.next != 0
-			if x.started && x.behind == 0 && x.next != 0 {
+			wait = wait || !x.started && x.next != 0 && !c.apart[[2]string{x.name, n.name}]
+			if x.started && x.behind == 0 && x.next != 0 && !c.apart[[2]string{x.name, n.name}] {
 				best = x
 			}
 		}
@@ -126,6 +146,14 @@ func (n *node) before(ctx context.Context) (*node, uint8) {
 		}
 		return best, id
 	}
+}
+
+// part notes that first could not pass on to name any more, though both are heard: the
+// path between them is cut.
+func (c *chain) part(first, name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.apart[[2]string{first, name}] = true
 }
 
 // release ends the service to n, if it has not been ended before.
@@ -532,7 +560,9 @@ func (b *behind) Run(ctx context.Context) error {
 		case <-b.link.m.over:
 			return wire.Failf(wire.ClassLost, "the connection ended")
 		case <-b.first.m.over:
+		case <-b.first.silent:
 		case <-time.After(lastPumped / 10):
+			b.d.chain.part(b.first.name, b.link.n.name)
 		}
 		return errBefore
 	}

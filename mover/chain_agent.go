@@ -74,6 +74,12 @@ type passEvent struct {
 // lost is followed by another one.
 const maxPassing = 200
 
+// passSilence is how long what was passed on may go without an answer of the next host's
+// kernel before the connection is given up, and another one tried: two or three
+// repetitions were lost then. When that is in vain, too, the next host goes elsewhere.
+// Together they stay within what a host that is lost may cost those behind it. Ours.
+const passSilence = time.Second
+
 // passer is an agent that passes on what its sink gets.
 type passer struct {
 	m       *mux
@@ -158,7 +164,7 @@ func (a *passer) take(ctx context.Context, o *order) error {
 		return r.src.Control(*o.Control)
 	case o.Control != nil:
 	case o.Begin != nil && o.Go == nil && r == nil && o.Chan >= chanFirst && len(a.runs) < maxPassing &&
-		len(o.Begin.Roots) <= wire.MaxRoots && o.Begin.Engine.BlockSize >= 0 && o.Begin.Engine.BlockSize <= engine.MaxBlock:
+		len(o.Begin.Roots) <= wire.MaxRoots && o.Begin.Engine.ValidBlocks():
 		r = &passRun{link: a.m.open(o.Chan), begin: o.Begin}
 		a.runs[o.Chan] = r
 		b := o.Begin
@@ -168,7 +174,7 @@ func (a *passer) take(ctx context.Context, o *order) error {
 		}
 		var err error
 		r.ep, err = newEndpoint(ctx, params{secret: b.Secret, tcp: true, seal: transports.Seal(b.Seal), maxBody: b.Engine.FrameMax(), listen: true,
-			ports: b.Ports, window: b.Window, dscp: b.DSCP, ipv4: b.IPv4, ipv6: b.IPv6, known: known, warn: func(string) {}})
+			ports: b.Ports, window: b.Window, dscp: b.DSCP, ipv4: b.IPv4, ipv6: b.IPv6, known: known, silence: passSilence, warn: func(string) {}})
 		if err != nil {
 			return a.over(o.Chan, err)
 		}
@@ -214,7 +220,7 @@ func (a *passer) source(id uint8, r *passRun, ep transports.Endpoint, far transp
 	}
 	o := r.begin.Engine
 	o.NoInband, o.NoStreams = true, false
-	paths := engine.Paths{Endpoint: ep, Far: far, DialFirst: true, Name: otherEnd, Seal: transports.Seal(r.begin.Seal), Window: r.begin.Window, CCs: ccs(), Prefer: "tcp", Ports: "TCP"}
+	paths := engine.Paths{Endpoint: ep, Far: far, DialFirst: true, Passing: true, Name: otherEnd, Seal: transports.Seal(r.begin.Seal), Window: r.begin.Window, CCs: ccs(), Prefer: "tcp", Ports: "TCP"}
 	r.src = engine.NewSource(o, paths, passLink{r.link, r.pass}, roots, passRecorder{a, id})
 }
 

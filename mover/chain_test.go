@@ -17,6 +17,7 @@ import (
 	"github.com/gomover/gomover/engine"
 	"github.com/gomover/gomover/store"
 	"github.com/gomover/gomover/transports/pipe"
+	"github.com/gomover/gomover/wire"
 )
 
 // TestMux sends over several channels of one connection.
@@ -137,6 +138,57 @@ func TestChainOrder(t *testing.T) {
 	<-gone
 	if len(c.nodes) != 3 {
 		t.Errorf("%d nodes are left, want 3", len(c.nodes))
+	}
+}
+
+// TestChainBlock: the slower a hop, the smaller the blocks.
+func TestChainBlock(t *testing.T) {
+	for rate, want := range map[int64]int64{0: 64 << 10, 1 << 40: 64 << 10, 24 << 20: 64 << 10, 3e6: 32 << 10, 1e6: 16 << 10, 1: 16 << 10} {
+		if got := chainBlock(rate); got != want {
+			t.Errorf("%d bytes per second: %d, want %d", rate, got, want)
+		}
+	}
+	if o := (engine.Options{Least: chainLeast}); !o.ValidBlocks() {
+		t.Errorf("blocks of %d bytes are none", o.Least)
+	}
+}
+
+// TestChainApart has a path between two hosts of a chain end: the second one goes behind
+// another one, or is served from here, also when it comes back.
+func TestChainApart(t *testing.T) {
+	c := newChain()
+	join := func(name string) *node {
+		a, _ := engine.MemoryLink()
+		m := newMux(a)
+		go m.run()
+		t.Cleanup(func() { a.Close(); <-m.over })
+		n := c.join(name, m)
+		n.begin()
+		return n
+	}
+	n1, n2 := join("n1"), join("n2")
+	first, id := n2.before(t.Context())
+	if first != n1 {
+		t.Fatalf("n2 is behind %+v", first)
+	}
+	b := &behind{d: &director{chain: c}, first: first, id: id, link: &startLink{muxLink: n2.m.open(chanOwn), n: n2}, up: first.m.open(id), ended: make(chan *wire.Fail, 1)}
+	b.answer(answer{Chan: id, End: true, Fail: wire.Failf(wire.ClassLost, "all data connections were lost")})
+	if err := b.Run(t.Context()); err != errBefore {
+		t.Errorf("n2 ended with %v", err)
+	}
+	n2.release()
+	n2.leave()
+	n2 = join("n2")
+	if got, _ := n2.before(t.Context()); got != nil {
+		t.Errorf("n2 is behind %s again", got.name)
+	}
+	n3 := join("n3")
+	if got, _ := n3.before(t.Context()); got != n2 {
+		t.Errorf("n3 is behind %+v", got)
+	}
+	n2.leave()
+	if got, _ := join("n2").before(t.Context()); got != n3 {
+		t.Errorf("n2 is behind %+v, not n3", got)
 	}
 }
 

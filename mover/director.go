@@ -290,6 +290,9 @@ func (d *director) options() engine.Options {
 	o.JobID = d.id
 	o.Rehash, o.Shared = d.chain != nil, d.cast != nil
 	d.controls.options(&o)
+	if d.chain != nil {
+		o.Least = chainBlock(o.Rate)
+	}
 	o.NoStreams, o.NoInband = !d.job.TCP && !d.job.UDT && !d.job.local(), !d.job.SSH
 	return o
 }

@@ -37,11 +37,12 @@ type params struct {
 	known      []netip.Addr
 	warn       func(string)
 	on         net.Listener
+	silence    time.Duration // of transports.Params
 }
 
 func newEndpoint(ctx context.Context, p params) (transports.Endpoint, error) {
 	tp := transports.Params{Seal: p.seal, MaxBody: p.maxBody, Listen: p.listen, Ports: p.ports, Window: p.window,
-		DSCP: p.dscp, IPv4: p.ipv4, IPv6: p.ipv6, Bind: p.bind, Known: p.known, Warn: p.warn, On: p.on}
+		DSCP: p.dscp, IPv4: p.ipv4, IPv6: p.ipv6, Bind: p.bind, Known: p.known, Warn: p.warn, On: p.on, Silence: p.silence}
 	if copy(tp.Secret[:], p.secret) != len(tp.Secret) {
 		return nil, wire.Failf(wire.ClassProtocol, "the job's secret has %d bytes instead of %d", len(p.secret), len(tp.Secret))
 	}

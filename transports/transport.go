@@ -78,6 +78,7 @@ type Params struct {
 	CC      string           // TCP congestion control by name; "": the system's default
 	DSCP    int              // traffic class 0..63
 	Timeout time.Duration    // for one connection attempt; 0: 5 s
+	Silence time.Duration    // over TCP: a stream of which nothing sent was acknowledged for so long is given up; 0: 30 s
 	Known   []netip.Addr     // addresses of this end as others see it, first in the offer
 	Warn    func(msg string) // called for what a user should know once; may be nil
 }

@@ -43,15 +43,15 @@ var _ transports.Endpoint = (*endpoint)(nil)
 // Errors: ErrInUse in the chain, with the text "all ports in A-B are in use",
 // when p.Ports has no free port; what the system said otherwise.
 func New(ctx context.Context, p transports.Params) (transports.Endpoint, error) {
-	return newEndpoint(ctx, p, sealed.Config{})
+	return newEndpoint(ctx, p)
 }
 
-// newEndpoint is New; c has what is to be otherwise than usual.
-func newEndpoint(ctx context.Context, p transports.Params, c sealed.Config) (*endpoint, error) {
+func newEndpoint(ctx context.Context, p transports.Params) (*endpoint, error) {
 	p, err := sealed.Complete(p)
 	if err != nil {
 		return nil, err
 	}
+	var c sealed.Config
 	e := &endpoint{p: p, warned: map[string]bool{}}
 	e.net, e.system = e.door()
 	if p.Listen {
@@ -62,7 +62,7 @@ func newEndpoint(ctx context.Context, p transports.Params, c sealed.Config) (*en
 			c.Own = sealed.Interfaces(at, p.Bind)
 		}
 	}
-	c.Params, c.Name = p, "tcp"
+	c.Params, c.Name, c.Silence = p, "tcp", p.Silence
 	c.Dial = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 		return e.net.Dial(ctx, "tcp", to.String())
 	}

@@ -17,7 +17,6 @@ import (
 
 	"github.com/gomover/gomover/internal/netx"
 	"github.com/gomover/gomover/transports"
-	"github.com/gomover/gomover/transports/internal/sealed"
 	"github.com/gomover/gomover/transports/transporttest"
 )
 
@@ -155,7 +154,8 @@ func wary(t testing.TB, s *space, p transports.Params, silence time.Duration) *e
 	t.Helper()
 	var e *endpoint
 	var err error
-	s.do(func() { e, err = newEndpoint(t.Context(), p, sealed.Config{Silence: silence}) })
+	p.Silence = silence
+	s.do(func() { e, err = newEndpoint(t.Context(), p) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ type Stream struct {
 
 	watch   *time.Timer
 	silent  time.Duration
-	suspect bool // of look: the last one found silence
+	suspect time.Time // of look: since when they find silence; zero: the last one did not
 
 	dead atomic.Pointer[error] // set once: what every call returns
 
@@ -169,6 +169,10 @@ func (s *Stream) Close() error {
 	return nil
 }
 
+// answerTrips is how many round trips an answer may take before silence counts: what was
+// lost is sent again within one or two.
+const answerTrips = 4
+
 // look gives the stream up when the other end has been silent for too long.
 //
 // TCP_USER_TIMEOUT would do the same in the kernel, but it also counts the time
@@ -179,14 +183,18 @@ func (s *Stream) look() {
 	if s.dead.Load() != nil {
 		return
 	}
-	q := s.wire.Quiet()
-	// Twice in a row: data sent a moment ago after a long pause cannot have
-	// been answered yet.
-	if q >= s.silent && s.suspect {
+	q, now := s.wire.Quiet(), time.Now()
+	// Twice in a row, and for some round trips: data sent a moment ago after a long
+	// pause cannot have been answered yet.
+	if q >= s.silent && !s.suspect.IsZero() && now.Sub(s.suspect) >= answerTrips*s.snapshot().RTT {
 		_ = s.fail(fmt.Errorf("stream %d: no answer from %v for %v: %w", s.id, s.remote.Addr(), q.Round(time.Second), syscall.ETIMEDOUT))
 		return
 	}
-	s.suspect = q >= s.silent/2
+	if q < s.silent/2 {
+		s.suspect = time.Time{}
+	} else if s.suspect.IsZero() {
+		s.suspect = now
+	}
 	s.watch.Reset(s.silent / 3)
 }
 
