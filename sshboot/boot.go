@@ -202,12 +202,14 @@ func (b *booter) need(rest string) error {
 	if b.o.Uploads == nil {
 		b.o.Uploads = new(Uploads)
 	}
-	up, err := b.o.Uploads.get(b.o.Program, f[2] == "gz")
+	var up *payload
+	var err error
+	// The far side waits for us meanwhile: that is none of its silence.
+	b.dog.rest(func() { up, err = b.o.Uploads.get(b.o.Program, f[2] == "gz") })
 	if err != nil {
 		return b.fail(CannotExecute, err.Error(), err)
 	}
 	b.up = up
-	b.dog.feed()
 	if _, err := io.WriteString(b.p, uploadScript(b.o, up, randomName())); err != nil {
 		return b.ended(err)
 	}
@@ -334,6 +336,15 @@ func newWatchdog(limit time.Duration, bite func()) *watchdog {
 // feed starts the limit anew, unless it is over.
 func (w *watchdog) feed() {
 	if w.timer.Stop() {
+		w.timer.Reset(w.limit)
+	}
+}
+
+// rest keeps the watch from counting while f runs; the limit starts anew behind it.
+func (w *watchdog) rest(f func()) {
+	awake := w.timer.Stop()
+	f()
+	if awake {
 		w.timer.Reset(w.limit)
 	}
 }

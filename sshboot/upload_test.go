@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // TestUploads: however many hosts need the program at the same time it is made once, and
@@ -47,4 +49,28 @@ func TestUploads(t *testing.T) {
 	if _, err := u.get(func() (io.ReadCloser, int64, error) { return nil, 0, bad }, true); !errors.Is(err, bad) || u.users != 0 {
 		t.Errorf("%v, %d users", err, u.users)
 	}
+}
+
+// TestWatchdogRests: what takes time here is no silence of the far side, which counts
+// from then on anew.
+func TestWatchdogRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 30 * time.Second
+		bitten := make(chan struct{})
+		dog := newWatchdog(limit, func() { close(bitten) })
+		time.Sleep(limit - time.Second)
+		dog.rest(func() { time.Sleep(time.Hour) })
+		time.Sleep(limit - time.Second)
+		select {
+		case <-bitten:
+			t.Error("the time of resting was counted")
+		default:
+		}
+		time.Sleep(2 * time.Second)
+		<-bitten
+		dog.rest(func() {})
+		if !dog.stop() {
+			t.Error("the bite was forgotten")
+		}
+	})
 }
