@@ -101,13 +101,10 @@ type child struct {
 
 // startChild starts the command and a goroutine that reaps it.
 //
-// The output pipe is ours, not the library's: Wait would close it under the
-// reader.
+// The output pipes are ours, not the library's: Wait would close them under the
+// readers.
 func startChild(cmd *exec.Cmd) (*child, error) {
 	c := &child{cmd: cmd, done: make(chan struct{})}
-	cmd.Stderr = &c.stderr
-	// A grandchild that keeps standard error open must not hold up the reaper.
-	cmd.WaitDelay = 2 * time.Second
 	ownGroup(cmd)
 	var err error
 	if c.in, err = cmd.StdinPipe(); err != nil {
@@ -118,19 +115,48 @@ func startChild(cmd *exec.Cmd) (*child, error) {
 		c.in.Close()
 		return nil, err
 	}
-	cmd.Stdout = w
-	c.out = r
-	if err := cmd.Start(); err != nil {
+	said, saying, err := osPipe()
+	if err != nil {
+		c.in.Close()
 		r.Close()
 		w.Close()
 		return nil, err
 	}
+	cmd.Stdout, cmd.Stderr = w, saying
+	c.out = r
+	err = cmd.Start()
 	w.Close()
+	saying.Close()
+	if err != nil {
+		r.Close()
+		said.Close()
+		return nil, err
+	}
+	heard := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(&c.stderr, said) // ends with the last who may say something
+		close(heard)
+	}()
 	go func() {
 		c.wait = cmd.Wait()
+		hearOut(heard)
+		said.Close()
 		close(c.done)
 	}()
 	return c, nil
+}
+
+// hearOut waits until all is heard that a process that has ended said, for two seconds:
+// a grandchild that keeps standard error open must not hold up the reaper. The time
+// passes in steps, so that a machine that stood still for long takes away only one.
+func hearOut(heard <-chan struct{}) {
+	for range 20 {
+		select {
+		case <-heard:
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // end kills the process group and waits until the process is reaped.
