@@ -46,7 +46,10 @@ func TestProxies(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w.config(c.config + "\n")
 			o := w.options()
-			o.Extra, o.Jump, o.ConnectTimeout = nil, c.jump, 2*time.Second
+			o.Extra, o.Jump = nil, c.jump
+			if c.name == "command lasts" {
+				o.ConnectTimeout = 2 * time.Second
+			}
 			before := logins(t, hop)
 			sh, err := Dial(t.Context(), Target{Host: "far"}, o)
 			if err != nil {
@@ -180,8 +183,7 @@ func TestExternalProgram(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	o := Options{ConfigFiles: []string{"none"}, Home: homeDir(t), LocalUser: "me", ConnectTimeout: time.Second}
-	port := freePort(t)
+	o := Options{ConfigFiles: []string{"none"}, Home: homeDir(t), LocalUser: "me", ConnectTimeout: patience}
 	// A listener that never answers.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -189,6 +191,7 @@ func TestUnreachable(t *testing.T) {
 	}
 	defer l.Close()
 	silent := l.Addr().(*net.TCPAddr).Port
+	port := freePort(t)
 	for _, c := range []struct {
 		target Target
 		want   Kind
@@ -204,6 +207,10 @@ func TestUnreachable(t *testing.T) {
 		{Target{Host: ""}, Config, "empty"},
 		{Target{Host: "h", Port: 70000}, Config, "port"},
 	} {
+		o := o
+		if c.target.Port == silent {
+			o.ConnectTimeout = time.Second
+		}
 		_, err := Dial(t.Context(), c.target, o)
 		if kindOf(err) != c.want || !strings.Contains(fmt.Sprint(err), c.text) {
 			t.Errorf("%+v: got %v: %v; want %v with %q", c.target, kindOf(err), err, c.want, c.text)

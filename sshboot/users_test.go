@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gomover/gomover/sshboot/boottest"
 	"net"
@@ -29,16 +28,14 @@ func newUser(t *testing.T, shell string) (name, home string) {
 	}
 	t.Cleanup(func() {
 		// The last processes of a login end a moment after its connection.
-		for end := time.Now().Add(10 * time.Second); ; {
-			out, err := exec.Command("userdel", "-r", name).CombinedOutput()
+		var out []byte
+		var err error
+		if !poll(func() bool {
+			out, err = exec.Command("userdel", "-r", name).CombinedOutput()
 			var exit *exec.ExitError
-			if err == nil || errors.As(err, &exit) && (exit.ExitCode() == 12 || exit.ExitCode() == 6) {
-				break
-			}
-			if time.Now().After(end) {
-				t.Errorf("removing user %s: %v\n%s", name, err, out)
-				break
-			}
+			return err == nil || errors.As(err, &exit) && (exit.ExitCode() == 12 || exit.ExitCode() == 6)
+		}) {
+			t.Errorf("removing user %s: %v\n%s", name, err, out)
 		}
 		os.RemoveAll(home)
 	})

@@ -25,6 +25,9 @@ import (
 	"github.com/gomover/gomover/internal/leak"
 )
 
+// patience bounds what comes about at once, but for a machine that has much else to do.
+const patience = 2 * time.Minute
+
 // testAgent builds internal/testagent once per test process.
 var testAgent = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "sshboot-agent-")
@@ -74,6 +77,7 @@ func bootOptions(t *testing.T) BootOptions {
 			return io.NopCloser(bytes.NewReader(data)), int64(len(data)), nil
 		},
 		Keep: true, Args: []string{"agent"}, Protocol: 1,
+		Timeout: patience,
 	}
 }
 
@@ -157,9 +161,10 @@ func newWorld(t *testing.T, extra ...string) *world {
 	w.client = newKey(t, filepath.Join(w.home, ".ssh", "id_ed25519"), "")
 	write(t, filepath.Join(dir, "authorized_keys"), authorized(w.client.PublicKey())+"\n", 0o600)
 	w.log = filepath.Join(dir, "log")
-	w.port = freePort(t)
 	w.dir, w.extra = dir, extra
-	w.start(sshd)
+	for w.port = freePort(t); !w.start(sshd); w.port = freePort(t) {
+		t.Logf("somebody was faster at port %d", w.port)
+	}
 	w.known(w.hostKey.PublicKey())
 	return w
 }
@@ -170,11 +175,14 @@ func (w *world) restart(extra ...string) *world {
 	w.stop()
 	w.waitFree()
 	w.extra = append(extra, w.extra...)
-	w.start("/usr/sbin/sshd")
+	if !poll(func() bool { return w.start("/usr/sbin/sshd") }) {
+		w.t.Fatalf("port %d is not given back", w.port)
+	}
 	return w
 }
 
-func (w *world) start(sshd string) {
+// start starts sshd and waits until it serves; false: somebody else has its port.
+func (w *world) start(sshd string) bool {
 	t := w.t
 	t.Helper()
 	// The first line of a keyword counts.
@@ -190,37 +198,57 @@ func (w *world) start(sshd string) {
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 		t.Fatal(err)
 	}
+	before, _ := os.ReadFile(w.log)
 	cmd := exec.Command(sshd, "-D", "-f", config, "-E", w.log)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		cmd.Wait()
+	}()
 	w.stop = sync.OnceFunc(func() {
 		cmd.Process.Kill()
-		cmd.Wait()
+		<-ended
 	})
 	t.Cleanup(w.stop)
-	w.waitUp()
+	if !w.waitUp(ended) {
+		text, _ := os.ReadFile(w.log)
+		if text = text[min(len(before), len(text)):]; !bytes.Contains(text, []byte("Address already in use")) {
+			t.Fatalf("sshd did not start:\n%s", text)
+		}
+		return false
+	}
+	return true
 }
 
 // waitUp polls the port until a server greets there: a process of the system
 // gives no other sign. Being connected is none, since on loopback a socket may
-// be connected to itself.
-func (w *world) waitUp() {
-	w.t.Helper()
-	if !poll(func() bool {
-		c, err := net.DialTimeout("tcp", w.addr(), time.Second)
+// be connected to itself. False: sshd has ended, or says nothing.
+func (w *world) waitUp(ended <-chan struct{}) bool {
+	up := false
+	poll(func() bool {
+		select {
+		case <-ended:
+			return true
+		default:
+		}
+		c, err := net.DialTimeout("tcp", w.addr(), 5*time.Second)
 		if err != nil {
 			return false
 		}
 		defer c.Close()
+		if c.LocalAddr().String() == c.RemoteAddr().String() {
+			return false
+		}
 		head := make([]byte, 4)
-		c.SetDeadline(time.Now().Add(time.Second))
+		c.SetDeadline(time.Now().Add(5 * time.Second)) // it may be whoever has the port now
 		_, err = io.ReadFull(c, head)
-		return err == nil && string(head) == "SSH-"
-	}) {
-		text, _ := os.ReadFile(w.log)
-		w.t.Fatalf("sshd did not start:\n%s", text)
-	}
+		up = err == nil && string(head) == "SSH-"
+		return up
+	})
+	return up
 }
 
 // waitFree polls the port until nobody listens there: a process that sshd has
@@ -239,11 +267,11 @@ func (w *world) waitFree() {
 	}
 }
 
-// poll asks until done, for ten seconds at the most.
+// poll asks until done, as long as patience lasts.
 func poll(done func() bool) bool {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(10 * time.Second); !done(); <-tick.C {
+	for end := time.Now().Add(patience); !done(); <-tick.C {
 		if time.Now().After(end) {
 			return false
 		}
@@ -277,7 +305,7 @@ func (w *world) options() Options {
 		cfg = "none"
 	}
 	return Options{
-		ConfigFiles: []string{cfg}, Home: w.home, LocalUser: "root", ConnectTimeout: 10 * time.Second,
+		ConfigFiles: []string{cfg}, Home: w.home, LocalUser: "root", ConnectTimeout: patience,
 		Extra: []string{"GlobalKnownHostsFile=none"},
 	}
 }

@@ -224,11 +224,11 @@ func (s *Server) CloseConnections() {
 }
 
 // closeGrace is how long commands may take to end by themselves after Close; an
-// agent does so within 2 s.
-const closeGrace = 5 * time.Second
+// agent does so within 2 s, where the machine has not much else to do.
+const closeGrace = 30 * time.Second
 
 // Close stops listening, cuts all connections and waits for the commands, whose
-// standard input ends. Those that do not care are killed after 5 s.
+// standard input ends. Those that do not care are killed after 30 s.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true

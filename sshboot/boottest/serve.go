@@ -112,7 +112,7 @@ func (s *Server) run(wg *sync.WaitGroup, conn ssh.Conn, ch ssh.Channel, command 
 	}
 	cmd := exec.CommandContext(s.ctx, shell[0], append(append([]string(nil), shell[1:]...), "-c", command)...)
 	ownSession(cmd)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 10 * time.Second // for who reads what it printed last
 	cmd.Dir = s.o.Home
 	cmd.Env = append(append([]string(nil), env...), "HOME="+s.o.Home)
 	cmd.Stdout = ch
