@@ -23,7 +23,7 @@ import (
 // grace is how long what was told to end may take for it after the last test. On
 // a busy machine, with the race detector, a goroutine may wait long for its
 // turn; what ends is noticed at once, so only leaks cost this time.
-const grace = 5 * time.Second
+const grace = 30 * time.Second
 
 // Main runs m's tests and returns the exit code for them. When the tests pass
 // and something that they started still runs, it says what on standard error,
