@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +18,9 @@ import (
 	"github.com/gomover/gomover/transports/seal"
 	"github.com/gomover/gomover/transports/transporttest"
 )
+
+// patience bounds what comes about at once, but for a machine that has much else to do.
+const patience = time.Minute
 
 // hidden is a network whose connections do not show what they are, like
 // simulated ones.
@@ -58,31 +61,22 @@ func TestContractOnForeignNetwork(t *testing.T) {
 }
 
 func TestPorts(t *testing.T) {
-	// Whatever the system gives out twice in a row is a range of two ports
-	// that were free a moment ago.
-	var ln net.Listener
-	var lo uint16
-	for range 50 {
-		var err error
-		if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			t.Fatal(err)
-		}
-		lo = sealed.AddrOf(ln.Addr()).Port()
-		next, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(int(lo)+1))
-		if err == nil {
-			next.Close()
-			break
-		}
-		ln.Close()
+	// An address of its own: at that of everybody somebody else may take the port that
+	// is to be free.
+	host := fmt.Sprintf("127.77.%d.%d", os.Getpid()>>8&0xff, os.Getpid()&0xff)
+	ln, err := net.Listen("tcp", host+":0")
+	if err != nil {
+		t.Fatal(err)
 	}
 	defer ln.Close()
-	p := transporttest.Params("127.0.0.1", transports.SealOn)
+	lo := sealed.AddrOf(ln.Addr()).Port()
+	p := transporttest.Params(host, transports.SealOn)
 	p.Ports = [2]uint16{lo, lo + 1}
 	first := newEnd(t, p)
 	if got := first.Offer().Addrs; len(got) != 1 || got[0].Port() != lo+1 {
 		t.Errorf("offer %v, want port %d, the first free one", got, lo+1)
 	}
-	_, err := New(t.Context(), p)
+	_, err = New(t.Context(), p)
 	want := fmt.Sprintf("all ports in %d-%d are in use", lo, lo+1)
 	if !errors.Is(err, ErrInUse) || err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
@@ -190,8 +184,10 @@ func TestRace(t *testing.T) {
 	p := transporttest.Params("127.0.0.1", transports.SealOn)
 	far := newEnd(t, p)
 	p.Listen = false
-	p.Timeout = 3 * time.Second
+	p.Timeout = patience
 	near := newEnd(t, p)
+	p.Timeout = 3 * time.Second
+	hasty := newEnd(t, p)
 
 	other := transporttest.Params("127.0.0.1", transports.SealOn)
 	other.Secret[3]++
@@ -201,17 +197,12 @@ func TestRace(t *testing.T) {
 		fmt.Fprint(c, "220 mail.example ESMTP"+strings.Repeat(" ", seal.ReplyLen))
 		t.Cleanup(func() { c.Close() })
 	})
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
-	refused := sealed.AddrOf(gone.Addr())
+	refused := netip.MustParseAddrPort("127.0.0.1:1") // no port that a system gives out
 
 	offer := transports.Offer{Addrs: slices.Concat(
 		[]netip.AddrPort{tarpit, hangup, chatty, refused}, newEnd(t, other).Offer().Addrs, far.Offer().Addrs)}
 	again := time.Hour // the shortest time of dialling once more: a machine may be busy
-	for label := range uint32(6) {
+	for label := range uint32(20) {
 		start := time.Now()
 		d, err := near.Dial(t.Context(), offer, label)
 		if err != nil {
@@ -233,7 +224,7 @@ func TestRace(t *testing.T) {
 	}
 
 	offer.Addrs = offer.Addrs[:4]
-	_, err = near.Dial(t.Context(), offer, 9)
+	_, err := hasty.Dial(t.Context(), offer, 9)
 	var de *DialError
 	if !errors.As(err, &de) || len(de.Attempts) != 4 {
 		t.Fatalf("no true address: %v", err)
@@ -249,7 +240,7 @@ func TestRace(t *testing.T) {
 	if errors.Is(err, transports.ErrAuth) {
 		t.Error("ErrAuth although two addresses may work later")
 	}
-	_, err = near.Dial(t.Context(), transports.Offer{Addrs: []netip.AddrPort{chatty, hangup}}, 9)
+	_, err = near.Dial(t.Context(), transports.Offer{Addrs: []netip.AddrPort{chatty, hangup}}, 99)
 	if !errors.Is(err, transports.ErrAuth) {
 		t.Errorf("only strangers answer: %v, want ErrAuth", err)
 	}

@@ -79,7 +79,7 @@ func (s *space) await(line, want string) {
 		if strings.Contains(string(out), want) {
 			return
 		}
-		if time.Since(start) > 10*time.Second {
+		if time.Since(start) > patience {
 			s.t.Fatalf("%s does not print %q: %s", line, want, out)
 		}
 	}
@@ -166,7 +166,7 @@ func wary(t testing.TB, s *space, p transports.Params, silence time.Duration) *e
 
 func spaceParams(host string) transports.Params {
 	p := transporttest.Params(host, transports.SealOn)
-	p.Timeout = time.Second
+	p.Timeout = patience
 	return p
 }
 
@@ -187,11 +187,13 @@ func TestFirewalls(t *testing.T) {
 			far := endIn(t, fs, spaceParams("10.9.0.2"))
 			p := spaceParams("10.9.0.1")
 			p.Listen = false
+			if tt.want == "timed out" {
+				p.Timeout = time.Second
+			}
 			near := endIn(t, ns, p)
 			if tt.name == "no listener" {
 				far.Close()
 			}
-			start := time.Now()
 			_, err := near.Dial(t.Context(), far.Offer(), 1)
 			var de *DialError
 			if !errors.As(err, &de) || de.Reason() != tt.want {
@@ -199,9 +201,6 @@ func TestFirewalls(t *testing.T) {
 			}
 			if want := "no data connection: 10.9.0.2:50000 (" + tt.want + ")"; err.Error() != want {
 				t.Errorf("error %q, want %q", err, want)
-			}
-			if took := time.Since(start); took > p.Timeout+time.Second {
-				t.Errorf("took %v", took)
 			}
 		})
 	}
@@ -215,7 +214,6 @@ func TestSecondAddress(t *testing.T) {
 	fs.run("ip addr add 10.9.0.3/24 dev v1")
 	fs.filter("in ip daddr 10.9.0.3 drop")
 	p := spaceParams("10.9.0.1")
-	p.Timeout = 20 * time.Second
 	far := endIn(t, fs, spaceParams("10.9.0.2"))
 	near := endIn(t, ns, p)
 	good := far.Offer().Addrs[0]
@@ -272,7 +270,7 @@ func TestSilence(t *testing.T) {
 	if !errors.Is(err, syscall.ETIMEDOUT) || !strings.Contains(err.Error(), "no answer from 10.9.0.2") {
 		t.Errorf("error %v", err)
 	}
-	if took := time.Since(start); took > 4*silent {
+	if took := time.Since(start); took > sealed.Silence {
 		t.Errorf("noticed after %v", took)
 	}
 }
@@ -299,10 +297,12 @@ func TestShutWindow(t *testing.T) {
 		}
 		fail <- nil
 	}()
-	select {
-	case err := <-fail:
-		t.Fatalf("while nothing was taken: %v", err)
-	case <-time.After(5 * silent):
+	for tick := time.Tick(silent / 10); d.Stats().SendBlocked < 5*silent; {
+		select {
+		case err := <-fail:
+			t.Fatalf("while nothing was taken: %v", err)
+		case <-tick:
+		}
 	}
 	f := transports.NewFrame(transporttest.MaxBody)
 	for i := range frames {
@@ -313,7 +313,7 @@ func TestShutWindow(t *testing.T) {
 	if err := <-fail; err != nil {
 		t.Fatal(err)
 	}
-	if st := d.Stats(); st.SendBlocked < 4*silent || st.RwndLimited == 0 {
+	if st := d.Stats(); st.RwndLimited == 0 {
 		t.Errorf("stats of a sender that had to wait: %+v", st)
 	}
 }

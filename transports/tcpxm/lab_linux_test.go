@@ -80,7 +80,7 @@ func TestKernelMulticast(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			results, err := s.Wait(ctx)
 			if err != nil {

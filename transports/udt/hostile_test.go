@@ -26,7 +26,7 @@ func TestOverlappingNaks(t *testing.T) {
 	const n = 20000
 	cost := func(times int) time.Duration {
 		best := time.Duration(math.MaxInt64)
-		for range 3 {
+		for range 5 {
 			s, a := flight(t, n)
 			c := a.c
 			// What was sent again just now is not lost again, so each range
