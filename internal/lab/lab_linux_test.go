@@ -24,7 +24,7 @@ import (
 )
 
 // patience is how long a test waits for what should take milliseconds.
-const patience = 10 * time.Second
+const patience = 2 * time.Minute
 
 // TestLab runs what needs a lab, with one program for all.
 func TestLab(t *testing.T) {
@@ -105,16 +105,18 @@ func testPackets(t *testing.T, p labtest.Program) {
 		"paths": [{"from": "h0", "to": "h1", "delay": "10ms"}]}`)
 	conn := echo(t, l)
 
+	// The shortest of many: who sends and who answers may have to wait for a processor.
+	const trip = 20 * time.Millisecond
 	least := time.Hour
-	for range 20 {
+	for n, end := 0, time.Now().Add(patience); n < 20 || least > trip+time.Millisecond && time.Now().Before(end); n++ {
 		start := time.Now()
 		if !returns(t, conn, "ping") {
 			t.Fatal("no echo")
 		}
 		least = min(least, time.Since(start))
 	}
-	if want := 20 * time.Millisecond; least < want || least > want+time.Millisecond {
-		t.Errorf("the shortest round trip is %v, want %v to 1 ms more", least, want)
+	if least < trip || least > trip+time.Millisecond {
+		t.Errorf("the shortest round trip is %v, want %v to 1 ms more", least, trip)
 	}
 
 	t.Run("loss", func(t *testing.T) {
@@ -172,10 +174,15 @@ func testPackets(t *testing.T, p labtest.Program) {
 	t.Run("rate", func(t *testing.T) {
 		const rate, start, size = 5_000_000, 1 << 20, 2 << 20
 		l.Set("h0.up", "rate=40mbit", "queue=1s")
-		l.Reset()
-		took := transfer(t, l, start, size)
-		up := l.Stats().Link("h0.up")
 		want := time.Second * size * 1500 / 1448 / rate
+		var took time.Duration
+		for range 20 { // the one who looks at the clock may have to wait for a processor
+			l.Reset()
+			if took = transfer(t, l, start, size); took >= want*97/100 && took <= want*103/100 {
+				break
+			}
+		}
+		up := l.Stats().Link("h0.up")
 		if took < want*97/100 || took > want*103/100 {
 			t.Errorf("%d bytes took %v, want %v", size, took, want)
 		}
