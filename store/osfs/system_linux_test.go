@@ -31,13 +31,15 @@ func TestMain(m *testing.M) {
 // holdLock locks an unfinished file, says so, and waits to be killed.
 func holdLock(root string) int {
 	d, err := osfs.NewDest(root, osfs.DestOptions{JobID: "7f3k"})
+	var w store.WriteFile
 	if err == nil {
-		_, _, err = d.OpenPartial("f")
+		w, _, err = d.OpenPartial("f")
 	}
 	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
+	defer w.Close() // a file that nobody needs any more is closed by the garbage collector
 	fmt.Println("locked")
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	return 0
