@@ -52,7 +52,7 @@ func (s *gapStream) Recv(f *transports.Frame) error {
 // soon waits until something is so.
 func soon(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("not %s", what)
 		}
@@ -217,7 +217,7 @@ func TestCastPay(t *testing.T) {
 	s.Join(Common{Limit: limit})
 	cast := NewCast(1<<30, nil, []*Source{s})
 	defer cast.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := cast.Pay(ctx, 1<<40, 1000); err != nil {
 		t.Fatal(err)

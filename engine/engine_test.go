@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -152,6 +153,44 @@ func TestDamagedFramesAreSentAgain(t *testing.T) {
 	}
 }
 
+// dam lets some frames through, and the others once it is opened: what has to happen in
+// the middle of a job then does, however busy the machine is.
+type dam struct {
+	transports.Endpoint
+	left *atomic.Int64
+	open <-chan struct{}
+}
+
+func (d dam) Accept(ctx context.Context) (transports.Stream, error) {
+	s, err := d.Endpoint.Accept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &dammed{s, d}, nil
+}
+
+type dammed struct {
+	transports.Stream
+	dam dam
+}
+
+func (d *dammed) Recv(f *transports.Frame) error {
+	if d.dam.left.Add(-1) < 0 {
+		<-d.dam.open
+	}
+	return d.Stream.Recv(f)
+}
+
+// damUp has a world's frames wait behind some of them until open is closed.
+func damUp(w *world, frames int64, open <-chan struct{}) {
+	mk, left := w.endpoint, new(atomic.Int64)
+	left.Store(frames)
+	w.endpoint = func() (a, b transports.Endpoint) {
+		a, b = mk()
+		return a, dam{b, left, open}
+	}
+}
+
 func TestResumeSendsOnlyWhatIsMissing(t *testing.T) {
 	dir := t.TempDir()
 	const size = 40 << 20
@@ -159,7 +198,7 @@ func TestResumeSendsOnlyWhatIsMissing(t *testing.T) {
 	dst := dir + "/g"
 	ctx, cancel := context.WithCancel(t.Context())
 	w := newWorld(dir+"/f", dst)
-	w.opts.Rate = 60 << 20
+	damUp(w, 80, ctx.Done())
 	w.onStart = func(w *world) {
 		go func() {
 			for w.sink.Totals().Verified < 15<<20 {
@@ -199,9 +238,11 @@ func TestSourceThatChangesIsReadAgain(t *testing.T) {
 	fill(t, dir+"/src/g", 1000)
 	w := newWorld(dir+"/src", dir+"/dst")
 	w.inside = true
-	w.opts.Rate = 40 << 20
+	changed := make(chan struct{})
+	damUp(w, 30, changed)
 	w.onStart = func(w *world) {
 		go func() {
+			defer close(changed)
 			for w.sink.Totals().Verified < 5<<20 {
 				time.Sleep(time.Millisecond)
 			}

@@ -77,7 +77,7 @@ func (v *villain) await(k wire.Kind) []byte {
 		}
 		select {
 		case <-v.more:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			v.t.Errorf("message %d never came", k)
 			return nil
 		}
@@ -328,7 +328,7 @@ func TestHostileSource(t *testing.T) {
 			var err error
 			select {
 			case err = <-done:
-			case <-time.After(20 * time.Second):
+			case <-time.After(patience):
 				buf := make([]byte, 1<<20)
 				t.Fatalf("no end:\n%s", buf[:runtime.Stack(buf, true)])
 			}
@@ -387,7 +387,7 @@ func unharmed(t *testing.T, dir string) {
 // settleTo waits until no more goroutines run than before.
 func settleTo(t *testing.T, before int) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
+	for end := time.Now().Add(patience); runtime.NumGoroutine() > before; runtime.Gosched() {
 		if time.Now().After(end) {
 			buf := make([]byte, 1<<20)
 			t.Fatalf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), buf[:runtime.Stack(buf, true)])
@@ -427,7 +427,7 @@ func TestEndlessListIsHeldBack(t *testing.T) {
 		if classOf(err) != wire.ClassProtocol {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("no end")
 	}
 }

@@ -113,7 +113,7 @@ func TestHostileSink(t *testing.T) {
 			}()
 			select {
 			case err = <-done:
-			case <-time.After(20 * time.Second):
+			case <-time.After(patience):
 				buf := make([]byte, 1<<20)
 				t.Fatalf("no end:\n%s", buf[:runtime.Stack(buf, true)])
 			}

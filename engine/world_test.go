@@ -20,6 +20,9 @@ import (
 	"github.com/gomover/gomover/transports/pipe"
 )
 
+// patience bounds what comes about at once, but for a machine that has much else to do.
+const patience = 2 * time.Minute
+
 // recorder keeps file events by path.
 type recorder struct {
 	mu    sync.Mutex
