@@ -90,7 +90,7 @@ func (s *serving) flows(way string) (n int) {
 // await waits until there are n streams of a transport.
 func (s *serving) await(way string, n int) {
 	s.t.Helper()
-	for end := time.Now().Add(20 * time.Second); s.flows(way) != n; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); s.flows(way) != n; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			s.t.Fatalf("%d streams over %s, want %d", s.flows(way), way, n)
 		}

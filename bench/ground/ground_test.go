@@ -224,7 +224,12 @@ func TestGroupSeesItsProcessesAndEndsThem(t *testing.T) {
 	if !errors.Is(err, ErrLimit) || u.Wall < 200*time.Millisecond {
 		t.Errorf("beyond its limit: %v after %v", err, u.Wall)
 	}
-	if _, err = g.Timed(context.Background(), Run{Host: h, Args: []string{"true"}, Before: prepared, Limit: 600 * time.Millisecond}); err != nil {
+	for range 5 { // on a busy machine even this may take its time
+		if _, err = g.Timed(context.Background(), Run{Host: h, Args: []string{"true"}, Before: prepared, Limit: 600 * time.Millisecond}); err == nil {
+			break
+		}
+	}
+	if err != nil {
 		t.Errorf("within its limit: %v", err)
 	}
 	cmd := g.Command(context.Background(), h, "sleep", "1000")
