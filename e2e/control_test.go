@@ -34,7 +34,7 @@ func TestControl(t *testing.T) {
 			return s.Job, s.Done
 		}
 		var id string
-		await(t, 20*time.Second, "a job that moves", func() bool {
+		await(t, patience, "a job that moves", func() bool {
 			var done int64
 			id, done = look()
 			return done > 0
@@ -43,7 +43,7 @@ func TestControl(t *testing.T) {
 		if r := w.ok("ctl", id[:4], "pause"); r.out != "paused\n" {
 			t.Errorf("pull %t: %v", pull, r)
 		}
-		await(t, 20*time.Second, "a job that rests", func() bool {
+		await(t, patience, "a job that rests", func() bool {
 			_, before := look()
 			time.Sleep(300 * time.Millisecond) // in which 1.2 MB would move
 			_, done := look()
@@ -53,10 +53,9 @@ func TestControl(t *testing.T) {
 			t.Errorf("pull %t: paused, %v", pull, r)
 		}
 		w.fails(1, []string{"priority: ", "fair, background or bold"}, "ctl", id, "priority=low")
-		goesOn := time.Now()
 		w.ok("ctl", id, "bwlimit=off", "streams=3", "continue")
-		if r := p.wait(); r.code != 0 || time.Since(goesOn) > 15*time.Second {
-			t.Errorf("pull %t: after %v %v", pull, time.Since(goesOn), r)
+		if r := p.wait(); r.code != 0 {
+			t.Errorf("pull %t: %v", pull, r)
 		}
 		holds(t, dst, data)
 		if r := follow.wait(); r.code != 0 || !strings.Contains(r.out, `"ev":"job.end"`) || !strings.Contains(r.out, `"what":"pause","from":1,"to":0,"reason":"as asked while running"`) {
@@ -77,7 +76,7 @@ func TestControl(t *testing.T) {
 
 		words[1] += "2"
 		p = w.start(append([]string{"--bwlimit=4MB"}, words...)...)
-		await(t, 20*time.Second, "another job that moves", func() bool {
+		await(t, patience, "another job that moves", func() bool {
 			var done int64
 			id, done = look()
 			return done > 0
@@ -104,7 +103,7 @@ func TestControlProbe(t *testing.T) {
 	// With nothing beside it: a probe beside a job has 1.5 s.
 	bothWays(t, "loopback", func(t *testing.T, pull bool) {
 		w := newWorld(t)
-		data := content(91, 12<<20)
+		data := content(91, 48<<20) // some seconds of time
 		words, src, dst := []string{"f", "far:g"}, filepath.Join(w.near, "f"), filepath.Join(w.far, "g")
 		if pull {
 			words, src, dst = []string{"far:f", "./g"}, filepath.Join(w.far, "f"), filepath.Join(w.near, "g")
@@ -115,7 +114,7 @@ func TestControlProbe(t *testing.T) {
 		if r := w.ok("ctl", id, "probe"); !strings.HasPrefix(r.out, "the path is looked at; ") {
 			t.Errorf("%v", r)
 		}
-		await(t, 20*time.Second, "what is found", func() bool { return strings.Contains(p.out.String(), `"code":"net.probed"`) })
+		await(t, patience, "what is found", func() bool { return strings.Contains(p.out.String(), `"code":"net.probed"`) })
 		if r := w.ok("ctl", id, "probe"); !strings.HasPrefix(r.out, "the path cannot be looked at now, or was within the last minute") {
 			t.Errorf("%v", r)
 		}
@@ -126,7 +125,7 @@ func TestControlProbe(t *testing.T) {
 		ways := 0
 		for _, e := range checkEvents(t, r.out, 0) {
 			if e["ev"] == "probe" {
-				if text, _ := e["finding"].(string); !strings.HasPrefix(text, "looked at the path to far again: ") || e["rtt_min_ms"].(float64) <= 0 || e["ms"].(float64) > 1500 {
+				if text, _ := e["finding"].(string); !strings.HasPrefix(text, "looked at the path to far again: ") || e["rtt_min_ms"].(float64) <= 0 || e["ms"].(float64) > 3000 {
 					t.Errorf("%v", e)
 				}
 				ways++
@@ -147,15 +146,15 @@ func TestControlProbe(t *testing.T) {
 func TestPausedForLong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	data := content(92, 8<<20)
+	data := content(92, 24<<20)
 	put(t, filepath.Join(w.near, "f"), data)
-	const giveUp = 2 * time.Second
-	p := slowly(t, w, "--give-up=2s", "--retry-wait=100ms", "--probe=off", "f", "far:g")
+	const giveUp = 5 * time.Second // in which a busy machine logs in
+	p := slowly(t, w, "--give-up=5s", "--retry-wait=100ms", "--probe=off", "f", "far:g")
 	id := jobOf(t, p)
 	w.ok("ctl", id, "pause")
 	time.Sleep(giveUp) // which is what is arranged
 	kill(t, parent(t, w.agents()[0]))
-	await(t, 20*time.Second, "the host is back", func() bool {
+	await(t, patience, "the host is back", func() bool {
 		return strings.Count(p.out.String(), `"state":"ready"`) == 2 || !p.running()
 	})
 	w.ok("ctl", id, "bwlimit=off", "continue")

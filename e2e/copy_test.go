@@ -372,7 +372,7 @@ func TestStreamsAsAsked(t *testing.T) {
 	put(t, filepath.Join(w.near, "f"), content(10, 24<<20))
 	p := w.start("--streams=3", "--bwlimit=12MB", "--json", "f", "far:")
 	most := 0
-	await(t, 20*time.Second, "three data connections", func() bool {
+	await(t, patience, "three data connections", func() bool {
 		most = max(most, connections(t, p.cmd.Process.Pid, w.port))
 		return most >= 3
 	})
@@ -390,11 +390,16 @@ func TestBandwidthLimit(t *testing.T) {
 	w := newWorld(t)
 	put(t, filepath.Join(w.near, "f"), content(11, 20<<20))
 	w.ok("f", "far:warm") // the agent is there afterwards
-	r := w.ok("--bwlimit=10MB", "f", "far:f")
-	if r.took < 1700*time.Millisecond || r.took > 6*time.Second {
-		t.Errorf("20 MiB at 10 MB/s took %v", r.took)
+	best := runLimit
+	for i := 0; i < tries && best > 6*time.Second; i++ {
+		name := fmt.Sprint("f", i)
+		r := w.ok("--bwlimit=10MB", "f", "far:"+name)
+		holds(t, filepath.Join(w.far, name), content(11, 20<<20))
+		best = min(best, r.took)
 	}
-	holds(t, filepath.Join(w.far, "f"), content(11, 20<<20))
+	if best < 1700*time.Millisecond || best > 6*time.Second {
+		t.Errorf("20 MiB at 10 MB/s took %v", best)
+	}
 }
 
 // TestManySources gives a thousand words, there, back and within this machine.

@@ -156,7 +156,7 @@ func TestFanoutTrouble(t *testing.T) {
 	f.hosts[3].stop()
 	args := []string{"--json", "--progress=none", "--bwlimit-each=2MB", "--streams=2", "--retry-wait=100ms", "--give-up=300ms", "--no-space-check", "f", "h1:", "h2:", "h3:small/f", "h4:"}
 	p := f.start(args...)
-	await(t, 20*time.Second, "a part has arrived at h2", func() bool {
+	await(t, patience, "a part has arrived at h2", func() bool {
 		if !p.running() {
 			t.Fatalf("ended too early:\n%v", p.wait())
 		}
@@ -182,7 +182,7 @@ func TestFanoutTrouble(t *testing.T) {
 			t.Errorf("exit codes %v, want %v\n%v", got, want, r)
 		}
 	}
-	if r.took > 12*time.Second {
+	if r.took > 25*time.Second { // a stream that nobody answers is given up after 30 s
 		t.Errorf("it took %v", r.took)
 	}
 	r = f.run(append([]string{"--min-dests=1"}, args...)...)
@@ -210,7 +210,7 @@ func TestFanoutTrouble(t *testing.T) {
 // restart starts the sshd of host i, counted from 0, again.
 func restart(t *testing.T, f *fleet, i int) {
 	t.Helper()
-	await(t, 10*time.Second, "sshd has its port again", f.hosts[i].trySSHD)
+	await(t, patience, "sshd has its port again", f.hosts[i].trySSHD)
 }
 
 // TestFanoutInterrupt ends a run by SIGINT and gives the command again. Both
@@ -291,7 +291,7 @@ func TestFanoutChainBreaks(t *testing.T) {
 	put(t, filepath.Join(f.near, "f"), data)
 	p := f.start("--json", "--progress=none", "--fanout=chain", "--bwlimit-each=12MB", "--streams=2", "--retry-wait=100ms", "f", "h1:", "h2:", "h3:")
 	via := make(map[string]string)
-	await(t, 20*time.Second, "a part has arrived everywhere", func() bool {
+	await(t, patience, "a part has arrived everywhere", func() bool {
 		if !p.running() {
 			t.Fatalf("ended too early:\n%v", p.wait())
 		}
@@ -331,7 +331,7 @@ func TestFanoutChainBreaks(t *testing.T) {
 	l := checkEvents(t, r.out, 0)
 	neverBack(t, l)
 	// 2 s of data were left at the most; a stream that nobody answers is given up after 30 s.
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > 25*time.Second {
 		t.Errorf("it took %v after a host was lost", took)
 	}
 	f.clean()
@@ -346,7 +346,7 @@ func TestFanoutChainControl(t *testing.T) {
 	put(t, filepath.Join(f.near, "f"), data)
 	p := f.start("--json", "--fanout=chain", "--bwlimit=6MB", "--streams=2", "f", "h1:", "h2:")
 	behind := ""
-	await(t, 20*time.Second, "one passes on to the other", func() bool {
+	await(t, patience, "one passes on to the other", func() bool {
 		for line := range strings.Lines(p.out.String()) {
 			var e map[string]any
 			if json.Unmarshal([]byte(line), &e) == nil && e["ev"] == "progress.dest" && e["via"] != nil && number(e, "done_bytes") > 1<<20 {

@@ -66,6 +66,7 @@ func TestLongPath(t *testing.T) {
 	if err := os.Remove(dst); err != nil {
 		t.Fatal(err)
 	}
+	l.Set("h1", "rate=40mbit") // so that there is time for the cut
 	cmd, out := start(src, "h1:"+dst)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -90,7 +91,7 @@ func TestLongPath(t *testing.T) {
 		t.Fatalf("ended during the cut: %v\n%s", err, out)
 	case <-time.After(3 * time.Second):
 	}
-	l.Set("h1", "cut=false")
+	l.Set("h1", "cut=false", "rate=100mbit")
 	if err := <-ended; err != nil {
 		t.Fatalf("after the cut: %v\n%s", err, out)
 	}

@@ -53,13 +53,13 @@ func TestUnreachable(t *testing.T) {
 	w.config("")
 	r := w.run("-q", "--connect-timeout=1s", "f", "far:g")
 	r.want(t, 7, "gomover: far: ")
-	if r.took > 10*time.Second {
+	if r.took > 18*time.Second { // without, it is 20 s
 		t.Errorf("it took %v", r.took)
 	}
 
 	r = w.run("-q", "-o", "ConnectTimeout=1", "f", "far:g")
 	r.want(t, 7, "gomover: far: no answer from the ssh server within 1s")
-	if r.took > 10*time.Second {
+	if r.took > 18*time.Second { // without, it is 20 s
 		t.Errorf("with ConnectTimeout it took %v", r.took)
 	}
 
@@ -153,7 +153,7 @@ func TestPassword(t *testing.T) {
 				if k := strings.Count(strings.ToLower(screen.String()), "password: "); k > asked {
 					asked = k
 					// Who types waits until nothing is shown any more.
-					await(t, 10*time.Second, "the terminal hides what is typed", func() bool {
+					await(t, patience, "the terminal hides what is typed", func() bool {
 						mode, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 						return err != nil || mode.Lflag&unix.ECHO == 0
 					})
@@ -196,7 +196,7 @@ func TestPassword(t *testing.T) {
 	if _, err := f.Write([]byte{3}); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(runLimit, func() { _ = cmd.Process.Kill() })
 	_ = cmd.Wait() // its code is looked at
 	timer.Stop()
 	if code := cmd.ProcessState.ExitCode(); code != 130 {

@@ -202,7 +202,7 @@ func TestMulticastTrouble(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	await(t, 30*time.Second, "a part has arrived at h2", func() bool {
+	await(t, patience, "a part has arrived at h2", func() bool {
 		select {
 		case err := <-ended:
 			t.Fatalf("ended too early: %v\n%s\n%s", err, out, errs)
@@ -222,7 +222,7 @@ func TestMulticastTrouble(t *testing.T) {
 	}
 	s.l.Set("h4", "cut=true")
 	done := time.Duration(0)
-	await(t, 30*time.Second, "h1 has all", func() bool {
+	await(t, patience, "h1 has all", func() bool {
 		_, err := os.Stat(s.at(1))
 		if err == nil && done == 0 {
 			done = time.Since(began)
@@ -314,7 +314,7 @@ func TestMulticastReturns(t *testing.T) {
 	go func() { ended <- cmd.Wait() }()
 	happens := func(what string, has func() bool) {
 		t.Helper()
-		await(t, 30*time.Second, what, func() bool {
+		await(t, patience, what, func() bool {
 			select {
 			case err := <-ended:
 				t.Fatalf("ended too early: %v\n%s\n%s", err, out, errs)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -53,25 +54,39 @@ func paths(t *testing.T, out string) (there, back map[string]any) {
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	w, _, _ := newCable(t)
-	r := w.ok("probe", "far")
-	for _, want := range []string{"far at 10.77.0.2, measured in", "round trip", "up to 1500 bytes whole", "to far", "from far",
-		"TCP both ways, UDP both ways", "10 of 10 packets to a group arrived", "this end", "far end", "begins with"} {
-		if !strings.Contains(r.out, want) {
-			t.Errorf("%q is not said:\n%v", want, r)
+	var r *result
+	wrong := []string{"nothing yet"}
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	for i := 0; i < tries && len(wrong) > 0; i++ { // on a busy machine packets may be late
+		r, wrong = w.ok("probe", "far"), nil
+		for _, want := range []string{"far at 10.77.0.2, measured in", "round trip", "up to 1500 bytes whole", "to far", "from far",
+			"TCP both ways, UDP both ways", "10 of 10 packets to a group arrived", "this end", "far end", "begins with"} {
+			if !strings.Contains(r.out, want) {
+				say("%q is not said", want)
+			}
+		}
+		if r.err != "" {
+			say("warnings")
 		}
 	}
-	if r.err != "" {
-		t.Errorf("warnings:\n%v", r)
+	if len(wrong) > 0 {
+		t.Errorf("%q:\n%v", wrong, r)
 	}
-	r = w.ok("probe", "--json", "far")
-	there, back := paths(t, r.out)
-	for _, e := range []map[string]any{there, back} {
-		if e["multicast"] != (e["from"] == "local") {
-			t.Errorf("multicast: got %v", e)
+	wrong = []string{"nothing yet"}
+	for i := 0; i < tries && len(wrong) > 0; i++ {
+		r, wrong = w.ok("probe", "--json", "far"), nil
+		there, back := paths(t, r.out)
+		for _, e := range []map[string]any{there, back} {
+			if e["multicast"] != (e["from"] == "local") {
+				say("multicast: got %v", e)
+			}
+			if e["mtu"] != 1500.0 || e["tcp_in"] != true || e["tcp_out"] != true || e["udp"] != true || e["loss"] != 0.0 || e["rtt_min_ms"].(float64) <= 0 {
+				say("got %v", e)
+			}
 		}
-		if e["mtu"] != 1500.0 || e["tcp_in"] != true || e["tcp_out"] != true || e["udp"] != true || e["loss"] != 0.0 || e["rtt_min_ms"].(float64) <= 0 {
-			t.Errorf("got %v", e)
-		}
+	}
+	if len(wrong) > 0 {
+		t.Errorf("%q", wrong)
 	}
 	kinds := ""
 	for _, e := range eventsOf(t, r.out) {
@@ -138,22 +153,25 @@ func TestDoctor(t *testing.T) {
 			if tt.arrange != nil {
 				tt.arrange(w, near, far)
 			}
-			r := w.run(append([]string{"doctor", "--json"}, tt.args...)...)
-			if r.code != tt.code {
-				t.Errorf("exit %d, want %d\n%v", r.code, tt.code, r)
-			}
-			var problems []string
-			for _, e := range eventsOf(t, r.out) {
-				if e["ev"] != "check" || e["state"] != "problem" || strings.HasPrefix(e["check"].(string), "load ") {
-					continue // other tests load the machine
+			var r *result
+			got := "nothing yet"
+			// A machine that is very busy may seem to have other faults for a moment.
+			for i := 0; i < tries && got != tt.check; i++ {
+				r = w.run(append([]string{"doctor", "--json"}, tt.args...)...)
+				var problems []string
+				for _, e := range eventsOf(t, r.out) {
+					if e["ev"] != "check" || e["state"] != "problem" || strings.HasPrefix(e["check"].(string), "load ") {
+						continue // other tests load the machine
+					}
+					problems = append(problems, e["check"].(string))
+					if mend := e["mend"].(string); e["check"] == tt.check && !strings.Contains(mend, tt.mend) {
+						t.Errorf("%s is mended by %q, want %q", tt.check, mend, tt.mend)
+					}
 				}
-				problems = append(problems, e["check"].(string))
-				if mend := e["mend"].(string); e["check"] == tt.check && !strings.Contains(mend, tt.mend) {
-					t.Errorf("%s is mended by %q, want %q", tt.check, mend, tt.mend)
-				}
+				got = strings.Join(problems, ", ")
 			}
-			if got := strings.Join(problems, ", "); got != tt.check {
-				t.Errorf("problems: %q, want %q\n%v", got, tt.check, r)
+			if got != tt.check || r.code != tt.code {
+				t.Errorf("problems: %q, want %q; exit %d, want %d\n%v", got, tt.check, r.code, tt.code, r)
 			}
 			if tt.check != "" && !t.Failed() {
 				named.Add(1)
@@ -181,37 +199,52 @@ func TestProbeLongPath(t *testing.T) {
 	l := labtest.Start(t, `{"seed": 7, "hosts": [{"name": "h0", "up": {"rate": "100mbit", "delay": "20ms"}, "down": {"rate": "200mbit", "delay": "20ms"}}, {"name": "h1", "link": {"delay": "10ms"}}]}`)
 	config := l.SSH()
 	home := filepath.Join(t.TempDir(), "home")
-	cmd := l.Command("h0", program, "-F", config, "probe", "--json", "h1")
-	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_STATE_HOME="+home)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%v\n%s%s", err, out.String(), errs.String())
-	}
-	there, back := paths(t, out.String())
-	t.Logf("# %v\n# %v", there, back)
-	want := func(what string, got any, want, off float64) {
-		t.Helper()
-		if math.Abs(got.(float64)-want) > off*want {
-			t.Errorf("%s: got %v, want %v", what, got, want)
+	var wrong []string
+	for range tries { // what is measured beside much else may be wrong
+		cmd := l.Command("h0", program, "-F", config, "probe", "--json", "h1")
+		cmd.Env = append(os.Environ(), "HOME="+home, "XDG_STATE_HOME="+home)
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("%v\n%s%s", err, out.String(), errs.String())
+		}
+		there, back := paths(t, out.String())
+		t.Logf("# %v\n# %v", there, back)
+		list := eventsOf(t, out.String())
+		if whole, took := list[len(list)-1]["ms"].(float64), there["ms"].(float64); whole < took {
+			t.Errorf("the whole command is said to have taken %v ms, of which the probe %v", whole, took)
+		}
+		if wrong = offLongPath(there, back); len(wrong) == 0 {
+			return
 		}
 	}
-	want("round trip", there["rtt_min_ms"], 60, 0.05)
-	want("capacity there", there["capacity_bps"], 100e6/8, 0.1)
-	want("capacity back", back["capacity_bps"], 200e6/8, 0.1)
-	want("available there", there["available_bps"], 100e6/8, 0.2)
-	want("MTU", there["mtu"], 1500, 0)
+	t.Errorf("%q", wrong)
+}
+
+// offLongPath tells what of the directions of TestProbeLongPath is not as it is.
+func offLongPath(there, back map[string]any) (wrong []string) {
+	for _, c := range []struct {
+		what      string
+		got       any
+		want, off float64
+	}{
+		{"round trip", there["rtt_min_ms"], 60, 0.05},
+		{"capacity there", there["capacity_bps"], 100e6 / 8, 0.1},
+		{"capacity back", back["capacity_bps"], 200e6 / 8, 0.1},
+		{"available there", there["available_bps"], 100e6 / 8, 0.2},
+		{"MTU", there["mtu"], 1500, 0},
+	} {
+		if got, _ := c.got.(float64); math.Abs(got-c.want) > c.off*c.want {
+			wrong = append(wrong, fmt.Sprintf("%s: got %v, want %v", c.what, c.got, c.want))
+		}
+	}
 	if there["capacity_is"] != "measured" || back["capacity_is"] != "measured" {
-		t.Errorf("got %v and %v", there["capacity_is"], back["capacity_is"])
+		wrong = append(wrong, fmt.Sprintf("got %v and %v", there["capacity_is"], back["capacity_is"]))
 	}
-	took := there["ms"].(float64)
-	if took > 5000 {
-		t.Errorf("took %v ms", took)
+	if took := there["ms"].(float64); took > 5000 {
+		wrong = append(wrong, fmt.Sprintf("took %v ms", took))
 	}
-	list := eventsOf(t, out.String())
-	if whole := list[len(list)-1]["ms"].(float64); whole < took {
-		t.Errorf("the whole command is said to have taken %v ms, of which the probe %v", whole, took)
-	}
+	return wrong
 }
 
 // TestProbeBeside: with --probe=full the path is measured while data flows.

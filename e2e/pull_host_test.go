@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -117,7 +116,7 @@ func TestPullHostDies(t *testing.T) {
 	put(t, filepath.Join(second.far, "f"), data)
 	m := newMirror(t, data, 8<<20)
 	p := w.start("pull", "--json=events", "far:f", "far2:f", m.URL+"/f", "./f")
-	await(t, 20*time.Second, "the second host has begun to give", func() bool {
+	await(t, patience, "the second host has begun to give", func() bool {
 		text, err := os.ReadFile(filepath.Join(w.near, "events"))
 		return !p.running() || err == nil && strings.Contains(string(text), `"ev":"progress.source","source":"far2:f","done_bytes":1`)
 	})

@@ -199,9 +199,9 @@ func TestPullInTrouble(t *testing.T) {
 	put(t, filepath.Join(w.near, "slow.meta4"), []byte(metalinkOf(data, slow)))
 	put(t, filepath.Join(w.near, "other.meta4"), []byte(metalinkOf(data, other)))
 	p := w.start("pull", "slow.meta4", "./g")
-	await(t, 20*time.Second, "half of it has come", func() bool { return slow.given.Load() > int64(len(data))/2 || !p.running() })
+	await(t, patience, "half of it has come", func() bool { return slow.given.Load() > int64(len(data))/2 || !p.running() })
 	// The journal is written once a second.
-	await(t, 20*time.Second, "more has come", func() bool { return slow.given.Load() > int64(len(data))*7/8 || !p.running() })
+	await(t, patience, "more has come", func() bool { return slow.given.Load() > int64(len(data))*7/8 || !p.running() })
 	if err := p.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/gomover/gomover/integrity"
 )
@@ -64,7 +63,7 @@ func TestPullToGoesOn(t *testing.T) {
 	data := content(22, 16<<20)
 	put(t, filepath.Join(w.far, "f"), data)
 	p := w.start("pull", "--json=events", "--bwlimit=6MB", "far:f", "--to", "far2:got")
-	await(t, 20*time.Second, "a third has come", func() bool {
+	await(t, patience, "a third has come", func() bool {
 		text, err := os.ReadFile(filepath.Join(w.near, "events"))
 		if !p.running() || err != nil {
 			return !p.running()

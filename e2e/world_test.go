@@ -183,7 +183,7 @@ func (w *world) trySSHD() bool {
 	})
 	t.Cleanup(w.stop)
 	up := false
-	await(t, 10*time.Second, "sshd listens or ends", func() bool {
+	await(t, patience, "sshd listens or ends", func() bool {
 		up = strings.Contains(string(get(t, log)), "Server listening")
 		select {
 		case <-ended:
@@ -257,8 +257,8 @@ func (w *world) noAgent(limit time.Duration) {
 }
 
 // agentEnds is how long an agent may outlive its connection: 2 s, and some time
-// for a busy machine to notice.
-const agentEnds = 4 * time.Second
+// for a busy machine to notice; less than the 30 s after which it gives up what is silent.
+const agentEnds = 20 * time.Second
 
 // leftovers lists unfinished files and journals below dirs.
 func leftovers(t testing.TB, dirs ...string) (found []string) {
