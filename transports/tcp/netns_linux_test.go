@@ -17,6 +17,7 @@ import (
 
 	"github.com/gomover/gomover/internal/netx"
 	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/transports/internal/sealed"
 	"github.com/gomover/gomover/transports/transporttest"
 )
 
