@@ -86,7 +86,7 @@ func TestFanoutChainStopped(t *testing.T) {
 	put(t, filepath.Join(f.near, "f"), data)
 	p := f.start("--json", "--progress=none", "--fanout=chain", "--bwlimit-each=4MB", "--retry-wait=100ms", "f", "h1:", "h2:", "h3:")
 	var order []string
-	await(t, 20*time.Second, "a part has arrived along the line", func() bool {
+	await(t, patience, "a part has arrived along the line", func() bool {
 		if !p.running() {
 			t.Fatalf("ended too early:\n%v", p.wait())
 		}
@@ -137,7 +137,7 @@ func TestFanoutChainApart(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	var order []string
-	await(t, 20*time.Second, "a part has arrived along the line", func() bool {
+	await(t, patience, "a part has arrived along the line", func() bool {
 		select {
 		case err := <-ended:
 			t.Fatalf("ended too early: %v\n%s\n%s", err, out, errs)
