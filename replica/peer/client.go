@@ -515,6 +515,7 @@ func (c *Client) AddInside() {
 	s := c.insideStream()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	s.leaving = false
 	if c.err == nil && !slices.Contains(c.streams, s) {
 		c.streams = append(c.streams, s)
 	}
@@ -575,13 +576,14 @@ func (c *Client) Drop() {
 }
 
 // DropStalled closes the streams on which nothing has come for limit though there
-// is something to come, and tells how many.
+// is something to come, and tells how many. The one inside the link stays: there is no
+// other one, and it goes on when the server does.
 func (c *Client) DropStalled(limit time.Duration) (n int) {
 	c.mu.Lock()
-	list := append([]*stream(nil), c.streams...)
+	list, quick := append([]*stream(nil), c.streams...), c.quick
 	c.mu.Unlock()
 	for _, s := range list {
-		if s.stalled(limit) {
+		if s != quick && s.stalled(limit) {
 			s.st.Close()
 			n++
 		}

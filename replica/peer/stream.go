@@ -21,7 +21,8 @@ type pending interface {
 	// take uses a frame of the answer, which it may keep, and tells whether it was the
 	// last one. Errors: what must not come.
 	take(f *transports.Frame) (kept, last bool, err error)
-	// finish says that nothing more comes, and why if that is not the end.
+	// finish says that nothing more comes, and why if that is not the end. It is called
+	// once, by whoever ends the stream if that comes first.
 	finish(err error)
 }
 
@@ -183,17 +184,19 @@ func (s *stream) head() pending {
 	return s.reqs[0]
 }
 
-// came notes that something came, and whether it was the end of the first request.
-func (s *stream) came(all bool) {
+// came notes that something came, and whether it was the end of the first request. It is
+// false when the stream is over: then that request has ended with it.
+func (s *stream) came(all bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
-		return
+		return false
 	}
 	s.moved = time.Now()
 	if all {
 		s.reqs = s.reqs[1:]
 	}
+	return true
 }
 
 // take hands a frame to the one who asked for it, who may keep it.
@@ -207,16 +210,16 @@ func (s *stream) take(f *transports.Frame) (kept bool, err error) {
 		if err != nil || m.ID != r.number() {
 			return false, ErrBreach
 		}
-		s.came(true)
-		r.finish(&Refused{m.Class, m.Text})
+		if s.came(true) {
+			r.finish(&Refused{m.Class, m.Text})
+		}
 		return false, nil
 	}
 	kept, last, err := r.take(f)
 	if err != nil {
 		return false, err
 	}
-	s.came(last)
-	if last {
+	if s.came(last) && last {
 		r.finish(nil)
 	}
 	return kept, nil

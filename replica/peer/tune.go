@@ -202,10 +202,11 @@ func (c *Client) Leave(out func(Flow) bool) {
 	}
 }
 
-// Sweep closes the streams that are out of use and have nothing under way.
+// Sweep closes the streams that are out of use and have nothing under way. The one inside
+// the link stays open: it may be needed again, and there is no other one.
 func (c *Client) Sweep() {
 	c.mu.Lock()
-	list := append([]*stream(nil), c.streams...)
+	list, quick := append([]*stream(nil), c.streams...), c.quick
 	c.mu.Unlock()
 	for _, s := range list {
 		c.mu.Lock()
@@ -214,7 +215,11 @@ func (c *Client) Sweep() {
 		s.mu.Lock()
 		idle := len(s.reqs) == 0
 		s.mu.Unlock()
-		if leaving && idle {
+		switch {
+		case !leaving || !idle:
+		case s == quick:
+			c.remove(s)
+		default:
 			s.st.Close()
 		}
 	}
