@@ -33,6 +33,7 @@ type batch struct {
 
 	mu      sync.Mutex // guards what follows
 	waiting uint64     // who was asked and has not answered
+	rest    int        // how many more could have been asked
 	answers [][]Answer // of each place; nil: none
 	from    int        // the place of the bytes, when they have come; -1 before
 	sound   []bool     // of each: its bytes have the sum that came with them
@@ -129,11 +130,11 @@ func (b *batch) run() {
 	}
 	t.mu.Lock()
 	session := t.places[from].ctx
-	ask := t.jury(b.voters, from)
+	ask, rest := t.jury(b.voters, from)
 	sessions := t.summon(ask)
 	t.mu.Unlock()
 	b.mu.Lock()
-	b.waiting = ask | 1<<from
+	b.waiting, b.rest = ask|1<<from, bits.OnesCount64(rest)
 	b.mu.Unlock()
 	each(ask, func(i int) { t.wg.Go(func() { b.vote(sessions[i], i) }) })
 	done := make(chan struct{})
@@ -255,7 +256,14 @@ func (b *batch) decide(k, last int) {
 		}
 	}
 	preferred := t.cfg.Prefer > 0 && b.waiting&(1<<(t.cfg.Prefer-1)) != 0
-	if b.states[k] != pending || same <= bits.OnesCount64(b.waiting) || preferred {
+	switch {
+	case b.states[k] != pending || preferred:
+		return
+	case same > bits.OnesCount64(b.waiting)+b.rest:
+	case b.waiting == 0: // those may decide it who were not asked
+		b.retry(k, 0)
+		return
+	default:
 		return
 	}
 	b.states[k] = right

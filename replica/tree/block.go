@@ -16,7 +16,7 @@ import (
 
 // Times and sizes of our choice.
 const (
-	mostVotes   = 128                    // sums that a place is asked for: who is behind is asked where it is needed only
+	mostVotes   = 128                    // sums that a place is asked for: who is behind is asked only where the others are no majority
 	quietAfter  = 2 * time.Second        // a place that gives nothing is not counted on
 	hedgeAfter  = 500 * time.Millisecond // beyond twice what was expected another place is asked, too
 	hedgeLeast  = 16 << 20               // bytes that may always be asked for twice
@@ -55,6 +55,7 @@ type ballot struct {
 	// The reader's.
 	voters   uint64 // who has the file
 	waiting  uint64 // of these, who will speak
+	rest     uint64 // and who could, but was not asked
 	votes    map[integrity.Sum]uint64
 	from     uint64 // places that bytes come from now
 	damaged  int
@@ -120,6 +121,9 @@ func (b *ballot) run(data []byte) error {
 				b.final, b.found = sum, true
 				return nil
 			}
+		} else if b.waiting == 0 && b.rest != 0 {
+			b.askRest()
+			continue
 		} else if b.stuck() && b.from == 0 {
 			if !b.recall() {
 				return b.differ()
@@ -225,6 +229,7 @@ func (b *ballot) fetch(i int, data []byte) {
 	t, p := b.t, b.t.places[i]
 	b.from |= 1 << i
 	b.waiting |= 1 << i
+	b.rest &^= 1 << i
 	t.mu.Lock()
 	session := p.ctx
 	t.mu.Unlock()
@@ -261,35 +266,61 @@ func (b *ballot) fetch(i int, data []byte) {
 	}()
 }
 
-// poll asks all but one of those that have the file for the sum.
+// poll asks those that have the file for the sum, all but one.
 func (b *ballot) poll(but int) {
 	t := b.t
 	t.mu.Lock()
-	ask := t.jury(b.voters, but)
+	ask, rest := t.jury(b.voters, but)
 	t.mu.Unlock()
+	b.ask(ask)
+	b.rest = rest
+}
+
+// askRest asks those who were not asked so far.
+func (b *ballot) askRest() {
+	t, ask := b.t, uint64(0)
+	t.mu.Lock()
+	each(b.rest&b.voters, func(i int) {
+		if t.places[i].up {
+			ask |= 1 << i
+		}
+	})
+	t.mu.Unlock()
+	b.rest = 0
 	b.ask(ask)
 }
 
-// jury is whom of a set to ask for a sum, all but one: not who is down, and who is
-// behind only where few others are. The caller holds mu.
-func (t *Tree) jury(voters uint64, but int) (ask uint64) {
+// jury is whom of a set to ask for a sum, all but one, which gives the bytes; -1: nobody
+// does. Who is down is not asked. Neither is the rest, who are behind: the others could
+// outvote them if they say the same. The caller holds mu.
+func (t *Tree) jury(voters uint64, but int) (ask, rest uint64) {
 	if bits.OnesCount64(voters) < 2 && but >= 0 {
-		return 0
+		return 0, 0
 	}
-	behind := uint64(0)
+	votes := 0
+	if but >= 0 {
+		votes++
+	}
 	each(voters, func(i int) {
 		switch p := t.places[i]; {
 		case i == but || !p.up:
 		case p.voting >= mostVotes && i != t.cfg.Prefer-1:
-			behind |= 1 << i
+			rest |= 1 << i
 		default:
 			ask |= 1 << i
+			votes++
 		}
 	})
-	if bits.OnesCount64(ask) < 2 {
-		ask |= behind
+	for ; rest != 0 && votes <= bits.OnesCount64(rest); votes++ {
+		least := -1
+		each(rest, func(i int) {
+			if least < 0 || t.places[i].voting < t.places[least].voting {
+				least = i
+			}
+		})
+		ask, rest = ask|1<<least, rest&^(1<<least)
 	}
-	return ask
+	return ask, rest
 }
 
 // summon notes that places are asked for a sum, and gives what they are asked within.
@@ -313,6 +344,7 @@ func (b *ballot) ask(ask uint64) {
 	sessions := t.summon(ask)
 	t.mu.Unlock()
 	b.waiting |= ask
+	b.rest &^= ask
 	each(ask, func(i int) {
 		p, session := t.places[i], sessions[i]
 		t.wg.Go(func() {
@@ -397,7 +429,7 @@ func (b *ballot) decide() (sum integrity.Sum, ok bool) {
 			next = n
 		}
 	}
-	waiting := bits.OnesCount64(b.waiting)
+	waiting := bits.OnesCount64(b.waiting | b.rest)
 	if p := b.t.cfg.Prefer - 1; p >= 0 && b.waiting&(1<<p) != 0 {
 		return sum, false
 	}
@@ -411,7 +443,7 @@ func (b *ballot) decide() (sum integrity.Sum, ok bool) {
 func (b *ballot) stuck() bool { return b.waiting == 0 && len(b.votes) > 1 }
 
 // recall waits, when those who have spoken differ, for one that is away and asks it; false
-// when there is none, or it has been away for long.
+// when there is none, it has been away for long, or nobody wants the block any more.
 func (b *ballot) recall() bool {
 	t := b.t
 	if b.recalled.IsZero() {
@@ -443,7 +475,7 @@ func (b *ballot) recall() bool {
 		select {
 		case <-time.After(min(wait, recallEvery)):
 		case <-b.ctx.Done():
-			return true // who asks hears why
+			return false
 		}
 	}
 	return false

@@ -30,9 +30,9 @@ var (
 // list is what one place has.
 type list struct {
 	entries []store.Entry
-	names   int  // bytes
-	unread  int  // directories of which it could read a part only, at most
-	over    bool // it was given up since it is too long
+	names   int             // bytes
+	over    bool            // it was given up since it is too long
+	partly  map[string]bool // directories of which it could read a part only, at most
 }
 
 // budget bounds all lists together.
@@ -89,7 +89,10 @@ func (l *list) sort() {
 	for _, e := range l.entries {
 		if n := len(once); n > 0 && once[n-1].Name == e.Name {
 			if e.Kind == 0 && once[n-1].Kind == store.Dir {
-				l.unread++
+				if l.partly == nil {
+					l.partly = make(map[string]bool)
+				}
+				l.partly[e.Name] = true
 			}
 			continue
 		}
@@ -204,6 +207,7 @@ func (m *merged) entry(name string, lists []*list, at, have []int, prefer int) {
 		return
 	}
 	var n *node
+	whole := false
 	for _, i := range have {
 		k := key(i)
 		if k.kind == 0 {
@@ -213,6 +217,7 @@ func (m *merged) entry(name string, lists []*list, at, have []int, prefer int) {
 			m.differ[i] = append(m.differ[i], name)
 			continue
 		}
+		whole = whole || !lists[i].partly[name]
 		e := of(i)
 		if n == nil {
 			n = &node{e: *e}
@@ -223,6 +228,9 @@ func (m *merged) entry(name string, lists []*list, at, have []int, prefer int) {
 		}
 	}
 	m.nodes = append(m.nodes, n)
+	if !whole {
+		m.failed = append(m.failed, failure{name, "it cannot be read to its end there"})
+	}
 	if want.kind != store.File {
 		return
 	}

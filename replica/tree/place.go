@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -440,7 +441,7 @@ func (t *Tree) watch() {
 			ctx context.Context
 		}
 		var quiet []silent
-		var slow []int
+		var slow []*place
 		up, wanted := 0, false
 		t.mu.Lock()
 		for i, p := range t.places {
@@ -461,17 +462,20 @@ func (t *Tree) watch() {
 				p.slow = time.Time{}
 			case p.slow.IsZero():
 				p.slow = now
-			case now.Sub(p.slow) > slowSpan && up > 1:
-				slow = append(slow, i)
+			case now.Sub(p.slow) > slowSpan:
+				slow = append(slow, p)
 			}
 		}
+		// The slowest first; one always stays.
+		slices.SortFunc(slow, func(a, b *place) int { return cmp.Compare(a.rate, b.rate) })
+		slow = slow[:max(0, min(len(slow), up-1))]
 		idle := !wanted && up > 0
 		t.mu.Unlock()
 		for _, s := range quiet {
 			t.fell(s.i, s.ctx, fmt.Errorf("nothing came for %v", silentAfter))
 		}
-		for _, i := range slow {
-			t.leave(i, fmt.Sprintf("slower than %s for a minute", units.FormatRate(t.cfg.MinRate, false)))
+		for _, p := range slow {
+			t.leave(t.index(p), fmt.Sprintf("slower than %s for a minute", units.FormatRate(t.cfg.MinRate, false)))
 		}
 		switch {
 		case idle:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gomover/gomover/integrity"
+	"github.com/gomover/gomover/replica"
 	"github.com/gomover/gomover/store"
 )
 
@@ -240,4 +241,186 @@ type slowLister struct {
 func (l *slowLister) List(ctx context.Context, fn func(store.Entry) error) error {
 	<-l.after
 	return l.fake.List(ctx, fn)
+}
+
+// Who waits for a place that is away, since the others differ, stops when the tree is
+// closed.
+func TestRecallEnds(t *testing.T) {
+	files := map[string][]byte{"f": pattern(10)}
+	tree, _ := gather(t, Config{}, &fake{files: files}, &fake{files: files}, &fake{files: files})
+	defer tree.Close()
+	tree.mu.Lock()
+	tree.places[2].up, tree.places[2].fell = false, time.Now()
+	tree.mu.Unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	b := &ballot{t: tree, n: tree.files["f"], size: 10, ctx: ctx, voters: 7, votes: map[integrity.Sum]uint64{{1}: 1, {2}: 2}}
+	if b.recall() {
+		t.Error("it is asked again and again for a block that nobody wants")
+	}
+}
+
+// A place that is slow to tell sums is not asked for ever more of them while the others
+// are a majority.
+func TestVotesPileUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		data := pattern(48 << 20)
+		files := map[string][]byte{"f": data}
+		a, b := &fake{files: files, rate: 20e6}, &fake{files: files, rate: 20e6}
+		tree := New(Config{Places: []Place{{"a", a}, {"b", b}, {"c", &stuck{fake: &fake{files: files, delay: 9 * time.Second}, reads: 1e6}}}})
+		defer tree.Close()
+		if err := tree.Gather(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		most := 0
+		over, watched := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(watched)
+			for tick := time.NewTicker(50 * time.Millisecond); ; {
+				select {
+				case <-tick.C:
+				case <-over:
+					tick.Stop()
+					return
+				}
+				tree.mu.Lock()
+				most = max(most, tree.places[2].voting)
+				tree.mu.Unlock()
+			}
+		}()
+		got, err := readAll(tree, "f", 16)
+		close(over)
+		<-watched
+		if err != nil || !bytes.Equal(got, data) {
+			t.Fatal(err)
+		}
+		if most < 2 || most > mostVotes+16 {
+			t.Errorf("%d sums are waited for", most)
+		}
+	})
+}
+
+// Who was not asked for a sum, since it is behind, counts until it was: two that say the
+// same are no majority of five.
+func TestJury(t *testing.T) {
+	up := func(voting ...int) *Tree {
+		tree := &Tree{}
+		for _, n := range voting {
+			tree.places = append(tree.places, &place{up: n >= 0, voting: n})
+		}
+		return tree
+	}
+	for _, tt := range []struct {
+		name      string
+		tree      *Tree
+		but       int
+		ask, rest uint64
+	}{
+		{"one that gives the bytes", up(0), 0, 0, 0},
+		{"one for its sum alone", up(500), -1, 1, 0},
+		{"all", up(0, 0, 5, 127), 0, 0b1110, 0},
+		{"one is down", up(0, -1, 0), 0, 0b100, 0},
+		{"the other one is behind", up(0, 500), 0, 0b10, 0},
+		{"one of three is behind", up(0, 0, 500), 0, 0b10, 0b100},
+		{"two of three are", up(0, 500, 400), 0, 0b100, 0b10},
+		{"two of four are", up(0, 0, 500, 400), 0, 0b1010, 0b100},
+		{"three of five are", up(0, 0, 500, 400, 300), 0, 0b10010, 0b1100},
+		{"two of four, of sums alone", up(0, 0, 500, 400), -1, 0b1011, 0b100},
+	} {
+		if ask, rest := tt.tree.jury(1<<len(tt.tree.places)-1, tt.but); ask != tt.ask || rest != tt.rest {
+			t.Errorf("%s: %b asked, %b not; want %b, %b", tt.name, ask, rest, tt.ask, tt.rest)
+		}
+	}
+	b := &ballot{t: up(0, 0, 500, 400, 300), votes: map[integrity.Sum]uint64{{1}: 0b11}, waiting: 0b10000, rest: 0b1100}
+	if _, ok := b.decide(); ok {
+		t.Error("two of five decide")
+	}
+	b.votes[integrity.Sum{1}], b.waiting = 0b10011, 0
+	if _, ok := b.decide(); !ok {
+		t.Error("three of five do not")
+	}
+}
+
+// Wrong bytes, about which two others that lie answer first, are not taken because the
+// four who would tell are behind.
+func TestLiarsAreFirst(t *testing.T) {
+	for name, read := range map[string]func(*Tree, int) ([]byte, error){
+		"a block": func(tree *Tree, _ int) ([]byte, error) { return readAll(tree, "f", 1) },
+		"a batch": func(tree *Tree, n int) ([]byte, error) {
+			tree.Soon([]string{"f"})
+			f, err := tree.Open("f")
+			if err != nil {
+				return nil, err
+			}
+			data := make([]byte, n)
+			_, err = f.ReadAt(data, 0)
+			return data, err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				data := pattern(5000)
+				right, wrong := map[string][]byte{"f": data}, map[string][]byte{"f": flipped(data, 7)}
+				slow := func() *fake { return &fake{files: right, delay: time.Second} }
+				liar := func() *fake { return &fake{files: wrong} }
+				tree, _ := gather(t, Config{}, liar(), liar(), liar(), slow(), slow(), slow(), slow())
+				defer tree.Close()
+				tree.mu.Lock()
+				for _, p := range tree.places[3:] {
+					p.voting += mostVotes // of other files
+				}
+				tree.mu.Unlock()
+				got, err := read(tree, len(data))
+				if err != nil || !bytes.Equal(got, data) {
+					t.Errorf("the bytes of the majority did not come: %v", err)
+				}
+				tree.mu.Lock()
+				for _, p := range tree.places[3:] {
+					p.voting -= mostVotes
+				}
+				tree.mu.Unlock()
+			})
+		})
+	}
+}
+
+// A place that is slower than it must be is left out, wherever it stands in the list; the
+// fastest one is not.
+func TestTooSlow(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		rates []float64
+		left  []bool
+	}{
+		{"the first", []float64{100e3, 600e3}, []bool{true, false}},
+		{"the last", []float64{600e3, 100e3}, []bool{false, true}},
+		{"both", []float64{300e3, 100e3}, []bool{false, true}},
+		{"both, the first more", []float64{100e3, 300e3}, []bool{true, false}},
+		{"two of three", []float64{100e3, 600e3, 200e3}, []bool{true, false, true}},
+		{"the only one", []float64{100e3}, []bool{false}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var places []*fake
+				for range tt.rates {
+					places = append(places, &fake{})
+				}
+				tree, _ := gather(t, Config{MinRate: 500e3}, places...)
+				defer tree.Close()
+				now := time.Now()
+				tree.mu.Lock()
+				for i, p := range tree.places {
+					p.rate, p.queued, p.heard, p.slow = tt.rates[i], 1, now, now.Add(-2*slowSpan)
+				}
+				tree.mu.Unlock()
+				time.Sleep(time.Second)
+				synctest.Wait()
+				for i, s := range tree.States() {
+					if (s.State == replica.Out) != tt.left[i] {
+						t.Errorf("place %d is %v", i, s.State)
+					}
+				}
+			})
+		})
+	}
 }

@@ -289,7 +289,7 @@ func (t *Tree) report(lists []*list, m *merged) {
 		if l := m.differ[i]; len(l) > 0 {
 			t.cfg.Warn("replica.differs", fmt.Sprintf("%s: %s: differs from what the others have, and is not taken from there", p.name, some(l)))
 		}
-		if n := lists[i].unread; n > 0 {
+		if n := len(lists[i].partly); n > 0 {
 			t.cfg.Warn("replica.unread", fmt.Sprintf("%s: %d directories cannot be read", p.name, n))
 		}
 	}
