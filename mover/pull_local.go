@@ -16,6 +16,7 @@ import (
 // was opened first: as a web server names a version, so do its size and time.
 type localSource struct {
 	path string
+	disk disk
 
 	mu    sync.Mutex  // guards what follows
 	first fs.FileInfo // nil before Open
@@ -27,9 +28,11 @@ var _ pull.Summer = (*localSource)(nil)
 var errFileChanged = finalError{"it changed while it was read"}
 
 // Open looks at the file.
-func (l *localSource) Open(context.Context) (pull.Facts, error) {
-	info, err := os.Stat(l.path)
+func (l *localSource) Open(ctx context.Context) (pull.Facts, error) {
+	info, err := ask(ctx, &l.disk, func() (fs.FileInfo, error) { return os.Stat(l.path) }, nil)
 	switch {
+	case ctx.Err() != nil:
+		return pull.Facts{}, context.Cause(ctx)
 	case err != nil:
 		return pull.Facts{}, finalError{plainError(err)}
 	case !info.Mode().IsRegular():
@@ -46,15 +49,21 @@ func (l *localSource) Open(context.Context) (pull.Facts, error) {
 }
 
 // Range reads a part of the file.
-func (l *localSource) Range(_ context.Context, offset, n int64) (io.ReadCloser, error) {
+func (l *localSource) Range(ctx context.Context, offset, n int64) (io.ReadCloser, error) {
 	l.mu.Lock()
 	first := l.first
 	l.mu.Unlock()
-	f, err := os.Open(l.path)
-	if err != nil {
+	f, err := ask(ctx, &l.disk, func() (*os.File, error) { return os.Open(l.path) }, func(f *os.File) { f.Close() })
+	switch {
+	case ctx.Err() != nil:
+		if err == nil {
+			f.Close()
+		}
+		return nil, context.Cause(ctx)
+	case err != nil:
 		return nil, finalError{plainError(err)}
 	}
-	return &section{f, io.NewSectionReader(f, offset, n), first}, nil
+	return &section{ctx, &l.disk, f, offset, offset + n, first}, nil
 }
 
 // Sums hashes blocks of the file.
@@ -88,22 +97,41 @@ func sameVersion(a, b fs.FileInfo) bool {
 
 // section is a part of a file that must not change.
 type section struct {
+	ctx   context.Context
+	disk  *disk
 	file  *os.File
-	part  *io.SectionReader
+	at    int64 // next byte
+	end   int64
 	first fs.FileInfo
 }
 
 // Read reads the next bytes, which count if the file is the same after that.
 func (s *section) Read(p []byte) (int, error) {
-	n, err := s.part.Read(p)
-	info, serr := s.file.Stat()
-	switch {
-	case serr != nil:
-		return 0, serr
-	case !sameVersion(s.first, info):
-		return 0, errFileChanged
+	if s.at >= s.end {
+		return 0, io.EOF
 	}
-	return n, err
+	p = p[:min(int64(len(p)), s.end-s.at)]
+	room, free := s.disk.room(len(p))
+	n, err := ask(s.ctx, s.disk, func() (int, error) {
+		n, err := s.file.ReadAt(room, s.at)
+		info, serr := s.file.Stat()
+		switch {
+		case serr != nil:
+			return 0, serr
+		case !sameVersion(s.first, info):
+			return 0, errFileChanged
+		case n == 0:
+			return 0, err
+		}
+		return n, nil
+	}, nil)
+	if err != nil {
+		return 0, err // room may be read into still
+	}
+	n = copy(p, room[:n])
+	free()
+	s.at += int64(n)
+	return n, nil
 }
 
 // Close closes the file.

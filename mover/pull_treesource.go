@@ -120,6 +120,7 @@ func fileError(err error) error {
 type localTree struct {
 	path  string
 	links osfs.Links
+	disk  disk
 
 	mu  sync.Mutex // guards src
 	src store.Source
@@ -128,13 +129,16 @@ type localTree struct {
 var _ tree.Source = (*localTree)(nil)
 
 // Open opens the directory.
-func (l *localTree) Open(context.Context) (time.Duration, error) {
+func (l *localTree) Open(ctx context.Context) (time.Duration, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.src != nil {
 		return 0, nil
 	}
-	src, err := osfs.NewSource(l.path, osfs.SourceOptions{Links: l.links})
+	src, err := ask(ctx, &l.disk, func() (store.Source, error) { return osfs.NewSource(l.path, osfs.SourceOptions{Links: l.links}) }, func(src store.Source) { src.Close() })
+	if err != nil && ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
 	if err != nil {
 		return 0, finalError{plainError(err)}
 	}
@@ -142,12 +146,10 @@ func (l *localTree) Open(context.Context) (time.Duration, error) {
 	return 0, nil
 }
 
-// close lets go of the directory.
+// close lets go of the directory. Nothing is asked for any more.
 func (l *localTree) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.src != nil {
-		l.src.Close()
+	if src := l.now(); src != nil {
+		l.disk.whenIdle(func() { src.Close() })
 	}
 }
 
@@ -159,22 +161,50 @@ func (l *localTree) now() store.Source {
 
 // List walks the directory.
 func (l *localTree) List(ctx context.Context, fn func(store.Entry) error) error {
-	return l.now().Walk(ctx, func(e store.Entry, err error) error {
-		switch {
-		case err != nil && e.Name == "":
-			return finalError{plainError(err)}
-		case err != nil:
-			e = store.Entry{Name: e.Name}
-		case e.Kind != store.File:
-			e.Size = 0
-		}
-		e.Mode &= 0o7777
-		return fn(e)
-	})
+	var mu sync.Mutex // guards over
+	over := false     // nobody waits any more
+	defer func() {
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+	}()
+	_, err := ask(ctx, &l.disk, func() (struct{}, error) {
+		return struct{}{}, l.now().Walk(ctx, func(e store.Entry, err error) error {
+			switch {
+			case err != nil && e.Name == "":
+				return finalError{plainError(err)}
+			case err != nil:
+				e = store.Entry{Name: e.Name}
+			case e.Kind != store.File:
+				e.Size = 0
+			}
+			e.Mode &= 0o7777
+			mu.Lock()
+			defer mu.Unlock()
+			if over {
+				return context.Canceled
+			}
+			return fn(e)
+		})
+	}, nil)
+	return err
 }
 
 // Read reads bytes of a file.
-func (l *localTree) Read(_ context.Context, e store.Entry, off int64, data []byte, came func(int)) (sum integrity.Sum, err error) {
+func (l *localTree) Read(ctx context.Context, e store.Entry, off int64, data []byte, came func(int)) (integrity.Sum, error) {
+	room, free := l.disk.room(len(data))
+	sum, err := ask(ctx, &l.disk, func() (integrity.Sum, error) { return l.read(&e, off, room) }, nil)
+	if err != nil {
+		return sum, err // room may be read into still
+	}
+	copy(data, room)
+	free()
+	came(len(data))
+	return sum, nil
+}
+
+// read fills data, and gives the sum.
+func (l *localTree) read(e *store.Entry, off int64, data []byte) (sum integrity.Sum, err error) {
 	f, err := l.now().Open(e.Name)
 	if err != nil {
 		return sum, &tree.FileError{Text: plainError(err)}
@@ -192,13 +222,17 @@ func (l *localTree) Read(_ context.Context, e store.Entry, off int64, data []byt
 	case n < len(data):
 		return sum, &tree.FileError{Text: plainError(err)}
 	}
-	came(n)
 	return integrity.Block(data, off, e.Size), nil
 }
 
 // Sum hashes bytes of a file.
-func (l *localTree) Sum(ctx context.Context, e store.Entry, off, n int64) (integrity.Sum, error) {
-	return l.Read(ctx, e, off, make([]byte, n), func(int) {})
+func (l *localTree) Sum(ctx context.Context, e store.Entry, off, n int64) (sum integrity.Sum, err error) {
+	room, free := l.disk.room(int(n))
+	sum, err = ask(ctx, &l.disk, func() (integrity.Sum, error) { return l.read(&e, off, room) }, nil)
+	if err == nil {
+		free()
+	}
+	return sum, err
 }
 
 // Several reads or hashes small files.
@@ -208,10 +242,13 @@ func (l *localTree) Several(ctx context.Context, files []store.Entry, data []byt
 		n := files[i].Size
 		if data == nil {
 			out[i].Sum, out[i].Err = l.Sum(ctx, files[i], 0, n)
-			continue
+		} else {
+			out[i].Sum, out[i].Err = l.Read(ctx, files[i], 0, data[:n:n], came)
+			data = data[n:]
 		}
-		out[i].Sum, out[i].Err = l.Read(ctx, files[i], 0, data[:n:n], came)
-		data = data[n:]
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx) // the disk does not answer, or nobody waits
+		}
 	}
 	return out, nil
 }
