@@ -39,13 +39,16 @@ func TestDepth(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		fill, slow func(r *run)
+		streams    int
 		what       string
 		gain       float64 // how many times as fast
 	}{
-		"small files, opened late": {small, lateOpen(10 * time.Millisecond), "readers", 1.4},
-		"files, opened late":       {medium, lateOpen(200 * time.Millisecond), "readers", 1.25},
-		"small files, made late":   {small, func(r *run) { r.dst.slow = 10 * time.Millisecond }, "writers", 1.3},
-		"files that are there":     {medium, func(*run) {}, "", 0.95},
+		"small files, opened late": {small, lateOpen(10 * time.Millisecond), 4, "readers", 1.4},
+		"files, opened late":       {medium, lateOpen(200 * time.Millisecond), 4, "readers", 1.25},
+		// All that there is fits into the window at once, so that of several streams one may
+		// come to have most of it.
+		"small files, made late": {small, func(r *run) { r.dst.slow = 10 * time.Millisecond }, 1, "writers", 1.3},
+		"files that are there":   {medium, func(*run) {}, 4, "", 0.95},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -54,7 +57,7 @@ func TestDepth(t *testing.T) {
 					r := newRun()
 					tt.fill(r)
 					tt.slow(r)
-					r.opts.StreamsMin, r.opts.StreamsMax, r.opts.Retune = 4, 4, mode
+					r.opts.StreamsMin, r.opts.StreamsMax, r.opts.Retune = tt.streams, tt.streams, mode
 					// However busy the machine is, its processors are not what this waits for.
 					r.processors = func(got *wire.Report) { got.Cores = 2 }
 					r.fine(t, r.do(t.Context()))
