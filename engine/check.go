@@ -471,23 +471,21 @@ func (s *Sink) want(v wire.EntryVerdict, e *wire.Entry, name string) (wire.Entry
 		s.update(func(t *Totals) { t.DoneBytes += f.had; t.Had += f.had })
 	}
 	wanted = true
+	if found && f.left == 0 {
+		// All is here, of the very file that was listed now.
+		f.unchanged, f.finishing = true, true
+	}
 	s.mu.Lock()
 	s.files[v.ID] = f
-	if s.keys != nil {
+	if s.keys != nil { // what others want, too, may come before the source has the verdict
 		f.key = wire.KeyOf(e)
-		s.keys[f.key] = f
+		s.keys[f.key], s.untold[v.ID] = f, nil
 	}
 	if !f.small && e.Size >= journalMin {
 		s.large[v.ID] = f
 	}
 	s.need += e.Size - f.had
 	s.mu.Unlock()
-	if found && f.left == 0 {
-		// All is here, of the very file that was listed now.
-		f.mu.Lock()
-		f.unchanged, f.finishing = true, true
-		f.mu.Unlock()
-	}
 	return v, nil
 }
 

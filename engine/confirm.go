@@ -123,16 +123,25 @@ func (s *Sink) sendDone() error {
 	return nil
 }
 
-// told ends files of which all was here already. A source that heard of the end
-// before the verdict would wait for another end for ever.
+// told lets files end on which the source has the verdict: those of which all was here
+// already, and those that have come with what others get, too. A source that heard of
+// the end before the verdict would wait for another end for ever. The caller wakes the
+// confirmer.
 func (s *Sink) told(l wire.Verdicts) {
 	for i := range l {
-		if l[i].Verdict != wire.Part {
+		if l[i].Verdict != wire.Part && s.untold == nil {
 			continue
 		}
 		s.mu.Lock()
 		f := s.files[l[i].ID]
+		if d := s.untold[l[i].ID]; d != nil {
+			s.doneQ = append(s.doneQ, *d)
+		}
+		delete(s.untold, l[i].ID)
 		s.mu.Unlock()
+		if l[i].Verdict != wire.Part {
+			continue
+		}
 		if f != nil && f.had == f.e.Size {
 			s.commits.later(f)
 		}

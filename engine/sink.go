@@ -43,9 +43,10 @@ type Sink struct {
 	prefixes []string // of each root: what its names begin with
 	rootKind []store.Kind
 	files    map[uint64]*sinkFile
-	large    map[uint64]*sinkFile   // of files, those with a journal: few where files are many
-	keys     map[wire.Key]*sinkFile // of files; nil: no source shares what it sends
-	sums     map[uint64]*sumWait    // waiting for a hash of the source
+	large    map[uint64]*sinkFile      // of files, those with a journal: few where files are many
+	keys     map[wire.Key]*sinkFile    // of files; nil: no source shares what it sends
+	untold   map[uint64]*wire.FileDone // where sources share: files whose verdict is due to the source, and their ends, if they have come
+	sums     map[uint64]*sumWait       // waiting for a hash of the source
 	nextID   uint64
 	retries  int  // entries promised to come again
 	checking bool // a batch of entries is being looked at
@@ -114,7 +115,7 @@ func NewSink(o Options, p Paths, l Link, t Target, rec events.Recorder) *Sink {
 		files: make(map[uint64]*sinkFile), large: make(map[uint64]*sinkFile), sums: make(map[uint64]*sumWait), streams: make(map[uint32]*recvStream),
 		names: make(map[string]bool), nextDial: 2, dirAt: make(map[uint64]int32), dirSeed: maphash.MakeSeed()}
 	if o.Shared {
-		s.keys = make(map[wire.Key]*sinkFile)
+		s.keys, s.untold = make(map[wire.Key]*sinkFile), make(map[uint64]*wire.FileDone)
 	}
 	s.commits.init(s)
 	return s

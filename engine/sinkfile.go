@@ -325,7 +325,12 @@ func (s *Sink) endFile(f *sinkFile, class wire.Class, text string) {
 	f.release()
 	s.mu.Lock()
 	s.forgetLocked(f)
-	s.doneQ = append(s.doneQ, wire.FileDone{ID: f.id, Class: class, Sum: f.sum, Text: text})
+	d := wire.FileDone{ID: f.id, Class: class, Sum: f.sum, Text: text}
+	if _, due := s.untold[f.id]; due {
+		s.untold[f.id] = &d
+	} else {
+		s.doneQ = append(s.doneQ, d)
+	}
 	e := endedFile{id: f.id, size: f.e.Size, ok: class == wire.ClassNone}
 	if e.ok {
 		e.done = f.had + f.kept
