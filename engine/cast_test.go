@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -353,6 +354,43 @@ func TestBlockListRemove(t *testing.T) {
 					t.Fatalf("block %d is lost", b)
 				}
 			}
+		}
+	}
+}
+
+// TestCastKept sends very small files: what the log keeps takes the memory that it counts.
+func TestCastKept(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 20 {
+		fill(t, fmt.Sprintf("%s/src/f%d", dir, i), 1+i)
+	}
+	c := newCrowd(t, dir+"/src", dir+"/a", dir+"/b")
+	cast := c.start()
+	r := &roll{log: cast}
+	r.cond = sync.NewCond(&r.mu)
+	for _, w := range c.worlds {
+		w.sink.Take(r.stream(-1))
+	}
+	n, err := cast.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cast.log.mu.Lock()
+	kept := 0
+	for _, f := range cast.log.frames {
+		kept += cap(f.body)
+	}
+	if int64(kept) > 2*cast.log.kept {
+		t.Errorf("%d bytes of memory for %d", kept, cast.log.kept)
+	}
+	cast.log.mu.Unlock()
+	r.grow(n, false)
+	c.play(cast, r)
+	c.wg.Wait()
+	cast.Close()
+	for i, w := range c.worlds {
+		if c.errs[i] != nil || w.sinkErr != nil {
+			t.Fatal(i, c.errs[i], w.sinkErr)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/binary"
 	"sort"
 	"sync"
@@ -103,6 +104,9 @@ func (l *castLog) full() bool {
 func (l *castLog) add(body []byte, pieces []piece) {
 	if pieces[0].lit != nil && len(pieces) == 2 {
 		pieces[0].lit = append([]byte(nil), pieces[0].lit...) // not all of the body with it
+	}
+	if cap(body) > 2*len(body) { // a pack of very small files
+		body = bytes.Clone(body)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
