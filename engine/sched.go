@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -492,21 +493,26 @@ func (s *sched) againLocked(sl slice) bool {
 		f.tries++
 		ok = ok && f.tries <= maxTries
 		f.waiting--
-		s.requeueLocked(f)
 	}
+	s.requeueLocked(sl.pack)
 	s.wanted += sl.bytes
 	s.cond.Broadcast()
 	return ok
 }
 
-// requeueLocked lets a small file be handed out again, by itself.
-func (s *sched) requeueLocked(f *srcFile) {
-	f.todo, f.todoBytes = newBlockList([][2]int64{{0, 1}}, 1), f.entry.Size
+// requeueLocked lets small files be handed out again before all others.
+func (s *sched) requeueLocked(list []*srcFile) {
+	if len(list) == 0 {
+		return
+	}
+	for _, f := range list {
+		f.todo, f.todoBytes = newBlockList([][2]int64{{0, 1}}, 1), f.entry.Size
+	}
 	q := &s.queue
 	if s.cast != 0 {
 		q = &s.alone
 	}
-	*q = append([]*srcFile{f}, *q...)
+	*q = slices.Concat(list, *q)
 }
 
 // lost takes back everything under way on stream id, which is dead. It returns
@@ -520,6 +526,7 @@ func (s *sched) lost(id uint32) (bytes int64) {
 	}
 	delete(s.flights, id)
 	l.stopped = true
+	var small []*srcFile
 	for i := range l.flights {
 		fl := &l.flights[i]
 		s.underway(l, -fl.bytes)
@@ -536,9 +543,10 @@ func (s *sched) lost(id uint32) (bytes int64) {
 		}
 		for _, f := range fl.pack {
 			f.waiting--
-			s.requeueLocked(f)
 		}
+		small = append(small, fl.pack...)
 	}
+	s.requeueLocked(small)
 	s.cond.Broadcast()
 	return bytes
 }

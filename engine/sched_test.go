@@ -394,3 +394,40 @@ func TestSchedLosesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestSchedLostInOrder has a stream die with several packs of small files: they are sent
+// again in the order of the list, before what follows.
+func TestSchedLostInOrder(t *testing.T) {
+	s := newSched(DefaultBlock, baseWindow)
+	s.addStream(1)
+	const files = 20
+	for i := range uint64(files) {
+		f := &srcFile{id: i, blockSize: DefaultBlock, entry: wire.Entry{Kind: 1, Size: smallFile}}
+		s.want(f, [][2]int64{{0, 1}})
+		if i == files/2 {
+			for range 3 {
+				if sl, ok := s.next(1); !ok || len(sl.pack) < 2 {
+					t.Fatalf("pack %+v, %t", sl, ok)
+				}
+			}
+		}
+	}
+	s.lost(1)
+	s.addStream(2)
+	var got []uint64
+	for len(got) < files {
+		sl, ok := s.next(2)
+		if !ok {
+			t.Fatal("nothing more is to be sent")
+		}
+		for _, f := range sl.pack {
+			got = append(got, f.id)
+		}
+	}
+	if !slices.IsSorted(got) {
+		t.Errorf("sent in the order %v", got)
+	}
+	if wanted, _ := s.load(); wanted != 0 {
+		t.Errorf("%d bytes are wanted still", wanted)
+	}
+}
