@@ -16,7 +16,7 @@ type chooser struct {
 	watch choice.Watch
 	at    time.Time // of the last sample
 	seen  map[uint32]lastSeen
-	tries int
+	id    int  // of the last trial, as it was told
 	moved bool // to another transport
 }
 
@@ -92,7 +92,7 @@ func (s *Source) choose(now time.Time, t Totals) {
 	case choice.Grow:
 		if s.opts.Retune == retuneAuto {
 			s.grown = true
-			s.emit(events.Tune{What: "streams", From: int64(v.Streams), To: int64(v.Streams), BeforeBps: int64(d.Before), Reason: d.Reason + ": looking for better settings from now on"})
+			s.emit(events.Tune{ID: s.tuneID(), What: "streams", From: int64(v.Streams), To: int64(v.Streams), BeforeBps: int64(d.Before), Reason: d.Reason + ": looking for better settings from now on"})
 		}
 	case choice.Try:
 		s.tryOther(d, v.Streams)
@@ -166,8 +166,8 @@ func (c *chooser) sample(now time.Time, at time.Duration, list []*sendStream, ot
 // tryOther opens streams of another transport beside those that there are.
 func (s *Source) tryOther(d choice.Decision, streams int) {
 	x := &s.streams
-	s.chooser.tries++
-	s.emit(events.Tune{ID: s.chooser.tries, What: "streams", From: int64(streams), To: int64(streams + d.Setting.Streams), BeforeBps: int64(d.Before),
+	s.chooser.id = s.tuneID()
+	s.emit(events.Tune{ID: s.chooser.id, What: "streams", From: int64(streams), To: int64(streams + d.Setting.Streams), BeforeBps: int64(d.Before),
 		Reason: fmt.Sprintf("trying %s beside: %s", d.Setting.Transport, d.Reason)})
 	err := s.paths.Endpoint.(transports.Switcher).Use(false)
 	x.mu.Lock()
@@ -247,7 +247,7 @@ func (s *Source) closeOther(d choice.Decision, streams int) {
 	s.stopStreams(tried)
 	_ = s.paths.Endpoint.(transports.Switcher).Use(true) // the usual way is always open
 	s.sendStreams(wire.Streams{Way: s.usual()})
-	s.emit(events.Tune{ID: s.chooser.tries, What: "streams", From: int64(streams + len(tried)), To: int64(streams), BeforeBps: int64(d.Before), AfterBps: int64(d.After),
+	s.emit(events.Tune{ID: s.chooser.id, What: "streams", From: int64(streams + len(tried)), To: int64(streams), BeforeBps: int64(d.Before), AfterBps: int64(d.After),
 		Reason: fmt.Sprintf("%s is no better: %s", d.Setting.Transport, d.Reason)})
 	x.poke()
 }

@@ -76,15 +76,18 @@ func (s *Sink) deepen(own *wire.Report) int {
 	return s.depth.at()
 }
 
-// tellDepth reports what came of a look.
+// tellDepth reports what came of a look: a trial has begun, or it has ended.
 func (s *Source) tellDepth(what string, c retune.Change) {
-	s.emit(events.Tune{ID: s.tuneID(), What: what, From: int64(c.From), To: int64(c.To), Reason: c.Reason, BeforeBps: int64(c.Before), AfterBps: int64(c.After)})
+	if c.After == 0 || s.depthID == 0 {
+		s.depthID = s.tuneID()
+	}
+	s.emit(events.Tune{ID: s.depthID, What: what, From: int64(c.From), To: int64(c.To), Reason: c.Reason, BeforeBps: int64(c.Before), AfterBps: int64(c.After)})
 }
 
 // followDepth reports how the sink's depth has changed; was is what it had.
 func (s *Source) followDepth(was, is int) {
 	if was = max(1, was); is > 0 && is <= depthMost && is != was {
-		s.tellDepth("writers", retune.Change{From: was, To: is, Reason: "at the target: what it writes at a time"})
+		s.emit(events.Tune{ID: s.tuneID(), What: "writers", From: int64(was), To: int64(is), Reason: "at the target: what it writes at a time"})
 	}
 }
 

@@ -259,3 +259,20 @@ func TestSourceThatChangesIsReadAgain(t *testing.T) {
 		t.Errorf("totals %+v", c)
 	}
 }
+
+// TestReadbackIsTold: who pushes hears which files were read again from storage.
+func TestReadbackIsTold(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir+"/src/large", smallFile+1)
+	fill(t, dir+"/src/small", 1000)
+	w := newWorld(dir+"/src", dir+"/dst")
+	w.inside, w.opts.Verify = true, "readback"
+	if err := w.run(t, t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"large": "readback", "small": "wire"} {
+		if got := w.rec.files[dir+"/src/"+name].Verified; got != want {
+			t.Errorf("%s is verified by %q, want %q", name, got, want)
+		}
+	}
+}

@@ -48,12 +48,14 @@ func (s *Sink) farEvent(body []byte) error {
 	if err := wire.ParseJSON(body, &e); err != nil {
 		return err
 	}
-	switch {
+	switch { // which destination it is only this end can say, and there is one
 	case e.Plan != nil:
+		e.Plan.Dest = ""
 		s.emit(*e.Plan)
 	case e.Transport != nil:
 		s.emit(*e.Transport)
 	case e.Tune != nil:
+		e.Tune.Dest = ""
 		s.emit(*e.Tune)
 	}
 	return nil

@@ -31,7 +31,8 @@ type retuner struct {
 	yield bool            // to everybody: the rate changes all the time, and without trials
 	said  time.Time       // when a rate of a job that yields was told last
 	told  int64           // that rate
-	first int             // number of the policy's first step, less one
+	step  int             // the policy's last, by its own number
+	id    int             // which was told by this one
 	own   string          // the system's congestion control
 	began time.Time
 	at    time.Time // of the last sample
@@ -129,9 +130,6 @@ func (s *Source) newRetuner(now time.Time, bytes int64, target int, stats map[ui
 		c.CCs = []string{"bbr"}
 	}
 	r.set = c.Start
-	s.mu.Lock()
-	r.first = s.tunes
-	s.mu.Unlock()
 	switch {
 	case r.own == "": // a kernel that tells nothing
 		r.yield = false
@@ -260,10 +258,9 @@ func (s *Source) tellYield(r *retuner, before, rate int64) {
 // tellTuned reports a decision. One that ends a trial has the trial's number, and
 // what it brought. Of a policy that observes, nothing changes but what is said.
 func (s *Source) tellTuned(r *retuner, d retune.Decision, rtt time.Duration) {
-	d.ID += r.first
-	s.mu.Lock()
-	s.tunes = max(s.tunes, d.ID)
-	s.mu.Unlock()
+	if d.ID != r.step { // others tell of steps, too
+		r.step, r.id = d.ID, s.tuneID()
+	}
 	from, to := d.From, d.To
 	if d.Step == retune.Undo {
 		from, to = d.To, d.Settings
@@ -276,7 +273,7 @@ func (s *Source) tellTuned(r *retuner, d retune.Decision, rtt time.Duration) {
 		s.replan(to.Streams, to.CC, rtt, reason)
 		return
 	}
-	t := events.Tune{ID: d.ID, What: "streams", From: int64(from.Streams), To: int64(to.Streams), BeforeBps: d.Before, AfterBps: d.After, Reason: reason}
+	t := events.Tune{ID: r.id, What: "streams", From: int64(from.Streams), To: int64(to.Streams), BeforeBps: d.Before, AfterBps: d.After, Reason: reason}
 	if from.Rate != to.Rate {
 		t.What, t.From, t.To = "rate", from.Rate, to.Rate
 	}

@@ -1,12 +1,14 @@
 package engine
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/transports"
+	"github.com/gomover/gomover/tuner/choice"
 	"github.com/gomover/gomover/tuner/retune"
 )
 
@@ -197,8 +199,11 @@ func TestRetunePace(t *testing.T) {
 		t.Errorf("no rate is %+v", got)
 	}
 	e, ok := (*told)[0].(events.Tune)
-	if !ok || e.What != "rate" || e.From != 0 || e.To != 100e6 || e.ID != 3 {
+	if !ok || e.What != "rate" || e.From != 0 || e.To != 100e6 || e.ID != 1 {
 		t.Errorf("it says %+v", (*told)[0])
+	}
+	if e, ok := (*told)[1].(events.Tune); !ok || e.ID != 1 {
+		t.Errorf("and at its end %+v", (*told)[1])
 	}
 }
 
@@ -279,3 +284,42 @@ func TestTuneCC(t *testing.T) {
 		}
 	}
 }
+
+// TestTuneNumbers: each step of tuning has a number of its own, whoever takes it, and its
+// end has that of its begin.
+func TestTuneNumbers(t *testing.T) {
+	s, _, told := gauges(t, Options{Retune: retuneOn}, 4)
+	s.chooser = &chooser{}
+	s.paths.Endpoint = turner{}
+	s.link, _ = MemoryLink()
+	r := &retuner{}
+	tune := func(id int, after int64) {
+		s.tellTuned(r, retune.Decision{From: retune.Settings{Streams: 4}, To: retune.Settings{Streams: 5}, ID: id, After: after}, 0)
+	}
+	tune(1, 0)
+	s.tellDepth("readers", retune.Change{From: 1, To: 2, Before: 5})
+	s.followDepth(1, 2)
+	tune(1, 7)
+	s.tryOther(choice.Decision{Setting: choice.Setting{Transport: "udt", Streams: 1}}, 4)
+	tune(2, 0)
+	s.tellDepth("readers", retune.Change{From: 1, To: 2, Before: 5, After: 9})
+	s.closeOther(choice.Decision{Setting: choice.Setting{Transport: "udt"}}, 4)
+	tune(2, 7)
+	var got []int
+	for _, e := range *told {
+		if e, ok := e.(events.Tune); ok {
+			got = append(got, e.ID)
+		}
+	}
+	if want := []int{1, 2, 3, 1, 4, 5, 2, 4, 5}; !slices.Equal(got, want) {
+		t.Errorf("numbers %v, want %v", got, want)
+	}
+}
+
+// turner is an endpoint that turns as it is told.
+type turner struct {
+	transports.Endpoint
+	transports.Switcher
+}
+
+func (turner) Use(bool) error { return nil }

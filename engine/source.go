@@ -39,15 +39,16 @@ type Source struct {
 	link  Link
 	emitter
 	counters
-	pulse  pulse
-	sched  *sched
-	inband *inband
-	limit  *limiter
-	common Common
-	work   busy
-	depth  depth
-	start  time.Time
-	wg     sync.WaitGroup
+	pulse   pulse
+	sched   *sched
+	inband  *inband
+	limit   *limiter
+	common  Common
+	work    busy
+	depth   depth
+	depthID int // the ticker's: number of the last trial of depth, as it was told
+	start   time.Time
+	wg      sync.WaitGroup
 
 	renew   atomic.Bool   // somebody has changed what the retuner must know
 	nudge   chan struct{} // wakes the ticker for a change of the limit; capacity 1
@@ -508,6 +509,9 @@ func (s *Source) done(d *wire.FileDone) {
 		ev.Action = "resume"
 	case f.replace:
 		ev.Action = "replace"
+	}
+	if s.opts.Verify == "readback" && f.entry.Size > smallFile {
+		ev.Verified = "readback"
 	}
 	if d.Sum != ([32]byte{}) {
 		ev.Hash = integrity.Name + ":" + hex.EncodeToString(d.Sum[:])
