@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -148,11 +147,11 @@ func newCasting(r *fanRun) *casting {
 	}
 	c := &casting{run: r, always: f.Multicast == MulticastAlways, o: f.Group,
 		free: make(chan struct{}), over: make(chan struct{}), news: make(chan struct{}, 1)}
-	n := 0
+	n, block := 0, usualBlock(r.legs)
 	for i, l := range r.legs {
 		j := l.dir.job
 		cl := &castLeg{c: c, i: i, leg: l, answer: make(chan castAnswer, 1), looks: make(chan struct{}, 1)}
-		cl.out = !j.push() || !j.TCP && !j.UDT
+		cl.out = !j.push() || !j.TCP && !j.UDT || j.Engine.BlockSize != block
 		c.legs = append(c.legs, cl)
 		if !cl.out {
 			n++
@@ -163,9 +162,27 @@ func newCasting(r *fanRun) *casting {
 		for _, l := range r.legs {
 			l.dir.cast = nil
 		}
+		if c.always {
+			c.tellNone(errNobody)
+		}
 		return nil
 	}
 	return c
+}
+
+// usualBlock is the block size that most destinations are to have: those of another one
+// cannot get the same frames.
+func usualBlock(legs []*leg) (size int64) {
+	count := make(map[int64]int)
+	for _, l := range legs {
+		count[l.dir.job.Engine.BlockSize]++
+	}
+	for _, l := range legs {
+		if s := l.dir.job.Engine.BlockSize; count[s] > count[size] {
+			size = s
+		}
+	}
+	return size
 }
 
 func (c *casting) poke() {
@@ -210,11 +227,16 @@ func (l *castLeg) take(body []byte) error {
 	if err := wire.ParseJSON(body, &a); err != nil {
 		return err
 	}
+	l.hear(a)
+	return nil
+}
+
+// hear keeps an answer for who waits for it.
+func (l *castLeg) hear(a castAnswer) {
 	select {
 	case l.answer <- a:
 	default: // one was asked for
 	}
-	return nil
 }
 
 // small tells that what this one lacks is too little for a group.
@@ -306,8 +328,16 @@ func (c *casting) patience(of ...*castLeg) time.Duration {
 	return min(max(time.Duration(float64(bytes)/waitRate*float64(time.Second)), waitLeast), waitMost)
 }
 
-// errNoGroup is why there is no group, where that is not worth telling.
-var errNoGroup = errors.New("nothing to be sent together")
+// Why there is no group; the first is not worth telling.
+var (
+	errNoGroup = errors.New("nothing to be sent together")
+	errNobody  = errors.New("fewer than two destinations can get the same by UDP")
+)
+
+// tellNone says why there is no multicast although it was asked for.
+func (c *casting) tellNone(why error) {
+	record(c.run.rec, events.Warn{Code: "net.multicast", Message: fmt.Sprintf("no multicast: %v; each destination gets its own data", why)})
+}
 
 // work is the casting's life; it ends with stop at the latest.
 func (c *casting) work(stop <-chan struct{}) {
@@ -327,7 +357,7 @@ func (c *casting) work(stop <-chan struct{}) {
 	c.atWork = false
 	c.mu.Unlock()
 	if err != nil && c.always && !errors.Is(err, errNoGroup) && ctx.Err() == nil {
-		record(c.run.rec, events.Warn{Code: "net.multicast", Message: fmt.Sprintf("no multicast: %v; each destination gets its own data", err)})
+		c.tellNone(err)
 	}
 }
 
@@ -355,11 +385,13 @@ func (c *casting) form(ctx context.Context) ([]*castLeg, error) {
 	t := time.NewTicker(10 * time.Millisecond)
 	defer t.Stop()
 	for {
-		ready, coming := c.ready()
+		ready, coming, others := c.ready()
 		if len(ready) >= 2 && second.IsZero() {
 			second = time.Now()
 		}
 		switch {
+		case len(ready)+coming < 2 && len(ready)+others >= 2:
+			return nil, errNobody
 		case len(ready)+coming < 2:
 			return nil, errNoGroup
 		case len(ready) >= 2:
@@ -384,9 +416,9 @@ func (c *casting) form(ctx context.Context) ([]*castLeg, error) {
 	}
 }
 
-// ready gives the destinations that can be reached together by now, and how many may
-// become so.
-func (c *casting) ready() (l []*castLeg, coming int) {
+// ready gives the destinations that can be reached together by now, how many may become
+// so, and how many others there are that cannot.
+func (c *casting) ready() (l []*castLeg, coming, others int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, x := range c.legs {
@@ -395,12 +427,12 @@ func (c *casting) ready() (l []*castLeg, coming int) {
 		case x.src == nil:
 			coming++
 		case !x.addr.IsValid() || !c.always && ownAddress(x.addr):
-			// Not to be reached but by ssh, or this machine itself.
+			others++ // not to be reached but by ssh, or this machine itself
 		default:
 			l = append(l, x)
 		}
 	}
-	return l, coming
+	return l, coming, others
 }
 
 func sources(legs []*castLeg) (l []*engine.Source) {
@@ -470,9 +502,15 @@ func (c *casting) order(ctx context.Context, legs []*castLeg, o castOrder) (with
 		_, _ = rand.Read(l.secret[:]) // never fails
 		o.Secret = append([]byte(nil), l.secret[:]...)
 		b, err := json.Marshal(o)
-		if err == nil && link.Send([]byte{byte(wire.KindGroup)}, b) == nil {
-			asked = append(asked, l)
+		if err != nil {
+			return nil, err
 		}
+		asked = append(asked, l)
+		go func() { // ends with the link: an end that does not listen holds nobody back
+			if err := link.Send([]byte{byte(wire.KindGroup)}, b); err != nil {
+				l.hear(castAnswer{Tag: o.Tag, Error: err.Error()})
+			}
+		}()
 	}
 	for _, l := range asked {
 		a, ok := l.heard(late)
@@ -525,43 +563,6 @@ func (c *casting) group(six bool, ports [2]uint16) netip.AddrPort {
 	// RFC 4607, section 1: 232.0.0.0 to 232.0.0.255 are reserved. The next two are for
 	// slower ones.
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{232, max(1, b[0]), b[1], b[2] & 0xfc}), port)
-}
-
-// wayTo is the interface of the way to an address, "" if that is not known.
-func wayTo(ctx context.Context, a netip.Addr) string {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "udp", netip.AddrPortFrom(a, 9).String()) // sends nothing
-	if err != nil {
-		return ""
-	}
-	defer conn.Close()
-	at, ok := conn.LocalAddr().(*net.UDPAddr)
-	if !ok {
-		return ""
-	}
-	return faceOf(at.AddrPort().Addr().Unmap())
-}
-
-// faceOf is the interface that has an address, "" if none has.
-func faceOf(a netip.Addr) string {
-	faces, err := net.Interfaces()
-	if err != nil {
-		return ""
-	}
-	for _, f := range faces {
-		addrs, err := f.Addrs()
-		if err != nil {
-			continue
-		}
-		for _, x := range addrs {
-			if n, ok := x.(*net.IPNet); ok {
-				if b, ok := netip.AddrFromSlice(n.IP); ok && b.Unmap() == a {
-					return f.Name
-				}
-			}
-		}
-	}
-	return ""
 }
 
 // counts are what went to one destination by the group's session. now tells that it

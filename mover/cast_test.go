@@ -278,3 +278,84 @@ func TestCastNewcomers(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestCastWho leaves those out that cannot get what others get, and says so when nobody
+// is left who can though that was asked for.
+func TestCastWho(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		how    string
+		blocks []int64
+		tcp    bool
+		want   []bool
+		told   int
+	}{
+		{"all alike", MulticastAuto, []int64{0, 0}, true, []bool{true, true}, 0},
+		{"blocks of another size", MulticastAuto, []int64{1 << 20, 0, 0}, true, []bool{false, true, true}, 0},
+		{"each of another size", MulticastAuto, []int64{1 << 20, 0}, true, []bool{false, false}, 0},
+		{"each of another size, as asked", MulticastAlways, []int64{1 << 20, 0}, true, []bool{false, false}, 1},
+		{"inside ssh, as asked", MulticastAlways, []int64{0, 0}, false, []bool{false, false}, 1},
+	} {
+		var rec recorded
+		f := &Fan{Multicast: c.how}
+		for i, size := range c.blocks {
+			f.Jobs = append(f.Jobs, &Job{TCP: c.tcp, Sources: []Place{{Path: "f"}}, Engine: engine.Options{BlockSize: size},
+				Dest: Place{Remote: true, Host: string(rune('a' + i)), Shown: string(rune('a'+i)) + ":"}})
+		}
+		for i, l := range newFanRun(f, &rec).legs {
+			if got := l.dir.cast != nil; got != c.want[i] {
+				t.Errorf("%s: destination %d: %t, want %t", c.name, i, got, c.want[i])
+			}
+		}
+		if len(rec.list) != c.told {
+			t.Errorf("%s: told %v, want %d events", c.name, rec.list, c.told)
+		}
+	}
+}
+
+// TestCastProxies says why there is no group where destinations are behind proxies.
+func TestCastProxies(t *testing.T) {
+	src := engine.NewSource(engine.Options{Shared: true}, engine.Paths{}, nil, nil, nil)
+	for _, c := range []struct {
+		legs []*castLeg
+		want error
+	}{
+		{[]*castLeg{{src: src}, {src: src}}, errNobody},
+		{[]*castLeg{{src: src}, {out: true}}, errNoGroup},
+	} {
+		if _, err := (&casting{legs: c.legs}).form(t.Context()); !errors.Is(err, c.want) {
+			t.Errorf("%d destinations: %v, want %v", len(c.legs), err, c.want)
+		}
+	}
+}
+
+// deafLink is a link that takes nothing until its end.
+type deafLink struct {
+	links
+	end chan struct{}
+}
+
+func (l deafLink) Send(...[]byte) error {
+	<-l.end
+	return io.ErrClosedPipe
+}
+
+// TestCastDeaf has one agent not even take what it is asked: the others are in the group.
+func TestCastDeaf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &casting{}
+		end := make(chan struct{})
+		one := &castLeg{c: c, leg: &leg{host: "h"}, answer: make(chan castAnswer, 1), link: deafLink{end: end}}
+		other := &castLeg{c: c, leg: &leg{host: "i"}, answer: make(chan castAnswer, 1), link: links{make(chan []byte, 1)}}
+		other.answer <- castAnswer{Tag: 5, Port: 1000}
+		began := time.Now()
+		with, why := c.order(t.Context(), []*castLeg{one, other}, castOrder{Tag: 5})
+		if len(with) != 1 || with[0] != other || why == nil || time.Since(began) > answerWait {
+			t.Errorf("%d have answered after %v, %v", len(with), time.Since(began), why)
+		}
+		close(end)
+		if a := <-one.answer; a.Tag != 5 || a.Error == "" {
+			t.Errorf("a link that is closed answers %+v", a)
+		}
+	})
+}

@@ -21,6 +21,10 @@ const (
 // verdicts on all entries that may be outstanding take less.
 const maxQueued = 64 << 20
 
+// messageCost is what a message in a queue counts as besides its bytes: about what it
+// takes in memory, so that very short ones do not take many times the bound.
+const messageCost = 64
+
 // mux carries several links over one connection: each message has the number of
 // its channel in front. An empty message ends a channel. Messages for a channel
 // that nobody has opened are dropped. Any goroutine may use it.
@@ -109,11 +113,11 @@ func (l *muxLink) put(b []byte) error {
 	case l.err != nil:
 	case len(b) == 0:
 		l.err = io.EOF
-	case l.queued+len(b) > maxQueued:
+	case l.queued+len(b)+messageCost > maxQueued:
 		return wire.Failf(wire.ClassProtocol, "the other end sends without waiting")
 	default:
 		l.queue = append(l.queue, b)
-		l.queued += len(b)
+		l.queued += len(b) + messageCost
 	}
 	return nil
 }
@@ -149,7 +153,7 @@ func (l *muxLink) Recv() ([]byte, error) {
 	if len(l.queue) > 0 && !l.closed {
 		b := l.queue[0]
 		l.queue = l.queue[1:]
-		l.queued -= len(b)
+		l.queued -= len(b) + messageCost
 		return b, nil
 	}
 	if l.closed {

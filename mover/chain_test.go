@@ -20,6 +20,26 @@ import (
 	"github.com/gomover/gomover/wire"
 )
 
+// TestMuxBounded: an end that sends very many very short messages does not fill the memory.
+func TestMuxBounded(t *testing.T) {
+	a, _ := engine.MemoryLink()
+	l := newMux(a).open(1)
+	n, b := 0, []byte{7}
+	for l.put(b) == nil {
+		if n++; n > maxQueued/messageCost {
+			t.Fatalf("%d messages wait", n)
+		}
+	}
+	for range n {
+		if _, err := l.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.queued != 0 {
+		t.Errorf("%d bytes are counted in an empty queue", l.queued)
+	}
+}
+
 // TestMux sends over several channels of one connection.
 func TestMux(t *testing.T) {
 	a, b := engine.MemoryLink()
