@@ -205,3 +205,15 @@ func TestFanInterface(t *testing.T) {
 		}
 	}
 }
+
+// TestFanHostile: a destination in a chain tells how it sends to the next one.
+func TestFanHostile(t *testing.T) {
+	p := &progressState{dests: true}
+	p.fold(time.Now(), events.JobStart{Mode: "fanout", Dests: []string{"a:", "b:"}})
+	p.fold(time.Now(), events.ProgressDest{Dest: "b:", State: "running", Transport: "tcp\x1b[2J"})
+	for _, line := range p.fan.lines(viewStyle{}, 200, 5, 0) {
+		if strings.Contains(line, "\x1b") {
+			t.Errorf("control characters in %q", line)
+		}
+	}
+}

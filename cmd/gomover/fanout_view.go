@@ -113,7 +113,7 @@ func (f *fanState) line(s viewStyle, d events.ProgressDest, width int, silent ti
 	if d.RepairedBlocks > 0 {
 		repaired = viewPlural(d.RepairedBlocks, "block") + " repaired"
 	}
-	way := d.Transport
+	way := s.name(d.Transport) // another destination may have told it
 	if d.Streams > 0 {
 		way += " x" + strconv.Itoa(d.Streams)
 	}

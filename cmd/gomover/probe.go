@@ -81,7 +81,7 @@ func newProbe(ctx context.Context, env Env, o *Options, l location.Location) (*m
 func eachHost(ctx context.Context, env Env, o *Options, command string, words []string, do func(context.Context, *mover.ProbeJob) error) error {
 	list, err := readHosts(env, command, words)
 	if err != nil {
-		return refused(env, o.Output.JSON, err)
+		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -129,6 +129,7 @@ type hostWriter struct {
 	json  *jsonLines
 	file  io.Closer
 	began time.Time
+	told  bool // an error
 }
 
 func newHostWriter(env Env, o *Options) (*hostWriter, error) {
@@ -161,6 +162,7 @@ func (h *hostWriter) failed(name string, err error) {
 	_, x := exitOf(err, nil, nil)
 	e := errorEvent(x)
 	e.Host, e.Fatal = name, false
+	h.told = true
 	h.record(e)
 }
 
@@ -171,7 +173,14 @@ func (h *hostWriter) close(err error) error {
 	}
 	end := events.JobEnd{Exit: exitCodeOf(err), Reason: "done", Ms: time.Since(h.began).Milliseconds(), Dests: []events.DestEnd{}, Sources: []events.SourceEnd{}}
 	if err != nil {
-		end.Reason = err.Error()
+		x := &exitError{Code: end.Exit, Msg: err.Error()}
+		errors.As(err, &x)
+		if end.Reason = err.Error(); end.Reason == "" {
+			end.Reason = reasonOf(end.Exit, x)
+		}
+		if !h.told && x.Msg != "" {
+			h.record(errorEvent(x))
+		}
 	}
 	h.record(end)
 	if err := errors.Join(h.json.Close(), h.file.Close()); err != nil && !errors.Is(err, syscall.EPIPE) {

@@ -94,3 +94,28 @@ func TestEachHost(t *testing.T) {
 		t.Errorf("exit %d:\n%s", code, out.String())
 	}
 }
+
+// TestHostEvents: what is wrong with the words of a command is an event, once, and the
+// end is the last one.
+func TestHostEvents(t *testing.T) {
+	for _, args := range [][]string{{"probe", "--json"}, {"doctor", "--json"}, {"probe", "--json", "h:/path"}, {"probe", "--json", "--history"}} {
+		var out strings.Builder
+		env, _, _ := testEnv(nil, nil, args...)
+		env.Stdout = &out
+		err := dispatch(context.Background(), env, handlers{hosts: map[string]func(context.Context, *Options, []string) error{
+			"probe":  func(ctx context.Context, o *Options, words []string) error { return runProbe(ctx, env, o, words) },
+			"doctor": func(ctx context.Context, o *Options, words []string) error { return runDoctor(ctx, env, o, words) }}})
+		if exitCodeOf(err) != exitUsage {
+			t.Errorf("%q: %v", args, err)
+		}
+		kinds := ""
+		for i, l := range jsonRead(t, out.String()) {
+			if kinds += l.Ev + " "; l.Seq != int64(i+1) {
+				t.Errorf("%q: line %d has number %d", args, i+1, l.Seq)
+			}
+		}
+		if kinds != "error job.end " {
+			t.Errorf("%q: events %s", args, kinds)
+		}
+	}
+}

@@ -253,18 +253,23 @@ func (v *view) finish(env Env, o *Options, e events.JobEnd, out *exitError) erro
 func typeAgain(args []string) string {
 	words := []string{"gomover"}
 	for _, a := range args {
-		plain := a != ""
-		for _, r := range a {
-			if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=@%+,", r) {
-				plain = false
-			}
-		}
-		if !plain {
-			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-		words = append(words, a)
+		words = append(words, shellWord(a))
 	}
 	return strings.Join(words, " ")
+}
+
+// shellWord quotes a word for a shell where that is needed.
+func shellWord(a string) string {
+	plain := a != ""
+	for _, r := range a {
+		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=@%+,", r) {
+			plain = false
+		}
+	}
+	if plain {
+		return a
+	}
+	return "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
 }
 
 // watchSignals acts on signals until the function it returns is called.

@@ -36,10 +36,14 @@ func (s viewStyle) errorLines(e events.Error) []string {
 }
 
 // messageLines makes a message and its hints, one a line and at most two, safe
-// to print. Further lines of the message are kept as they are indented.
+// to print. Further lines of the message are indented, so that none can be taken for a
+// message of its own.
 func (s viewStyle) messageLines(message, hint string) []string {
 	var lines []string
-	for _, line := range strings.Split(strings.TrimRight(message, "\n"), "\n") {
+	for i, line := range strings.Split(strings.TrimRight(message, "\n"), "\n") {
+		if i > 0 && !strings.HasPrefix(line, " ") {
+			line = "  " + line
+		}
 		lines = append(lines, s.name(line))
 	}
 	hints := 0

@@ -133,7 +133,7 @@ func explainLines(p events.Plan, s viewStyle) []string {
 		lines = append(lines, s.name(line))
 	}
 	if pin := explainPin(p); pin != "" {
-		lines = append(lines, "  pin it:  "+pin)
+		lines = append(lines, s.name("  pin it:  "+pin))
 	}
 	return lines
 }
@@ -154,7 +154,8 @@ func (s viewStyle) explainWindow(p events.Plan) string {
 	return line
 }
 
-// explainPin gives the options that fix the plan.
+// explainPin gives the options that fix the plan, as a shell takes them: the far host may
+// have made it.
 func explainPin(p events.Plan) string {
 	if p.Transport == "" || p.Transport == "local" {
 		return ""
@@ -173,6 +174,9 @@ func explainPin(p events.Plan) string {
 		if p.Dial != "" {
 			words = append(words, "--dial="+p.Dial)
 		}
+	}
+	for i, w := range words {
+		words[i] = shellWord(w)
 	}
 	return strings.Join(words, " ")
 }

@@ -78,3 +78,16 @@ func TestPlanWithoutRTT(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestExplainHostile: a plan may come from the far host, and what is to be typed is for a
+// shell.
+func TestExplainHostile(t *testing.T) {
+	for _, line := range explainLines(events.Plan{Transport: "tcp", CC: "bbr;reboot\x1b]0;x\a", Dial: "$(reboot)"}, viewStyle{}) {
+		if strings.ContainsAny(line, "\x1b\a") {
+			t.Errorf("control characters in %q", line)
+		}
+		if pin, ok := strings.CutPrefix(line, "  pin it:  "); ok && (!strings.Contains(pin, "'--cc=bbr;reboot") || !strings.Contains(pin, "'--dial=$(reboot)'")) {
+			t.Errorf("not quoted for a shell: %s", pin)
+		}
+	}
+}

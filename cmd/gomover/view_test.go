@@ -186,7 +186,7 @@ func TestViewMessages(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	got = s.errorLines(events.Error{Message: "dtn2: ssh could not log in\nssh: no\x1b[2J", Host: "dtn2"})
-	want = []string{"dtn2: ssh could not log in", `ssh: no\x1b[2J`}
+	want = []string{"dtn2: ssh could not log in", `  ssh: no\x1b[2J`}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
