@@ -39,7 +39,7 @@ func BenchmarkGroup(b *testing.B) {
 // BenchmarkSites sends 20 MB to the ten sites of the UK e-Science table.
 func BenchmarkSites(b *testing.B) {
 	for range b.N {
-		worst, copies := sitesOfTable(b, 20e6)
+		worst, copies := sitesOfTable(b, 100, 20e6)
 		b.ReportMetric(worst, "xalone")
 		b.ReportMetric(copies/float64(len(table)), "ofcopies")
 		b.ReportMetric(0, "ns/op")

@@ -16,6 +16,7 @@ import (
 // to where, and how fast. It belongs to no receiver.
 type group struct {
 	s       *session
+	number  int // of those of the session
 	addr    netip.AddrPort
 	members []*pcb
 	begun   bool
@@ -31,6 +32,7 @@ type group struct {
 	pacing  units.Rate
 	waited  bool // for more to send, or for room in a window
 	extra   int  // bytes charged since the last slot
+	layer   layering
 }
 
 // extraMost bounds the bytes that count as delivered with one slot. Ours: as many as a
@@ -44,12 +46,9 @@ const minMembers = 2
 // newGroup makes the next group of the session.
 func (s *session) newGroup() *group {
 	g := &group{s: s, waits: never, blocks: make(map[int64]*mending)}
-	a := s.cfg.Group.Addr()
-	for range s.number {
-		a = a.Next()
-	}
+	g.number = s.number
 	s.number++
-	g.addr = netip.AddrPortFrom(a, s.cfg.Group.Port())
+	g.addr = netip.AddrPortFrom(behind(s.cfg.Group.Addr(), g.number), s.cfg.Group.Port())
 	g.pace, _ = cc.NewGroup(s.cfg.Control) // tried by Config.validate
 	return g
 }
@@ -117,6 +116,9 @@ func (g *group) collect(now time.Duration, out *outbox) {
 		}
 		g.pacer.Sent(now, wire)
 		g.note(now)
+		if g.handOver(now); len(g.members) == 0 {
+			return
+		}
 	}
 	g.waited = true
 	g.vouch(now)
@@ -131,7 +133,7 @@ func (g *group) collect(now time.Duration, out *outbox) {
 // would leave nothing for it. Who misses much waits until there is room.
 func (g *group) repeat(now time.Duration, wire int, out *outbox) {
 	for _, p := range g.members {
-		if n := p.lost.Total(); n == 0 || n > mendAlone || float64(p.inFlight) >= p.ctl.Window || g.pacer.Budget(now) < wire {
+		if n := p.lost.Total(); n == 0 || p.over != nil || n > mendAlone || float64(p.inFlight) >= p.ctl.Window || g.pacer.Budget(now) < wire {
 			continue
 		}
 		first, _ := p.lost.First()
@@ -162,6 +164,7 @@ func (g *group) setPace(now time.Duration) {
 	if r, ok := g.pace.Pace(); ok {
 		rate = r
 	}
+	rate = g.limit(rate)
 	g.pacing = rate
 	g.pacer.Set(now, rate, pace.Quantum(rate, g.members[0].wire(), 0), pace.Depth(rate, rtt))
 }
@@ -223,7 +226,7 @@ func (g *group) vouch(now time.Duration) {
 			continue
 		}
 		for _, p := range g.s.pcbs {
-			if p.state == open && p.group == g && p.acked < to {
+			if p.state == open && (p.group == g || p.layer == g) && p.acked < to {
 				p.owe(now, d)
 			}
 		}

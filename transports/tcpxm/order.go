@@ -1,6 +1,10 @@
 package tcpxm
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // sending is that a slot was sent.
 type sending struct {
@@ -38,3 +42,10 @@ func (o *order) pop() { o.head++ }
 
 // clear forgets all.
 func (o *order) clear() { o.list, o.head = nil, 0 }
+
+// merge takes over what another has, in the order of time.
+func (o *order) merge(p *order) {
+	o.list = append(o.list[o.head:], p.list[p.head:]...)
+	o.head = 0
+	slices.SortStableFunc(o.list, func(a, b sending) int { return cmp.Compare(a.at, b.at) })
+}

@@ -88,6 +88,11 @@ type pcb struct {
 	group    *group // that it listens to, or is to; nil is none
 	heard    bool   // it has joined that
 	tell     bool   // the group is to be told
+	// Of a further layer, that it is to hear besides (layer.go).
+	layer   *group // nil is none
+	layered bool   // it does
+	upper   *pcb   // what is known of it by that; nil is nothing
+	over    *pcb   // of which this is upper; nil for a receiver
 
 	begun time.Duration // when it was first called
 	start int64         // offset of its first byte; una began with the block of that
@@ -102,6 +107,7 @@ type pcb struct {
 	coded     rangeset.Set // slots to be mended by coded repair
 	inFlight  int
 	counts    PCBCounters
+	elsewhere struct{ lost, resent int64 } // of counts, that the present control is not told
 
 	control cc.Controller
 	ctl     cc.Control
@@ -298,6 +304,9 @@ func (p *pcb) receive(now time.Duration, high uint16, g *segment.Segment) {
 		return // of what was not sent
 	}
 	p.acknowledge(now, upTo, int64(g.Window)<<windowScale, g)
+	if q := p.upper; q != nil {
+		q.acknowledge(now, upTo, int64(g.Window)<<windowScale, g)
+	}
 	if g.Flags&segment.FIN != 0 {
 		p.timer.reply = true
 		if p.state == finSent && upTo == p.s.stream.end+1 {
@@ -352,6 +361,7 @@ func (p *pcb) newFlow(now time.Duration, g *group) {
 
 // leaveFlow ends the present congestion control, and the membership with it.
 func (p *pcb) leaveFlow(now time.Duration) {
+	p.dropUpper(now)
 	if p.control == nil {
 		return
 	}
@@ -387,7 +397,7 @@ func (p *pcb) fill(now time.Duration) {
 		s.RTT = 100 * time.Millisecond
 	}
 	s.Sent, s.Acked, s.InFlight, s.AppLimited = p.next, p.una, p.inFlight, p.starved
-	s.Delivered, s.Lost, s.Resent = p.sampler.Delivered(), p.counts.Lost, p.counts.Resent
+	s.Delivered, s.Lost, s.Resent = p.sampler.Delivered(), p.counts.Lost-p.elsewhere.lost, p.counts.Resent-p.elsewhere.resent
 }
 
 // late is by how much an acknowledgement may be late.
@@ -403,7 +413,8 @@ func (p *pcb) options(now time.Duration, o *segment.Options) {
 	if o.Group.IsValid() && p.tell {
 		want := p.groupAddr()
 		p.heard = o.Group == want && !want.IsUnspecified()
-		p.tell = o.Group != want
+		p.tell = o.Group != want || o.Layer != p.layerNumber()
+		p.layered = !p.tell && p.layer != nil
 	}
 	if o.HasFeedback {
 		p.feedback(now, int(o.Feedback))

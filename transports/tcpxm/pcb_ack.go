@@ -69,7 +69,7 @@ func (p *pcb) deliver(now time.Duration, lo, hi int64, told *cc.Ack, sample *tim
 		for slot := e.Lo; slot < min(e.Hi, p.next); slot++ {
 			p.deliverOne(now, slot, told, sample)
 		}
-		if e.Hi > p.next {
+		if e.Hi > p.next && (p.upper == nil || e.Lo < p.layer.layer.from) {
 			p.multi.aheadOf(now, e.Hi-max(e.Lo, p.next))
 			p.timer.progress = now
 		}
@@ -138,8 +138,11 @@ func (p *pcb) reorder() time.Duration { return p.est.min/4 + time.Millisecond }
 func (p *pcb) detect(now time.Duration) {
 	window := p.reorder()
 	high := p.una
-	if last, ok := p.arrived.Last(); ok {
-		high = min(last.Hi, p.next)
+	for e := range p.arrived.Backward() {
+		if e.Lo < p.next { // what lies behind has come by a further layer
+			high = min(e.Hi, p.next)
+			break
+		}
 	}
 	for {
 		s, ok := p.order.first()

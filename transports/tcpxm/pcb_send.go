@@ -58,6 +58,7 @@ func (p *pcb) tickOpen(now time.Duration, out *outbox) {
 	}
 	p.tickGroup(now)
 	p.tickTimeout(now)
+	p.tickUpper(now)
 	p.rescue(now)
 	p.sendDigests(now)
 	p.sendControls(now, out)
@@ -128,7 +129,7 @@ func (p *pcb) control0(now time.Duration, flags uint8, out *outbox) {
 			g.Ack++
 		}
 		if p.tell {
-			g.Options.Group = p.groupAddr()
+			g.Options.Group, g.Options.Layer = p.groupAddr(), p.layerNumber()
 			p.timer.told = now
 		}
 	}
@@ -380,6 +381,9 @@ func (p *pcb) deadline(now time.Duration) time.Duration {
 	d := min(p.timer.heard+p.s.cfg.Dead, p.timer.said+keepAlive, p.tellAt(), p.persistAt(), p.timeoutAt(), p.sendAt(now))
 	if p.state == finSent {
 		d = min(d, p.timer.fin)
+	}
+	if p.upper != nil {
+		d = min(d, p.upper.timeoutAt())
 	}
 	return min(d, p.groupAt(), p.rescueAt(), p.digestsAt(), p.ctlOut.due(p))
 }

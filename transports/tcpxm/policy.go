@@ -12,9 +12,10 @@ import (
 // Constants of what is done about slow receivers, and of schedules. Ours.
 const (
 	policyInterval = 20 * time.Millisecond
-	// slowRatio is by how much others must have been seen to be faster; within it
-	// receivers are alike, and share a group.
-	slowRatio = 1.5
+	// slowRatio is by how much others must have been seen to be faster; by less, a further
+	// layer makes up for it. Within alikeRatio receivers that were too slow share a group.
+	slowRatio  = 2.5
+	alikeRatio = 1.5
 	// slowQueue is by which part of itself the RTT of a path has grown beyond others' that
 	// can not carry more; the group's window lets that happen for a moment only.
 	slowQueue = 0.125
@@ -40,6 +41,9 @@ const (
 	trialGap   = 0.9
 	trialAfter = 3 * time.Second
 	maxGroups  = 3
+	// ableFades is what remains of what a receiver was seen to take, in each look: half in
+	// 1.4 s.
+	ableFades = 0.99
 	// returnAfter is how long a receiver must get what a group sends to join it.
 	returnAfter = 5 * time.Second
 	// ackBudget is how many acknowledgements per second come from all receivers, but for
@@ -65,6 +69,7 @@ type slowness struct {
 	left        time.Duration // when it got its own flow
 	keep        time.Duration // until then it is not taken for slow
 	rate        units.Rate    // what it could take
+	able        float64       // bytes per second that it was seen to take in its group, fading
 }
 
 // trial is when a group looks whether it is held back.
@@ -81,13 +86,20 @@ func (s *session) policy(now time.Duration) {
 		return
 	}
 	for _, g := range s.groups {
-		s.dropSlow(now, g)
+		if g.layer.base == nil {
+			s.dropSlow(now, g)
+		}
 	}
 	for _, p := range s.pcbs {
 		p.lookBeside(now)
+		p.slow.able *= ableFades
+		if p.mode == Multicast {
+			p.slow.able = max(p.slow.able, float64(p.rate()))
+		}
 	}
 	if s.cfg.Slow == SlowSplit {
 		s.split(now)
+		s.layers(now)
 	}
 }
 
@@ -141,7 +153,7 @@ func (s *session) dropSlow(now time.Duration, g *group) {
 	}
 	g.look(now, top)
 	switch {
-	case float64(low) > trialGap*float64(second):
+	case float64(low) > trialGap*float64(second), g.layer.upper != nil && g.layer.upper.layer.base == g:
 		g.trial.since = now
 	case now >= g.trial.since+max(g.trial.wait, trialAfter):
 		g.trial.since, g.trial.wait = now, 2*max(g.trial.wait, trialAfter)
@@ -228,7 +240,7 @@ func (p *pcb) recent() (sent, lost int64) {
 // fastest gives the fastest group that a receiver can keep up with; nil without one.
 func (s *session) fastest(rate units.Rate) (best *group) {
 	for _, g := range s.groups {
-		if len(g.members) > 0 && float64(rate) >= trialGap*float64(g.pacing) && (best == nil || g.pacing > best.pacing) {
+		if g.layer.base == nil && len(g.members) > 0 && float64(rate) >= trialGap*float64(g.pacing) && (best == nil || g.pacing > best.pacing) {
 			best = g
 		}
 	}
@@ -238,7 +250,7 @@ func (s *session) fastest(rate units.Rate) (best *group) {
 // largest gives the group with most members; nil if none has any.
 func (s *session) largest() (most *group) {
 	for _, g := range s.groups {
-		if len(g.members) > 0 && (most == nil || len(g.members) > len(most.members)) {
+		if g.layer.base == nil && len(g.members) > 0 && (most == nil || len(g.members) > len(most.members)) {
 			most = g
 		}
 	}
@@ -273,7 +285,7 @@ func (s *session) split(now time.Duration) {
 	slices.SortFunc(l, func(a, b *pcb) int { return cmp.Compare(b.slow.rate, a.slow.rate) })
 	for i := range l {
 		j := i + 1
-		for j < len(l) && float64(l[i].slow.rate) <= slowRatio*float64(l[j].slow.rate) {
+		for j < len(l) && float64(l[i].slow.rate) <= alikeRatio*float64(l[j].slow.rate) {
 			j++
 		}
 		if j-i < minMembers {

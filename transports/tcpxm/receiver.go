@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/gomover/gomover/internal/rangeset"
@@ -70,6 +71,8 @@ type receiver struct {
 	irs     uint32
 	symbol  int64 // bytes of a segment
 	joined  netip.Addr
+	further netip.Addr // group that is heard besides
+	layer   uint8      // by how many addresses it lies behind joined
 	heardAt time.Duration
 	finSent int
 	finAt   time.Duration
@@ -254,25 +257,51 @@ func (r *receiver) onOptions(now time.Duration) {
 		return
 	}
 	r.ack.now, r.ack.sayGroup = true, true
-	if o.Group == r.joined {
-		return
+	r.listen(o.Group, o.Layer)
+}
+
+// listen has the receiver hear a group, and one that lies so many addresses behind it
+// besides; 0 is none. What it hears already it goes on to hear.
+func (r *receiver) listen(group netip.Addr, layer uint8) {
+	further := netip.Addr{}
+	if !group.IsMulticast() || layer > maxGroups {
+		layer = 0
 	}
-	r.leave()
-	if o.Group.IsUnspecified() || !o.Group.IsMulticast() {
-		return
+	if layer > 0 {
+		further = behind(group, int(layer))
 	}
-	if err := r.net.join(o.Group, r.sender.Addr()); err == nil {
-		r.joined = o.Group
+	heard := [...]netip.Addr{r.joined, r.further}
+	for _, a := range heard {
+		if a.IsValid() && a != group && a != further {
+			r.net.leave(a, r.sender.Addr())
+		}
+	}
+	enter := func(a netip.Addr) netip.Addr {
+		if slices.Contains(heard[:], a) || a.IsMulticast() && r.net.join(a, r.sender.Addr()) == nil {
+			return a
+		}
+		return netip.Addr{}
+	}
+	r.joined, r.further = enter(group), enter(further)
+	if r.layer = 0; r.further.IsValid() {
+		r.layer = layer
+	}
+	if r.joined.IsValid() && !slices.Contains(heard[:], r.joined) {
 		r.ring = feedbackRing{}
 	}
 }
 
+// behind is the address that lies n behind another.
+func behind(a netip.Addr, n int) netip.Addr {
+	for range n {
+		a = a.Next()
+	}
+	return a
+}
+
 // leave leaves the group.
 func (r *receiver) leave() {
-	if r.joined.IsValid() {
-		r.net.leave(r.joined, r.sender.Addr())
-		r.joined = netip.Addr{}
-	}
+	r.listen(netip.Addr{}, 0)
 }
 
 // onData takes bytes of the stream.

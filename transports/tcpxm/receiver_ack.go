@@ -178,6 +178,7 @@ func (r *receiver) emit(flags uint8, out *outbox) {
 			if s.Options.Group = r.joined; !r.joined.IsValid() {
 				s.Options.Group = r.noGroup()
 			}
+			s.Options.Layer = r.layer
 			a.sayGroup = false
 		}
 		if p, ok := r.ring.percent(); ok && r.joined.IsValid() {

@@ -31,6 +31,7 @@ type session struct {
 
 	answered time.Duration // when the first receiver answered; never
 	started  bool          // data is sent
+	reach    int64         // bytes that are wanted of the source, to begin a layer there
 	stats    Counters
 	seg      segment.Segment // being read
 	seed     uint64
@@ -179,7 +180,7 @@ func (s *session) ahead() int64 {
 			next = max(next, p.next)
 		}
 	}
-	return max(0, s.stream.end-next*s.stream.slot)
+	return max(0, s.stream.end-max(next*s.stream.slot, s.reach))
 }
 
 // flushDelay is how long it is waited for more of a slot. Ours.
@@ -194,22 +195,32 @@ func (s *session) unsend() {
 		return
 	}
 	for _, p := range s.pcbs {
-		if p.next <= tail || !p.live() {
-			continue
+		if p.live() {
+			p.unsend(tail)
 		}
-		if p.una <= tail {
-			if e := p.entry(tail); e.out {
-				p.inFlight--
-			}
+		if p.upper != nil {
+			p.upper.unsend(tail)
 		}
-		p.next, p.una = tail, min(p.una, tail)
-		p.arrived.Remove(tail, tail+1)
-		p.lost.Remove(tail, tail+1)
-		p.coded.Remove(tail, tail+1)
 	}
 	for _, g := range s.groups {
 		g.next = min(g.next, tail)
 	}
+}
+
+// unsend forgets that the last slot was sent to a receiver, or has come.
+func (p *pcb) unsend(tail int64) {
+	p.arrived.Remove(tail, tail+1)
+	if p.next <= tail {
+		return
+	}
+	if p.una <= tail {
+		if e := p.entry(tail); e.out {
+			p.inFlight--
+		}
+	}
+	p.next, p.una = tail, min(p.una, tail)
+	p.lost.Remove(tail, tail+1)
+	p.coded.Remove(tail, tail+1)
 }
 
 // finish says that there is no more.
@@ -351,6 +362,9 @@ func (s *session) excuse(now time.Duration) {
 	for _, p := range s.pcbs {
 		for _, t := range []*time.Duration{&p.timer.progress, &p.timer.heard, &p.multi.heardAt} {
 			*t = min(*t+late, now)
+		}
+		if q := p.upper; q != nil {
+			q.timer.progress = min(q.timer.progress+late, now)
 		}
 	}
 	for _, g := range s.groups {

@@ -68,6 +68,7 @@ type world struct {
 	size  int64
 	first time.Duration // first datagram with data
 	spoil func(b []byte)
+	only  bool // no group but the first one can be joined
 }
 
 // station is a receiver at work.
@@ -151,6 +152,9 @@ func (x *world) station(i int, s site, multicast bool) *station {
 func (st *station) join(group, source netip.Addr) error {
 	if source != st.x.home.Addr() {
 		return errors.New("a stranger's group")
+	}
+	if st.x.only && group != groupAt.Addr() {
+		return errors.New("another group")
 	}
 	if !st.site.deaf {
 		st.group.Join(group)

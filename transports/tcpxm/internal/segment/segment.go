@@ -233,6 +233,9 @@ type Options struct {
 	SACKPermitted bool
 	// Group is the multicast group, option 50; unspecified is the command to leave.
 	Group netip.Addr
+	// Layer is how many addresses behind that group lies a further one, which the receiver
+	// is to hear besides: option 56; 0 is none.
+	Layer uint8
 	// Feedback is how many of a hundred segments came through the group: option 51.
 	HasFeedback bool
 	Feedback    uint8
@@ -269,6 +272,7 @@ const (
 	optControls      = 53
 	optRefused       = 54
 	optStart         = 55
+	optLayer         = 56
 )
 
 // maxScale is the largest window scale (RFC 7323, section 2.3).
@@ -288,6 +292,9 @@ func (o *Options) append(b []byte, start int) []byte {
 	if o.Group.IsValid() {
 		g := o.Group.AsSlice()
 		b = append(append(b, optGroup, byte(2+len(g))), g...)
+	}
+	if o.Layer > 0 {
+		b = append(b, optLayer, 3, o.Layer)
 	}
 	if o.HasFeedback {
 		b = append(b, optFeedback, 3, min(o.Feedback, 100))
@@ -343,6 +350,8 @@ func (o *Options) parseOne(kind byte, v []byte) {
 		o.SACKPermitted = true
 	case kind == optGroup && (len(v) == 4 || len(v) == 16):
 		o.Group, _ = netip.AddrFromSlice(v)
+	case kind == optLayer && len(v) == 1:
+		o.Layer = v[0]
 	case kind == optFeedback && len(v) == 1 && v[0] <= 100:
 		o.HasFeedback, o.Feedback = true, v[0]
 	case kind == optSchedule && len(v) == 5:
@@ -369,6 +378,9 @@ func (o *Options) write(b *strings.Builder) {
 	}
 	if o.Group.IsValid() {
 		fmt.Fprintf(b, " group %v", o.Group)
+	}
+	if o.Layer > 0 {
+		fmt.Fprintf(b, " and %d behind", o.Layer)
 	}
 	if o.HasFeedback {
 		fmt.Fprintf(b, " heard %d%%", o.Feedback)

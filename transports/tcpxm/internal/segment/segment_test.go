@@ -19,6 +19,7 @@ func TestOptionBytes(t *testing.T) {
 		{"group", Options{Group: netip.MustParseAddr("239.192.18.52")}, "3206efc01234" + "0101"},
 		{"leave", Options{Group: netip.IPv4Unspecified()}, "320600000000" + "0101"},
 		{"group6", Options{Group: netip.MustParseAddr("ff35::1:2")}, "3212ff35000000000000000000000001" + "0002" + "0101"},
+		{"layer", Options{Group: netip.MustParseAddr("232.1.2.3"), Layer: 2}, "3206e8010203" + "380302" + "010101"},
 		{"feedback", Options{HasFeedback: true, Feedback: 98}, "33036201"},
 		{"schedule", Options{HasSchedule: true, Schedule: Schedule{10, 3, 8, 25}}, "34070a03080019" + "01"},
 		{"controls", Options{HasControls: true, Controls: 0x01020304}, "350601020304" + "0101"},
@@ -42,7 +43,7 @@ func TestOptionBytes(t *testing.T) {
 }
 
 func TestOptionsOfWrongLengthAreIgnored(t *testing.T) {
-	for _, text := range []string{"3205efc01201", "33046201", "340600000000", "350500000001", "36070102030405" + "01", "050301" + "01", "63020101"} {
+	for _, text := range []string{"3205efc01201", "33046201", "340600000000", "350500000001", "36070102030405" + "01", "050301" + "01", "63020101", "38020101", "38040102"} {
 		o, err := hex.DecodeString(text)
 		if err != nil {
 			t.Fatal(err)
