@@ -48,6 +48,7 @@ var groups = []group{
 	{"same", sameRows},
 	{"choice", choiceRows},
 	{"switch", switchRows},
+	{"trains", trainRows},
 }
 
 func main() {

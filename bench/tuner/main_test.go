@@ -50,12 +50,12 @@ func TestPaced(t *testing.T) {
 			}
 			bytes, at = append(bytes, n), append(at, float64(i)*0.05)
 		}
-		rows, err := pacedRows(bytes, at, 10e6)
+		rows, err := pacedRows("tcp", bytes, at, 10e6, 0.01)
 		if err != nil || len(rows) != 2 || rows[0].short != tt.short || rows[1].short != tt.short {
 			t.Errorf("%s: %+v, %v", tt.name, rows, err)
 		}
 	}
-	if _, err := pacedRows([]int64{0, 1}, []float64{0, 0.05}, 10e6); err == nil {
+	if _, err := pacedRows("udt", []int64{0, 1}, []float64{0, 0.05}, 10e6, 0.02); err == nil {
 		t.Error("two looks are enough")
 	}
 }

@@ -10,12 +10,25 @@ import (
 	"github.com/gomover/gomover/internal/netsim"
 	"github.com/gomover/gomover/internal/units"
 	"github.com/gomover/gomover/probe/estimate"
+	"github.com/gomover/gomover/probe/estimate/estimatetest"
 )
 
 const (
 	mbit = units.Rate(1e6 / 8)
 	gbit = units.Rate(1e9 / 8)
+
+	packet = estimatetest.Packet
 )
+
+// find runs the trains of one direction over a path.
+func find(t testing.TB, p estimatetest.Path, seed uint64) (estimate.Capacity, *estimate.Planner) {
+	t.Helper()
+	c, pl, err := p.Find(seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, pl
+}
 
 // off gives how far a rate is from another, as a share of it.
 func off(got, want units.Rate) float64 {
@@ -49,12 +62,12 @@ func TestCapacity(t *testing.T) {
 			if h.cross > 0 && r > 10*gbit {
 				continue // each packet of it would be computed
 			}
-			p := path{rate: r, cross: units.Rate(h.cross * float64(r)), delay: 5 * time.Millisecond, period: h.period, jitter: h.jitter,
-				send: max(20*gbit, r*5/4)}
+			p := estimatetest.Path{Rate: r, Cross: units.Rate(h.cross * float64(r)), Delay: 5 * time.Millisecond, Period: h.period, Jitter: h.jitter,
+				Send: max(20*gbit, r*5/4)}
 			name := fmt.Sprintf("%v, %v, other traffic %.2f, jitter %v", r, h.period, h.cross, h.jitter)
 			var errs, frees []float64
 			for seed := range seeds {
-				c, pl := p.find(t, uint64(seed))
+				c, pl := find(t, p, uint64(seed))
 				if c.Verdict != estimate.Measured {
 					t.Errorf("%s, seed %d: %v (%s)", name, seed, c.Verdict, c.Why)
 					continue
@@ -93,8 +106,8 @@ func TestNeverGuesses(t *testing.T) {
 	for _, r := range []units.Rate{100 * mbit, gbit, 10 * gbit} {
 		for seed := range uint64(10) {
 			// The adapter's period is so long that no train the budget allows has five.
-			p := path{rate: r, period: 30 * time.Millisecond, send: 20 * gbit, bytes: int64(float64(r) * 0.030), limit: 10 * r}
-			if c, _ := p.find(t, seed); c.Verdict != estimate.Unusable || c.Rate != 0 {
+			p := estimatetest.Path{Rate: r, Period: 30 * time.Millisecond, Send: 20 * gbit, Bytes: int64(float64(r) * 0.030), Limit: 10 * r}
+			if c, _ := find(t, p, seed); c.Verdict != estimate.Unusable || c.Rate != 0 {
 				t.Errorf("rate %v, seed %d: %v %v where there are too few batches", r, seed, c.Verdict, c.Rate)
 			}
 		}
@@ -104,26 +117,26 @@ func TestNeverGuesses(t *testing.T) {
 func TestTrainsSayWhatTheyCannot(t *testing.T) {
 	tests := []struct {
 		name string
-		p    path
+		p    estimatetest.Path
 		want func(estimate.Capacity) bool
 	}{
-		{"slow sender", path{rate: 10 * gbit, send: gbit}, func(c estimate.Capacity) bool {
+		{"slow sender", estimatetest.Path{Rate: 10 * gbit, Send: gbit}, func(c estimate.Capacity) bool {
 			return c.Verdict == estimate.AtLeast && off(c.Rate, gbit) < 0.05 && c.Free == estimate.AtLeast
 		}},
-		{"loss behind the link", path{rate: gbit, send: 20 * gbit, loss: 0.02}, func(c estimate.Capacity) bool {
+		{"loss behind the link", estimatetest.Path{Rate: gbit, Send: 20 * gbit, Loss: 0.02}, func(c estimate.Capacity) bool {
 			return c.Verdict == estimate.Measured && off(c.Rate, gbit) < 0.05
 		}},
-		{"shallow queue", path{rate: gbit, send: 20 * gbit, queue: netsim.Limit{Bytes: 60000}}, func(c estimate.Capacity) bool {
+		{"shallow queue", estimatetest.Path{Rate: gbit, Send: 20 * gbit, Queue: netsim.Limit{Bytes: 60000}}, func(c estimate.Capacity) bool {
 			return c.Verdict == estimate.Unusable || off(c.Rate, gbit) < 0.08
 		}},
-		{"tiny budget", path{rate: gbit, send: 20 * gbit, bytes: 4 * packet}, func(c estimate.Capacity) bool {
+		{"tiny budget", estimatetest.Path{Rate: gbit, Send: 20 * gbit, Bytes: 4 * packet}, func(c estimate.Capacity) bool {
 			return c.Verdict == estimate.Unusable && c.Why != ""
 		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for seed := range uint64(5) {
-				if c, _ := tt.p.find(t, seed); !tt.want(c) {
+				if c, _ := find(t, tt.p, seed); !tt.want(c) {
 					t.Errorf("seed %d: got %+v", seed, c)
 				}
 			}

@@ -1,10 +1,11 @@
-package estimate_test
+// Package estimatetest sends the trains of a probe through a simulated link to a host
+// whose adapter holds interrupts back, as figures and tests of probe/estimate need it.
+package estimatetest
 
 import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
-	"testing"
 	"time"
 
 	"github.com/gomover/gomover/internal/netsim"
@@ -12,20 +13,20 @@ import (
 	"github.com/gomover/gomover/probe/estimate"
 )
 
-// path is what trains of a test pass, and how their receiver takes them.
-type path struct {
-	rate     units.Rate // bytes per second
-	cross    units.Rate
-	delay    time.Duration
-	queue    netsim.Limit
-	loss     float64
-	send     units.Rate    // at most what the sender brings out
-	period   time.Duration // of the receiver's adapter: from the first packet to the interrupt
-	jitter   time.Duration // standard deviation of the receiver's stamps
-	limit    units.Rate    // what the interfaces say
-	bytes    int64         // budget; 0: 64 MiB
-	lasting  time.Duration // budget; 0: 600 ms
-	reversed bool          // the receiver's clock runs backwards
+// Path is what trains pass, and how their receiver takes them.
+type Path struct {
+	Rate     units.Rate // of the narrowest link
+	Cross    units.Rate // of other traffic on it
+	Delay    time.Duration
+	Queue    netsim.Limit
+	Loss     float64
+	Send     units.Rate    // at most what the sender brings out
+	Period   time.Duration // of the receiver's adapter: from the first packet to the interrupt
+	Jitter   time.Duration // standard deviation of the receiver's stamps
+	Limit    units.Rate    // what the interfaces say
+	Bytes    int64         // budget; 0: 64 MiB
+	Lasting  time.Duration // budget; 0: 600 ms
+	Reversed bool          // the receiver's clock runs backwards
 }
 
 // Of the receiver's adapter: most packets taken at one interrupt, and the time
@@ -58,45 +59,46 @@ func (a *adapter) stamp(now time.Duration) time.Duration {
 	return max(0, a.busy+time.Duration(a.rng.NormFloat64()*float64(a.jitter)))
 }
 
-const packet = 1500
+// Packet is the length of all packets in bytes, headers included.
+const Packet = 1500
 
-// find runs the trains of one direction over the path.
-func (p path) find(t testing.TB, seed uint64) (estimate.Capacity, *estimate.Planner) {
-	t.Helper()
+// Find runs the trains of one direction over the path: the same for the same seed. Errors
+// are those of a path that cannot be simulated.
+func (p Path) Find(seed uint64) (c estimate.Capacity, pl *estimate.Planner, err error) {
 	w := netsim.NewWorld(seed)
-	link := netsim.Params{Rate: p.rate, Cross: p.cross, Delay: p.delay, Queue: p.queue, Loss: p.loss}
-	from, err := w.AddHost("from", netsim.Params{Delay: p.delay}, netsim.Params{})
+	link := netsim.Params{Rate: p.Rate, Cross: p.Cross, Delay: p.Delay, Queue: p.Queue, Loss: p.Loss}
+	from, err := w.AddHost("from", netsim.Params{Delay: p.Delay}, netsim.Params{})
 	if err != nil {
-		t.Fatal(err)
+		return c, nil, err
 	}
 	to, err := w.AddHost("to", netsim.Params{}, link)
 	if err != nil {
-		t.Fatal(err)
+		return c, nil, err
 	}
-	a := &adapter{period: p.period, jitter: p.jitter, rng: rand.New(rand.NewPCG(seed, 1))}
+	a := &adapter{period: p.Period, jitter: p.Jitter, rng: rand.New(rand.NewPCG(seed, 1))}
 	var got [][]estimate.Arrival // of each train of a step
 	sink, err := to.Listen(0, func(now time.Duration, d netsim.Datagram) {
 		at := a.stamp(now)
-		if p.reversed {
+		if p.Reversed {
 			at = time.Hour - at
 		}
 		k := binary.BigEndian.Uint32(d.Payload[4:])
 		got[k] = append(got[k], estimate.Arrival{Seq: binary.BigEndian.Uint32(d.Payload), At: at})
 	})
 	if err != nil {
-		t.Fatal(err)
+		return c, nil, err
 	}
 	out, err := from.Listen(0, nil)
 	if err != nil {
-		t.Fatal(err)
+		return c, nil, err
 	}
-	if p.bytes == 0 {
-		p.bytes = 64 << 20
+	if p.Bytes == 0 {
+		p.Bytes = 64 << 20
 	}
-	if p.lasting == 0 {
-		p.lasting = 600 * time.Millisecond
+	if p.Lasting == 0 {
+		p.Lasting = 600 * time.Millisecond
 	}
-	pl := &estimate.Planner{Size: packet, Limit: p.limit, Bytes: p.bytes, Time: p.lasting}
+	pl = &estimate.Planner{Size: Packet, Limit: p.Limit, Bytes: p.Bytes, Time: p.Lasting}
 	w.Run(200 * time.Millisecond) // other traffic fills its queue
 	for {
 		s, ok := pl.Next()
@@ -108,20 +110,21 @@ func (p path) find(t testing.TB, seed uint64) (estimate.Capacity, *estimate.Plan
 		begin, trains := w.Now(), make([][]estimate.Arrival, s.Times)
 		got = trains
 		for k := range s.Times {
-			took = append(took, p.train(t, w, out, sink.LocalAddr(), begin+time.Duration(k)*s.Apart, k, s))
+			took = append(took, p.train(w, out, sink.LocalAddr(), begin+time.Duration(k)*s.Apart, k, s, &err))
 		}
-		w.Run(begin + time.Duration(s.Times-1)*s.Apart + took[0] + 2*p.delay + time.Duration(float64(s.Packets*packet)/float64(p.rate)*3e9) + 200*time.Millisecond)
+		w.Run(begin + time.Duration(s.Times-1)*s.Apart + took[0] + 2*p.Delay + time.Duration(float64(s.Packets*Packet)/float64(p.Rate)*3e9) + 200*time.Millisecond)
 		for k := range s.Times {
-			tr := estimate.Train{Sent: s.Packets, Size: packet, Took: took[k], Paced: s.Pace > 0, Limit: p.limit, Arrivals: trains[k]}
+			tr := estimate.Train{Sent: s.Packets, Size: Packet, Took: took[k], Paced: s.Pace > 0, Limit: p.Limit, Arrivals: trains[k]}
 			pl.Add(s, tr.Dispersion())
 		}
 	}
-	return pl.Capacity(), pl
+	return pl.Capacity(), pl, err
 }
 
-// train sends the k-th train of a step from begin on, and gives how long that takes.
-func (p path) train(t testing.TB, w *netsim.World, out *netsim.Socket, to netip.AddrPort, begin time.Duration, k int, s estimate.Step) time.Duration {
-	rate := p.send
+// train sends the k-th train of a step from begin on, and gives how long that takes. What
+// cannot be sent is told in failed.
+func (p Path) train(w *netsim.World, out *netsim.Socket, to netip.AddrPort, begin time.Duration, k int, s estimate.Step, failed *error) time.Duration {
+	rate := p.Send
 	if s.Pace > 0 {
 		rate = min(rate, s.Pace)
 	}
@@ -132,15 +135,15 @@ func (p path) train(t testing.TB, w *netsim.World, out *netsim.Socket, to netip.
 	var last time.Duration
 	lastBurst := 0
 	for i := 0; i < s.Packets; i += burst {
-		last = time.Duration(float64(i*packet) / float64(rate) * 1e9)
+		last = time.Duration(float64(i*Packet) / float64(rate) * 1e9)
 		lastBurst = i
 		w.At(begin+last, func() {
 			for j := i; j < min(i+burst, s.Packets); j++ {
-				b := make([]byte, packet-28)
+				b := make([]byte, Packet-28)
 				binary.BigEndian.PutUint32(b, uint32(j))
 				binary.BigEndian.PutUint32(b[4:], uint32(k))
 				if err := out.Send(to, b); err != nil {
-					t.Fatal(err)
+					*failed = err
 				}
 			}
 		})
