@@ -160,6 +160,9 @@ func (h *hostWriter) failed(name string, err error) {
 		return
 	}
 	_, x := exitOf(err, nil, nil)
+	if x.Msg == "" { // a signal, which is no fault of the host
+		return
+	}
 	e := errorEvent(x)
 	e.Host, e.Fatal = name, false
 	h.told = true

@@ -119,3 +119,26 @@ func TestHostEvents(t *testing.T) {
 		}
 	}
 }
+
+// TestHostSignal: a signal is no error of the host that was being asked, and the end says
+// what it was.
+func TestHostSignal(t *testing.T) {
+	var out strings.Builder
+	env, _, _ := testEnv(nil, nil)
+	env.Stdout = &out
+	o := new(Options)
+	o.Output.JSON = "-"
+	w, err := newHostWriter(env, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sig := &signalError{errors.New("ended by interrupt"), exitINT}
+	w.failed("h", sig)
+	_, x := exitOf(sig, nil, nil)
+	if err := w.close(x); err != nil {
+		t.Fatal(err)
+	}
+	if l := jsonRead(t, out.String()); len(l) != 1 || l[0].Ev != "job.end" || !strings.Contains(out.String(), `"reason":"stopped by a signal"`) {
+		t.Errorf("events\n%s", out.String())
+	}
+}
