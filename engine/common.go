@@ -15,6 +15,9 @@ type Common struct {
 	// go on, or with ctx's end. While it waits nothing is taken that another
 	// stream could send. It must be safe for concurrent use. nil: never held.
 	Hold func(ctx context.Context) error
+	// Sources is how many sources there are; 0 is one. They share the files that the
+	// process may have open ahead of their turn.
+	Sources int
 }
 
 // Limit is a rate that several sources keep together. Any goroutine may use it.
@@ -35,7 +38,10 @@ func (l *Limit) Rate() int64 {
 
 // Join makes s one of the sources that have c in common. It must be called before
 // Run.
-func (s *Source) Join(c Common) { s.common = c }
+func (s *Source) Join(c Common) {
+	s.common = c
+	s.depth.sharers = c.Sources
+}
 
 // limited tells whether a frame has to wait for its turn by any limit.
 func (s *Source) limited() bool {

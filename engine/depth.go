@@ -31,10 +31,11 @@ const fileWork = 64 << 10
 // how far large ones are read ahead. Senders and receivers ask at; the rest belongs to
 // the goroutine that looks.
 type depth struct {
-	n      atomic.Int32 // 0 is 1
-	files  atomic.Int64 // small ones, done
-	policy *retune.Depth
-	last   float64 // work done at the last look
+	n       atomic.Int32 // 0 is 1
+	files   atomic.Int64 // small ones, done
+	policy  *retune.Depth
+	last    float64 // work done at the last look
+	sharers int     // ends of the process that share what all may have under way; 0 is one
 }
 
 // at is how much there shall be at a time.
@@ -56,7 +57,7 @@ func (d *depth) look(mode string, now, span time.Duration, bytes int64, e *end) 
 	c, ok = d.policy.Step(w)
 	n := d.policy.At()
 	if e != nil {
-		n = shareOf(n, e.streams)
+		n = shareOf(n, e.streams*float64(max(1, d.sharers)))
 	}
 	d.n.Store(int32(n))
 	return c, ok

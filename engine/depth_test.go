@@ -157,4 +157,21 @@ func TestDepthLeavesDescriptors(t *testing.T) {
 	if n := shareOf(depthMost, 1000); n != 1 {
 		t.Errorf("%d at a time with 1000 streams", n)
 	}
+	// Sources for several destinations share that.
+	for _, sources := range []int{0, 1, 5, 60} {
+		s, _, _ := gauges(t, Options{Retune: retuneOn}, 4)
+		s.Join(Common{Sources: sources})
+		waits := &end{streams: 4, disk: 1, cores: 2}
+		bytes := int64(0)
+		for i := 0; s.depth.policy == nil || s.depth.policy.At() < depthMost; i++ {
+			if i == 60 {
+				t.Fatalf("%d at a time after a minute", s.depth.policy.At())
+			}
+			bytes += 1 << (20 + i/3) // as if more at a time always helped
+			s.depth.look(retuneOn, time.Duration(i+1)*time.Second, time.Second, bytes, waits)
+		}
+		if n := s.depth.at(); n != shareOf(depthMost, 4*float64(max(1, sources))) {
+			t.Errorf("%d sources: %d at a time", sources, n)
+		}
+	}
 }

@@ -161,7 +161,7 @@ func newFanRun(f *Fan, rec events.Recorder) *fanRun {
 	for _, j := range f.Jobs {
 		hosts[j.FarHost()]++
 	}
-	common := engine.Common{}
+	common := engine.Common{Sources: len(f.Jobs)}
 	if r.limit = f.Controls; r.limit == nil {
 		r.limit = NewFanControls(f)
 	}
