@@ -11,6 +11,12 @@ import (
 	"time"
 )
 
+// slow are words for a chain that leaves time for logins on a busy machine, until fast is
+// set.
+var slow = []string{"--fanout=chain", "--bwlimit=1MB", "--streams=1", "--retry-wait=100ms"}
+
+const fast = "bwlimit=16MB"
+
 // silence bounds what these tests wait for who falls silent. It is said after some two
 // seconds; without that a stream that nobody answers would be given up after 30 s.
 const silence = 20 * time.Second
@@ -84,14 +90,14 @@ func TestFanoutChainStopped(t *testing.T) {
 	f := newFleet(t, 3)
 	data := content(128, 8<<20)
 	put(t, filepath.Join(f.near, "f"), data)
-	p := f.start("--json", "--progress=none", "--fanout=chain", "--bwlimit-each=4MB", "--retry-wait=100ms", "f", "h1:", "h2:", "h3:")
+	p := f.start(append([]string{"--json", "--progress=none", "f", "h1:", "h2:", "h3:"}, slow...)...)
 	var order []string
 	await(t, patience, "a part has arrived along the line", func() bool {
 		if !p.running() {
 			t.Fatalf("ended too early:\n%v", p.wait())
 		}
 		order = line(p.out.String(), 3)
-		return order != nil && partly(t, 1<<20, f.at(1, ""), f.at(2, ""), f.at(3, ""))
+		return order != nil && partly(t, 256<<10, f.at(1, ""), f.at(2, ""), f.at(3, ""))
 	})
 	var stopped []int
 	var others []string
@@ -110,6 +116,7 @@ func TestFanoutChainStopped(t *testing.T) {
 		}
 	}
 	signal(syscall.SIGSTOP)
+	f.ok("ctl", jobOf(t, p), fast)
 	await(t, silence, "those behind have all", func() bool { return exists(others...) })
 	signal(syscall.SIGCONT)
 	p.wait().want(t, 0)
@@ -128,7 +135,7 @@ func TestFanoutChainApart(t *testing.T) {
 	const size = 8 << 20
 	src, data := filepath.Join(s.dir, "f"), content(129, size)
 	put(t, src, data)
-	cmd, _, errs := s.start(append([]string{"--fanout=chain", "--bwlimit-each=4MB", "--mkpath", "--retry-wait=100ms", src}, s.places(3)...)...)
+	cmd, _, errs := s.start(append(append([]string{"--mkpath", src}, s.places(3)...), slow...)...)
 	out := new(lockedBuffer)
 	cmd.Stdout = out
 	if err := cmd.Start(); err != nil {
@@ -144,7 +151,7 @@ func TestFanoutChainApart(t *testing.T) {
 		default:
 		}
 		order = line(out.String(), 3)
-		return order != nil && partly(t, 1<<20, filepath.Dir(s.at(1)), filepath.Dir(s.at(2)), filepath.Dir(s.at(3)))
+		return order != nil && partly(t, 256<<10, filepath.Dir(s.at(1)), filepath.Dir(s.at(2)), filepath.Dir(s.at(3)))
 	})
 	first, second := order[0][:2], order[1][:2]
 	from := strings.Fields(s.l.Exec(second, "getent", "ahostsv4", first))[0]
@@ -152,6 +159,10 @@ func TestFanoutChainApart(t *testing.T) {
 	s.l.Exec(second, "nft", "add chain inet t in { type filter hook input priority 0 ; }")
 	s.l.Exec(second, "nft", "add rule inet t in ip saddr "+from+" drop")
 	cut := time.Now()
+	e, _ := lastEvent(out.String(), "job.start")
+	if c, out, errs := s.start("ctl", e["job"].(string), fast); c.Run() != nil {
+		t.Fatalf("%v\n%s\n%s", c.ProcessState, out, errs)
+	}
 	select {
 	case err := <-ended:
 		if err != nil {

@@ -38,9 +38,12 @@ type director struct {
 	far    *farFetch     // this one runs in an agent; nil: it does not
 	direct bool          // this one is served from here in a chain, too; the session's
 
-	mu      sync.Mutex // guards what follows
-	current end        // of the session that runs
-	state   string     // what is being tried between sessions
+	mu      sync.Mutex              // guards what follows
+	current end                     // of the session that runs
+	leave   context.CancelCauseFunc // ends that session
+	turned  bool                    // chain is to be next from the next session on
+	next    *chain
+	state   string // what is being tried between sessions
 	totals  engine.Totals
 	started bool
 	lived   bool               // in this session both ends have met
@@ -143,6 +146,7 @@ func (d *director) run(ctx context.Context) error {
 	var best int64
 	began := false // something was stored in this run
 	for {
+		d.turn()
 		err := d.session(ctx)
 		if err == nil || ctx.Err() != nil {
 			return err
@@ -254,10 +258,16 @@ type drainer interface{ Drain(d time.Duration) }
 // runEnd runs this process's end; on an interrupt a source first lets what is
 // under way be confirmed.
 func (d *director) runEnd(ctx context.Context, e end) error {
-	d.use(e)
-	defer d.drop()
 	inner, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	d.use(e)
+	defer d.drop()
+	defer d.stays(nil)
+	if !d.stays(leave) {
+		return errAgain
+	}
 	done := make(chan struct{})
 	defer close(done)
 	go func() {
@@ -265,12 +275,47 @@ func (d *director) runEnd(ctx context.Context, e end) error {
 		case <-ctx.Done():
 			if s, ok := e.(drainer); ok && errors.Is(context.Cause(ctx), ErrInterrupted) {
 				s.Drain(5 * time.Second)
+			} else if ok && errors.Is(context.Cause(ctx), errAgain) {
+				s.Drain(leaveDrain)
 			}
 			cancel(context.Cause(ctx))
 		case <-done:
 		}
 	}()
 	return e.Run(inner)
+}
+
+// leaveDrain is how long what is under way may take to be confirmed when a session ends to
+// begin again otherwise.
+const leaveDrain = time.Second
+
+// goOver has sessions be in a chain from now on, or in none any more (nil). One that runs
+// ends. Any goroutine may call it.
+func (d *director) goOver(c *chain) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.turned, d.next = true, c
+	if d.leave != nil {
+		d.leave(errAgain)
+	}
+}
+
+// turn does before a session what goOver has said.
+func (d *director) turn() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.turned {
+		d.chain, d.direct, d.turned, d.next = d.next, false, false, nil
+	}
+}
+
+// stays notes how the session that runs is ended, nil when it has; false: it is to end
+// already.
+func (d *director) stays(leave context.CancelCauseFunc) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.leave = leave
+	return !d.turned
 }
 
 func (d *director) specs() (r readSpec, w writeSpec) {

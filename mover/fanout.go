@@ -34,6 +34,9 @@ type Fan struct {
 	// Chain makes destinations pass on to each other what they get, so that this
 	// machine sends about one copy.
 	Chain bool
+	// PassOn permits that they do so where it is faster and no multicast is possible, which
+	// is found out; with MulticastAuto only.
+	PassOn bool
 	// Multicast is whether data goes to several destinations at once, MulticastNever
 	// (also ""), MulticastAuto or MulticastAlways; not in a chain. Group says how.
 	Multicast string
@@ -93,6 +96,9 @@ func (f *Fan) Run(ctx context.Context, rec events.Recorder, done func(i int, o O
 	if r.cast != nil {
 		beside.Go(func() { r.cast.work(stop) })
 	}
+	if r.over != nil {
+		beside.Go(func() { r.over.work(stop) })
+	}
 	out := make([]Outcome, len(f.Jobs))
 	for i, l := range r.legs {
 		legs.Go(func() {
@@ -128,7 +134,8 @@ type fanRun struct {
 	began time.Time
 	pace  together
 	limit *FanControls
-	cast  *casting // nil: each destination gets its own data
+	cast  *casting  // nil: each destination gets its own data
+	over  *overseer // nil: it is told how data goes
 
 	mu     sync.Mutex // guards what follows
 	scan   events.Scan
@@ -183,6 +190,7 @@ func newFanRun(f *Fan, rec events.Recorder) *fanRun {
 		r.legs = append(r.legs, l)
 	}
 	r.cast = newCasting(r)
+	r.over = newOverseer(r)
 	for i, l := range r.legs {
 		l.dir.common.Hold = r.holding(i)
 	}
@@ -199,6 +207,11 @@ func (r *fanRun) holding(i int) func(ctx context.Context) error {
 		if cast != nil && r.legs[i].dir.cast != nil {
 			if err := cast.hold(ctx, i); err != nil {
 				return err
+			}
+			if r.over != nil {
+				if err := r.over.hold(ctx, i); err != nil {
+					return err
+				}
 			}
 		}
 		if paced {

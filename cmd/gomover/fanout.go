@@ -66,7 +66,7 @@ func newFan(ctx context.Context, env Env, o *Options, plan location.Plan) (*move
 	if o.Fan.MinDests > n {
 		return nil, usageError(fmt.Sprintf("--min-dests %d: there are %d destinations", o.Fan.MinDests, n))
 	}
-	fan := &mover.Fan{Limit: o.Net.Limit, Slow: o.Fan.Slow, Chain: o.Fan.How == "chain", Group: o.Fan.Group}
+	fan := &mover.Fan{Limit: o.Net.Limit, Slow: o.Fan.Slow, Chain: o.Fan.How == "chain", PassOn: o.Fan.How == "any", Group: o.Fan.Group}
 	var err error
 	if fan.Multicast, err = fanHow(o); err != nil {
 		return nil, err

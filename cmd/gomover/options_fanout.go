@@ -16,7 +16,7 @@ type FanOptions struct {
 	To        []string // --to: location words
 	Hosts     string   // --hosts: a list, or @FILE
 	Dest      string   // --dest: path on hosts that are given without one
-	How       string   // auto, multicast, unicast or chain
+	How       string   // auto, multicast, unicast, chain or any
 	Group     mover.GroupOptions
 	Slow      string     // detach, wait or drop
 	MinDests  int        // how many must be complete; 0: all
@@ -40,7 +40,7 @@ var fanTable = []option{
 	{name: "bwlimit-each", kind: kindValue, arg: "RATE", def: "off", group: groupNet,
 		help: "limit of each destination", store: storeLimitEach},
 	{name: "fanout", kind: kindValue, arg: "HOW", def: "auto", group: groupNet, values: fanModes,
-		help: "how destinations are served: auto, multicast, unicast or chain", store: storeFanout},
+		help: "how they are served: auto, multicast, unicast, chain, any", store: storeFanout},
 	{name: "mcast-group", kind: kindValue, arg: "ADDR", def: "auto", group: groupNet, private: true,
 		help: "multicast group to send to", store: storeGroup},
 	{name: "mcast-ttl", kind: kindValue, arg: "N", def: "32", group: groupNet, private: true,
@@ -56,7 +56,7 @@ var fanTable = []option{
 }
 
 var (
-	fanModes  = []string{"auto", "multicast", "unicast", "chain"}
+	fanModes  = []string{"auto", "multicast", "unicast", "chain", "any"}
 	slowModes = []string{mover.SlowDetach, mover.SlowWait, mover.SlowDrop}
 )
 
@@ -69,7 +69,7 @@ func storeFanout(o *Options, value string) error {
 }
 
 // fanMulticast is what --fanout says of multicast.
-var fanMulticast = map[string]string{"auto": mover.MulticastAuto, "multicast": mover.MulticastAlways}
+var fanMulticast = map[string]string{"auto": mover.MulticastAuto, "any": mover.MulticastAuto, "multicast": mover.MulticastAlways}
 
 // storeGroup reads auto or a multicast address.
 func storeGroup(o *Options, value string) error {

@@ -134,6 +134,7 @@ func TestOptionValues(t *testing.T) {
 		{"--bwlimit-each 8Mbit", func(o *Options) any { return int64(o.Fan.LimitEach) }, int64(1e6)},
 		{"--bwlimit-each 0", nil, nil},
 		{"--fanout star", func(o *Options) any { return o.Fan.How }, "unicast"},
+		{"--fanout any", func(o *Options) any { return o.Fan.How }, "any"},
 		{"--fanout ring", nil, nil},
 		{"--min-dests 3", func(o *Options) any { return o.Fan.MinDests }, 3},
 		{"--min-dests 3 --min-dests all", func(o *Options) any { return o.Fan.MinDests }, 0},
