@@ -357,6 +357,10 @@ type DestEnd struct {
 	UnicastBytes   int64 `json:"unicast_bytes,omitempty"`
 	UnicastPackets int64 `json:"unicast_packets,omitempty"`
 	ResentBytes    int64 `json:"resent_bytes,omitempty"` // of UnicastBytes
+	// What came to it in the sender's name and was refused: blocks that somebody who knows
+	// the group's key had sealed, and datagrams that nobody who may had, or that came again.
+	RefusedBlocks  int64 `json:"refused_blocks,omitempty"`
+	RefusedPackets int64 `json:"refused_packets,omitempty"`
 }
 
 // SourceEnd is what one source gave.

@@ -116,27 +116,30 @@ type castLeg struct {
 	port   uint16
 
 	// Guarded by casting.mu again.
-	member bool
-	status tcpxm.Result
-	base   int64 // casting.put when a lost one came back
-	used   int64 // bytes sent to it since
+	member  bool
+	status  tcpxm.Result
+	base    int64    // casting.put when a lost one came back
+	used    int64    // bytes sent to it since
+	refused [2]int64 // datagrams, as its agent says: the one at work, and those before it
 }
 
-// castOrder asks an agent to open a port for a group. Exactly one session is meant.
+// castOrder asks an agent to open a port for a group. Exactly one session is meant. The
+// group's key is not in it: the session tells that to those that have answered.
 type castOrder struct {
 	Tag       uint32 `json:"tag"`
 	Secret    []byte `json:"secret"`
-	Group     []byte `json:"group"` // secret of the group
 	GroupPort uint16 `json:"group_port"`
 	Stream    uint32 `json:"stream"` // number of the stream for the engine
 	IPv6      bool   `json:"ipv6,omitempty"`
 }
 
-// castAnswer is what the agent says to that.
+// castAnswer is what the agent says to that, and later, with Refused alone, how many
+// datagrams it has refused so far: they were not sealed by the sender, or came again.
 type castAnswer struct {
-	Tag   uint32 `json:"tag"`
-	Port  uint16 `json:"port,omitempty"`
-	Error string `json:"error,omitempty"`
+	Tag     uint32 `json:"tag"`
+	Port    uint16 `json:"port,omitempty"`
+	Error   string `json:"error,omitempty"`
+	Refused int64  `json:"refused,omitempty"`
 }
 
 // newCasting makes the casting of a run, nil if there can be none.
@@ -201,6 +204,7 @@ func (l *castLeg) begin(src *engine.Source, link engine.Link, addr netip.Addr) {
 	l.src, l.link, l.addr, l.since = src, link, addr.Unmap(), time.Now()
 	l.sessions++
 	l.base, l.used = l.c.put, 0
+	l.refused = [2]int64{0, l.refused[0] + l.refused[1]}
 	l.c.mu.Unlock()
 	l.c.poke()
 }
@@ -226,6 +230,12 @@ func (l *castLeg) take(body []byte) error {
 	var a castAnswer
 	if err := wire.ParseJSON(body, &a); err != nil {
 		return err
+	}
+	if a.Refused > 0 {
+		l.c.mu.Lock()
+		l.refused[0] = max(l.refused[0], a.Refused)
+		l.c.mu.Unlock()
+		return nil
 	}
 	l.hear(a)
 	return nil
@@ -459,10 +469,8 @@ func (c *casting) connect(ctx context.Context, legs []*castLeg) (*castSession, e
 	six := 2*v6 > len(legs)
 	group := c.group(six, legs[0].leg.dir.job.Ports)
 	var tag [4]byte
-	var secret tcpxm.Secret
 	_, _ = rand.Read(tag[:]) // never fails
-	_, _ = rand.Read(secret[:])
-	o := castOrder{Tag: max(1, binary.BigEndian.Uint32(tag[:])), Group: secret[:], GroupPort: group.Port(), Stream: castStream, IPv6: six}
+	o := castOrder{Tag: max(1, binary.BigEndian.Uint32(tag[:])), GroupPort: group.Port(), Stream: castStream, IPv6: six}
 	legs, why := c.order(ctx, legs, o)
 	if len(legs) < 2 {
 		if why == nil {
@@ -476,7 +484,7 @@ func (c *casting) connect(ctx context.Context, legs []*castLeg) (*castSession, e
 		dests = append(dests, tcpxm.Destination{Addr: netip.AddrPortFrom(l.at, l.port), Secret: l.secret})
 		s.six = s.six || l.at.Is6()
 	}
-	cfg := tcpxm.Config{Tag: o.Tag, Secret: secret, Group: group, Source: s, Growing: true, Connect: connectWait, Dead: castDead,
+	cfg := tcpxm.Config{Tag: o.Tag, Group: group, Source: s, Growing: true, Connect: connectWait, Dead: castDead,
 		TTL: c.o.TTL, Interface: c.o.Interface, Bind: legs[0].leg.dir.job.Bind}
 	if cfg.Interface == "" {
 		cfg.Interface = wayTo(ctx, legs[0].at)
@@ -571,6 +579,13 @@ func (l *castLeg) counts() (r tcpxm.Result, now bool) {
 	l.c.mu.Lock()
 	defer l.c.mu.Unlock()
 	return l.status, l.member
+}
+
+// turnedAway is what one destination has refused of what came in this machine's name.
+func (l *castLeg) turnedAway() Refused {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	return Refused{Blocks: l.status.Refused, Packets: l.refused[0] + l.refused[1]}
 }
 
 // Together is what a run has sent to several destinations at once. Sizes are in bytes.

@@ -40,7 +40,7 @@ func (h *castHost) take(body []byte) error {
 	if err := wire.ParseJSON(body, &o); err != nil {
 		return err
 	}
-	if h.count++; h.count > maxCasts || len(o.Secret) != tcpxm.SecretLen || len(o.Group) != tcpxm.SecretLen || o.Tag == 0 || o.Stream < castStream {
+	if h.count++; h.count > maxCasts || len(o.Secret) != tcpxm.SecretLen || o.Tag == 0 || o.Stream < castStream {
 		return wire.Failf(wire.ClassProtocol, "an order to join a group that makes no sense")
 	}
 	a := castAnswer{Tag: o.Tag}
@@ -49,7 +49,7 @@ func (h *castHost) take(body []byte) error {
 		a.Error = err.Error()
 	} else {
 		a.Port = uint16(r.Addr().(*net.UDPAddr).Port)
-		h.sink.Take(&castStreamIn{r: r, in: bufio.NewReaderSize(r, 128<<10), id: o.Stream, leave: &h.leave})
+		h.sink.Take(&castStreamIn{r: r, in: bufio.NewReaderSize(r, 128<<10), id: o.Stream, leave: &h.leave, tell: h.tally(o.Tag)})
 	}
 	return sendJSON(h.link, wire.KindGroup, a)
 }
@@ -57,7 +57,7 @@ func (h *castHost) take(body []byte) error {
 // listen opens a port: in the range that was asked for, or the one that firewalls are
 // most likely to let through, or any.
 func (h *castHost) listen(o *castOrder) (r *tcpxm.Receiver, err error) {
-	cfg := tcpxm.ReceiverConfig{Tag: o.Tag, Secret: tcpxm.Secret(o.Secret), Group: tcpxm.Secret(o.Group), GroupPort: o.GroupPort, Dead: castDead}
+	cfg := tcpxm.ReceiverConfig{Tag: o.Tag, Secret: tcpxm.Secret(o.Secret), GroupPort: o.GroupPort, Dead: castDead}
 	if h.env.Server.IsValid() {
 		cfg.Interface = faceOf(h.env.Server.Unmap())
 	}
@@ -86,6 +86,20 @@ func (h *castHost) listen(o *castOrder) (r *tcpxm.Receiver, err error) {
 	return open(0)
 }
 
+// tallyEvery is how often it is told at most how many datagrams were refused.
+const tallyEvery = 250 * time.Millisecond
+
+// tally gives what tells the sender, if that is news, how many datagrams a receiver has
+// refused. One goroutine at a time.
+func (h *castHost) tally(tag uint32) func(n int64) {
+	told := int64(0)
+	return func(n int64) {
+		if n > told && sendJSON(h.link, wire.KindGroup, castAnswer{Tag: tag, Refused: n}) == nil {
+			told = n
+		}
+	}
+}
+
 // leaveWait is how long an agent that is done waits for its senders to hear of it.
 const leaveWait = 500 * time.Millisecond
 
@@ -106,6 +120,8 @@ type castStreamIn struct {
 	id    uint32
 	once  sync.Once
 	leave *sync.WaitGroup
+	tell  func(refused int64) // who sends, from Recv
+	told  time.Time
 }
 
 var _ transports.Stream = (*castStreamIn)(nil)
@@ -119,7 +135,12 @@ func (s *castStreamIn) Send(*transports.Frame) error { return errors.ErrUnsuppor
 // Recv implements transports.Stream.
 func (s *castStreamIn) Recv(f *transports.Frame) error {
 	var head [4]byte
-	if _, err := io.ReadFull(s.in, head[:]); err != nil {
+	_, err := io.ReadFull(s.in, head[:])
+	if now := time.Now(); err != nil || now.Sub(s.told) >= tallyEvery {
+		s.tell(s.r.Stats().Forged)
+		s.told = now
+	}
+	if err != nil {
 		if err != io.EOF {
 			err = fmt.Errorf("from the group: %v", err) // no silence of the usual way
 		}

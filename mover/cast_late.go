@@ -2,7 +2,6 @@ package mover
 
 import (
 	"context"
-	"crypto/rand"
 	"net/netip"
 	"time"
 
@@ -39,10 +38,6 @@ func (s *castSession) invite(ctx context.Context) {
 		default:
 		}
 		o := s.order
-		if s.s.Counters().Epochs > 0 {
-			o.Group = make([]byte, tcpxm.SecretLen) // the first one is out of use; the session tells the present one
-			_, _ = rand.Read(o.Group)               // never fails
-		}
 		s.asking.Go(func() {
 			with, _ := s.c.order(ctx, []*castLeg{l}, o)
 			select {

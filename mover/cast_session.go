@@ -46,6 +46,8 @@ type castSession struct {
 	began time.Time
 	since time.Time // when two heard the group last
 	all   bool      // the log is complete
+
+	alarmed bool // the user knows that somebody forges
 }
 
 // ReadAt implements io.ReaderAt for the session.
@@ -250,6 +252,7 @@ func (s *castSession) look(now time.Time) (busy bool, err error) {
 	results, sent := s.s.Results(), s.s.Counters()
 	heard, open, group := 0, 0, 0 // group: are known to hear it
 	s.note(results)
+	s.alarm(results)
 	for i, l := range s.legs {
 		r := &results[i]
 		s.c.mu.Lock()
@@ -324,6 +327,20 @@ func (s *castSession) note(results []tcpxm.Result) {
 		l.status.UnicastBytes += before.UnicastBytes
 		l.status.UnicastPackets += before.UnicastPackets
 		l.status.ResentBytes += before.ResentBytes
+		l.status.Refused += before.Refused
+	}
+}
+
+// alarm tells the user, once, that a destination was sent bytes by the group that are not
+// this machine's: only who knows the group's key can do that.
+func (s *castSession) alarm(results []tcpxm.Result) {
+	for i, l := range s.legs {
+		if s.alarmed || results[i].Refused == 0 {
+			continue
+		}
+		s.alarmed = true
+		record(s.c.run.rec, events.Warn{Code: "net.forged", Message: fmt.Sprintf(
+			"somebody who knows the group's key sends other data to it: %s has refused some, and gets that part by unicast", l.leg.host)})
 	}
 }
 

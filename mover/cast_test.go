@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,7 @@ import (
 	"github.com/gomover/gomover/internal/netx"
 	"github.com/gomover/gomover/transports"
 	"github.com/gomover/gomover/transports/tcpxm"
+	"github.com/gomover/gomover/wire"
 )
 
 func TestWorthComparing(t *testing.T) {
@@ -69,7 +71,7 @@ func (l links) Close() error          { return nil }
 // TestCastOrders gives an agent orders that make no sense, and too many.
 func TestCastOrders(t *testing.T) {
 	h := &castHost{link: links{make(chan []byte, 100)}}
-	for _, s := range []string{``, `{}`, `{"tag":1}`, `{"tag":1,"secret":"AAAA","group":"AAAA","stream":1073741824}`} {
+	for _, s := range []string{``, `{}`, `{"tag":1}`, `{"tag":1,"secret":"AAAA","stream":1073741824}`} {
 		if err := h.take([]byte(s)); err == nil {
 			t.Errorf("%s is taken", s)
 		}
@@ -94,7 +96,7 @@ func TestCastStream(t *testing.T) {
 			t.Fatal(err)
 		}
 		var leave sync.WaitGroup
-		in := &castStreamIn{r: r, in: bufio.NewReader(r), id: castStream, leave: &leave}
+		in := &castStreamIn{r: r, in: bufio.NewReader(r), id: castStream, leave: &leave, tell: func(int64) {}}
 		if _, err := s.Write(append(binary.BigEndian.AppendUint32(nil, c.n), make([]byte, 1000)...)); err != nil {
 			t.Fatal(err)
 		}
@@ -358,4 +360,56 @@ func TestCastDeaf(t *testing.T) {
 			t.Errorf("a link that is closed answers %+v", a)
 		}
 	})
+}
+
+// TestCastRefused adds up what the agents of a destination have refused, and what the
+// session knows of it.
+func TestCastRefused(t *testing.T) {
+	k := &casting{news: make(chan struct{}, 1)}
+	l := &castLeg{c: k, answer: make(chan castAnswer, 1)}
+	say := func(text string) {
+		t.Helper()
+		if err := l.take([]byte(text)); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	l.begin(new(engine.Source), nil, netip.Addr{})
+	say(`{"tag":1,"refused":5}`)
+	say(`{"tag":1,"refused":9}`)
+	l.end()
+	l.begin(new(engine.Source), nil, netip.Addr{}) // another agent begins anew
+	say(`{"tag":1,"refused":2}`)
+	say(`{"tag":1,"port":50000}`)
+	s := castSession{c: k, legs: []*castLeg{l, l}}
+	s.note([]tcpxm.Result{{PCBCounters: tcpxm.PCBCounters{Refused: 3}}, {PCBCounters: tcpxm.PCBCounters{Refused: 4}}})
+	if got, want := l.turnedAway(), (Refused{Blocks: 7, Packets: 11}); got != want {
+		t.Errorf("refused %+v, want %+v", got, want)
+	}
+	if a, ok := l.heard(t.Context()); !ok || a.Port != 50000 {
+		t.Errorf("the answer is %+v, %t", a, ok)
+	}
+	if err := l.take([]byte(`{`)); err == nil {
+		t.Error("what is no answer is taken")
+	}
+}
+
+// TestCastTally tells the sender how many datagrams were refused, if there are more.
+func TestCastTally(t *testing.T) {
+	said := make(chan []byte, 10)
+	h := &castHost{link: links{said}}
+	tell := h.tally(7)
+	for _, n := range []int64{0, 2, 2, 1, 30} {
+		tell(n)
+	}
+	close(said)
+	var got []string
+	for b := range said {
+		if wire.Kind(b[0]) != wire.KindGroup {
+			t.Errorf("kind %d", b[0])
+		}
+		got = append(got, string(b[1:]))
+	}
+	if want := []string{`{"tag":7,"refused":2}`, `{"tag":7,"refused":30}`}; !slices.Equal(got, want) {
+		t.Errorf("said %q, want %q", got, want)
+	}
 }

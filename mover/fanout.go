@@ -58,6 +58,13 @@ type Outcome struct {
 	// Unicast was sent before.
 	Group, Unicast Carried
 	Resent         int64 // bytes
+	Refused        Refused
+}
+
+// Refused is what a destination has refused of what came to it in this machine's name.
+type Refused struct {
+	Blocks  int64 // sealed with the group's key, and other bytes than this machine sent
+	Packets int64 // datagrams that were sealed with no key of the session, or came again
 }
 
 // Carried is payload, in bytes, and the segments that carried it.
@@ -112,6 +119,7 @@ func (f *Fan) Run(ctx context.Context, rec events.Recorder, done func(i int, o O
 				out[i].Group = Carried{n.GroupBytes, n.GroupPackets}
 				out[i].Unicast = Carried{n.UnicastBytes, n.UnicastPackets}
 				out[i].Resent = n.ResentBytes
+				out[i].Refused = l.dir.cast.turnedAway()
 			}
 			out[i].Report, out[i].Err = report, err
 			l.end(err)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gomover/gomover/engine"
 	"github.com/gomover/gomover/events"
 	"github.com/gomover/gomover/internal/location"
 	"github.com/gomover/gomover/mover"
@@ -195,7 +196,8 @@ func (v *view) endFan(env Env, o *Options, fan *mover.Fan, out []mover.Outcome, 
 		code, x := exitOf(r.Err, v.fails.at(name), &r.Report)
 		t := r.Totals
 		d := events.DestEnd{Dest: name, Exit: code, DoneBytes: t.DoneBytes, FilesFailed: t.Failed,
-			GroupBytes: r.Group.Bytes, GroupPackets: r.Group.Packets, UnicastBytes: r.Unicast.Bytes, UnicastPackets: r.Unicast.Packets, ResentBytes: r.Resent}
+			GroupBytes: r.Group.Bytes, GroupPackets: r.Group.Packets, UnicastBytes: r.Unicast.Bytes, UnicastPackets: r.Unicast.Packets, ResentBytes: r.Resent,
+			RefusedBlocks: r.Refused.Blocks, RefusedPackets: r.Refused.Packets}
 		if code == exitOK {
 			complete++
 		} else {
@@ -206,8 +208,8 @@ func (v *view) endFan(env Env, o *Options, fan *mover.Fan, out []mover.Outcome, 
 				}
 			}
 			text := plainDest(name) + d.Reason
-			if resumableExit(code) && t.Bytes > 0 && !strings.Contains(text, "%") {
-				text += " (" + progressPercent(int(min(99, 100*float64(t.DoneBytes)/float64(t.Bytes)))) + " is safe there)"
+			if safe := safePercent(&t); safe > 0 && resumableExit(code) && !strings.Contains(text, "%") {
+				text += " (" + progressPercent(safe) + " is safe there)"
 			}
 			missing = append(missing, text)
 			codes = append(codes, code)
@@ -268,6 +270,15 @@ func multicastOf(out []mover.Outcome, t *mover.Together) *events.Multicast {
 		}
 	}
 	return m
+}
+
+// safePercent is how much of what a destination is to have is there: below 1 there is
+// nothing to be told, and an incomplete one never has all.
+func safePercent(t *engine.Totals) int {
+	if t.Bytes <= 0 {
+		return 0
+	}
+	return int(min(99, 100*float64(t.DoneBytes)/float64(t.Bytes)))
 }
 
 // signalled tells whether a code is that of a signal.

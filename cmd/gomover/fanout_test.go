@@ -119,7 +119,7 @@ func TestFanSummary(t *testing.T) {
 // its data.
 func TestFanSummaryMulticast(t *testing.T) {
 	d := []events.DestEnd{{Dest: "a:", DoneBytes: 1e9, GroupBytes: 0.9e9, GroupPackets: 640000, UnicastBytes: 2e6, UnicastPackets: 1500, ResentBytes: 1e6},
-		{Dest: "b:", DoneBytes: 1e9, GroupBytes: 1e9, GroupPackets: 700000, UnicastBytes: 80e3, UnicastPackets: 57}, {Dest: "c:", DoneBytes: 1e9}}
+		{Dest: "b:", DoneBytes: 1e9, GroupBytes: 1e9, GroupPackets: 700000, UnicastBytes: 80e3, UnicastPackets: 57, RefusedBlocks: 2, RefusedPackets: 300}, {Dest: "c:", DoneBytes: 1e9}}
 	m := events.Multicast{Dests: 2, GroupBytes: 1e9, GroupPackets: 710000, CodedBytes: 3e6, UnicastBytes: 2.08e6, UnicastPackets: 9000, ResentBytes: 1e6, WireBytes: 1.06e9, CopyBytes: 1e9, GotBytes: 3e9}
 	end := events.JobEnd{DoneBytes: 3e9, TotalBytes: 3e9, SentBytes: 2.00208e9, Ms: 10000, AvgBps: 300e6, FilesOK: 3, Dests: d, Multicast: &m}
 	for _, c := range []struct {
@@ -148,7 +148,7 @@ func TestFanSummaryMulticast(t *testing.T) {
 	got := strings.Join(summaryOf(summaryOptions{Kind: "full"}, end), "\n")
 	for _, want := range []string{
 		"\n  to          a:  1.00 GB  100 MB/s\n              900 MB in 640000 packets by multicast, 2.00 MB in 1500 packets by unicast, 1.00 MB of that again\n",
-		"\n              1.00 GB in 700000 packets by multicast, 80.0 KB in 57 packets by unicast\n  to          c:  1.00 GB  100 MB/s\n",
+		"\n              1.00 GB in 700000 packets by multicast, 80.0 KB in 57 packets by unicast; refused: 2 forged blocks, 300 packets\n  to          c:  1.00 GB  100 MB/s\n",
 		"\n  to groups   1.00 GB, mended by 3.00 MB for all and 1.00 MB for single ones; 1.06 GB in all, with the heads of packets",
 	} {
 		if !strings.Contains(got, want) {

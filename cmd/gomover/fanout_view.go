@@ -256,6 +256,9 @@ func fanCarried(d events.DestEnd) string {
 	if d.ResentBytes > 0 {
 		text += ", " + units.FormatBytes(d.ResentBytes) + " of that again"
 	}
+	if d.RefusedBlocks+d.RefusedPackets > 0 {
+		text += "; refused: " + viewPlural(d.RefusedBlocks, "forged block") + ", " + viewPlural(d.RefusedPackets, "packet")
+	}
 	return text
 }
 

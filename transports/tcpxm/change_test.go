@@ -55,6 +55,71 @@ func TestSimulatedKeysInARow(t *testing.T) {
 	for i := 2; i < 5; i++ {
 		x.check(i)
 	}
+	for i := range 2 {
+		for epoch := uint8(1); epoch <= 2; epoch++ {
+			if x.sites[i].r.epoch(epoch) != nil {
+				t.Errorf("receiver %d was given up, and has the key of epoch %d", i, epoch)
+			}
+		}
+	}
+	if x.sites[3].r.epoch(0) != nil {
+		t.Error("the key that those know who were given up is still good")
+	}
+}
+
+// TestSimulatedKeyIsTold: receivers that were not told the group's key before learn it from
+// the session, also where datagrams are lost; who does not answer never does.
+func TestSimulatedKeyIsTold(t *testing.T) {
+	for _, loss := range []float64{0, 0.05} {
+		x := build(t, 24, home(50), Config{Size: 4e6, Group: groupAt}, same(5, line(5*ms, loss)))
+		x.s.tells = true
+		for _, st := range x.sites {
+			st.r.group[0] = nil
+		}
+		x.sites[4].dead = true
+		x.until(20*time.Second, "all data", func() bool {
+			for _, st := range x.sites[:4] {
+				if st.got < x.size {
+					return false
+				}
+			}
+			return true
+		})
+		x.run(60 * time.Second)
+		for i := range 4 {
+			x.check(i)
+			if c := x.s.pcbs[i].counts; loss == 0 && c.GroupBytes < 3e6 {
+				t.Errorf("receiver %d got %d bytes by the group", i, c.GroupBytes)
+			}
+		}
+		if x.sites[4].r.epoch(0) != nil {
+			t.Error("who was never there knows the key")
+		}
+	}
+}
+
+// TestKeysOfTheGroup: the key before the present one is good until that has been in use
+// for a while.
+func TestKeysOfTheGroup(t *testing.T) {
+	cfg, err := ReceiverConfig{Tag: 5, Secret: Secret{1}}.validate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newReceiver(cfg, nil, 0, 1)
+	if r.epoch(0) != nil {
+		t.Fatal("a key that nobody has told")
+	}
+	r.setGroupKey(0, Secret{2})
+	r.setGroupKey(1, Secret{3})
+	for _, step := range []struct {
+		at    time.Duration
+		epoch uint8
+		old   bool
+	}{{time.Hour, 0, true}, {2 * time.Hour, 1, true}, {2*time.Hour + oldKeyFor - ms, 1, true}, {2*time.Hour + oldKeyFor, 0, true}, {2*time.Hour + oldKeyFor, 1, false}} {
+		if r.retire(step.at, r.epoch(step.epoch)); (r.epoch(0) != nil) != step.old || r.epoch(1) == nil {
+			t.Errorf("at %v, after a datagram of epoch %d, the old key is good: %t", step.at, step.epoch, !step.old)
+		}
+	}
 }
 
 // TestReceiversAtOneAddress: behind a relay receivers share an address, and are told

@@ -32,8 +32,10 @@ const (
 // other way before it begins, such as by their ssh sessions; they are of this
 // session alone.
 type Config struct {
-	Tag    uint32 // of the session, the same for all receivers; not 0
-	Secret Secret // of the group
+	Tag uint32 // of the session, the same for all receivers; not 0
+	// Secret of the group. Zero: the session makes one, and tells it each receiver that
+	// has answered, sealed for that alone.
+	Secret Secret
 	// Cipher seals datagrams; zero: AES-128-GCM.
 	Cipher seal.Cipher
 	// Group is the multicast group and its port; groups for slower receivers are
@@ -76,7 +78,7 @@ type Destination struct {
 type ReceiverConfig struct {
 	Tag    uint32
 	Secret Secret // of this receiver
-	Group  Secret // of the group
+	Group  Secret // of the group; zero: the sender will tell it
 	Cipher seal.Cipher
 	// GroupPort is the port of the groups. 0: no multicast.
 	GroupPort uint16

@@ -214,10 +214,10 @@ func (s *session) changeKey(now time.Duration) {
 	}
 }
 
-// sendKey tells a late receiver the present key.
+// sendKey tells a receiver the present key.
 func (p *pcb) sendKey() {
 	k := &p.s.sealers.group.keys
-	p.ctlOut.add((&segment.GroupKey{Epoch: k.epoch, Secret: k.secret}).Append(nil))
+	p.key = p.ctlOut.add((&segment.GroupKey{Epoch: k.epoch, Secret: k.secret}).Append(nil))
 }
 
 // finishRekey changes to the new key when all members have it, or leaves those behind

@@ -13,6 +13,9 @@ const (
 	evidenceMin  = 32 // slots by the group, to change forward again
 	reprobeSlots = 32
 	verdictLimit = 2 * time.Second // for the probe of a mode
+	// copiesLate is how long a receiver is not taken for deaf: a busy host may read what
+	// came by the group later than what came by unicast.
+	copiesLate = 50 * time.Millisecond
 )
 
 // evidence is what is known of whether a receiver hears the group.
@@ -130,7 +133,7 @@ func (p *pcb) tickProbe(now time.Duration) {
 	switch {
 	case answered && possible >= 20 && 2*p.counts.Feedback >= possible:
 		v.qualified = true
-	case answered && p.counts.Feedback >= 0 || now >= v.since+verdictLimit:
+	case answered && p.counts.Feedback >= 0 && now >= v.since+copiesLate || now >= v.since+verdictLimit:
 		p.fallBack(now, holdDown)
 	}
 }

@@ -105,7 +105,7 @@ func TestStaggeredAcknowledgements(t *testing.T) {
 		a := ackState{due: never, schedule: segment.Schedule{N: n, Index: uint8(index), Every: every, Delay: 25}}
 		var at []int
 		for i := 1; i <= 3*every; i++ {
-			a.onSegment(time.Second, int64(i), int64(i+1), true, true)
+			a.onSegment(time.Second, int64(i), int64(i+1), true)
 			if a.now {
 				at, a.now = append(at, i), false
 			}

@@ -88,6 +88,7 @@ type pcb struct {
 	group    *group // that it listens to, or is to; nil is none
 	heard    bool   // it has joined that
 	tell     bool   // the group is to be told
+	key      uint32 // number of the control datagram with the group's key, if that was told
 	// Of a further layer, that it is to hear besides (layer.go).
 	layer   *group // nil is none
 	layered bool   // it does
@@ -333,7 +334,7 @@ func (p *pcb) connected(now time.Duration, g *segment.Segment) {
 			p.mode, p.multi.holdUntil = Fallback, now
 			p.behind = p.start > 0
 		}
-		if p.s.sealers.group.keys.epoch > 0 {
+		if p.s.tells || p.s.sealers.group.keys.epoch > 0 {
 			p.sendKey()
 		}
 		if r := &p.s.rekey; r.on {

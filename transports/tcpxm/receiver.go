@@ -64,7 +64,8 @@ type receiver struct {
 
 	in      opener
 	out     sealer
-	group   [2]*opener // of the present epoch and the one before
+	group   [2]*opener    // of the present epoch and the one before; nil: not known, or out of use
+	fresh   time.Duration // when the present one was first used; never: it was not
 	sender  netip.AddrPort
 	ports   [2]uint16 // of segments: the sender's and this end's
 	iss     uint32
@@ -126,7 +127,9 @@ func newReceiver(cfg ReceiverConfig, net membership, now time.Duration, irs uint
 	r.in.keys = k
 	k.role = fromReceiver
 	r.out.keys = k
-	r.group[0] = &opener{keys: keys{secret: cfg.Group, role: toGroup, tag: cfg.Tag, cipher: cfg.Cipher}}
+	if cfg.Group != (Secret{}) {
+		r.setGroupKey(0, cfg.Group)
+	}
 	r.data = assembly{data: newPages(cfg.Window), end: -1, digests: make(map[int64]segment.Digest), parity: make(map[int64]*codedBlock)}
 	r.ack.due = never
 	r.finAt = never
@@ -164,6 +167,7 @@ func (r *receiver) receive(now time.Duration, from netip.AddrPort, b []byte, via
 		r.stats.Packets++
 	} else {
 		r.stats.GroupPackets++
+		r.retire(now, o)
 	}
 	switch shim.Kind {
 	case segment.Pair:
@@ -181,6 +185,26 @@ func (r *receiver) receive(now time.Duration, from netip.AddrPort, b []byte, via
 	}
 	if err != nil {
 		r.stats.BadControls++
+	}
+}
+
+// oldKeyFor is how long the group's key before the present one is still good for what is
+// under way. Ours: who was given up knows it.
+const oldKeyFor = 3 * time.Second
+
+// setGroupKey takes a new key of the group.
+func (r *receiver) setGroupKey(epoch uint8, secret Secret) {
+	k := keys{secret: secret, role: toGroup, tag: r.cfg.Tag, epoch: epoch, cipher: r.cfg.Cipher}
+	r.group[0], r.group[1], r.fresh = &opener{keys: k}, r.group[0], never
+}
+
+// retire forgets the key before the present one when that has been in use for a while.
+func (r *receiver) retire(now time.Duration, used *opener) {
+	if used != r.group[0] || r.group[1] == nil {
+		return
+	}
+	if r.fresh = min(r.fresh, now); now >= r.fresh+oldKeyFor {
+		r.group[1] = nil
 	}
 }
 
@@ -325,7 +349,7 @@ func (r *receiver) onData(now time.Duration, off int64, b []byte, viaGroup bool)
 	}
 	r.count(fresh, viaGroup)
 	r.ring.note(first, fresh > 0, viaGroup)
-	r.ack.onSegment(now, at, end, fresh > 0, viaGroup)
+	r.ack.onSegment(now, at, end, fresh > 0)
 	if fresh > 0 {
 		r.solve(r.blockOf(at))
 	}

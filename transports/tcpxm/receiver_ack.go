@@ -41,11 +41,9 @@ func (a *ackState) soon(now time.Duration) {
 }
 
 // onSegment decides when a segment is acknowledged. Source: docs/tcpxm.md.
-func (a *ackState) onSegment(now time.Duration, off, end int64, fresh, viaGroup bool) {
+func (a *ackState) onSegment(now time.Duration, off, end int64, fresh bool) {
 	if !fresh {
-		if !viaGroup {
-			a.soon(now)
-		}
+		a.soon(now) // by the group: the feedback may be another one
 		return
 	}
 	a.recent = off

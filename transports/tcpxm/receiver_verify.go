@@ -55,9 +55,7 @@ func (r *receiver) onControl(now time.Duration, b []byte) error {
 	}
 	for _, k := range fresh {
 		if r.epoch(k.Epoch) == nil {
-			cfg := r.group[0].keys
-			cfg.secret, cfg.epoch = Secret(k.Secret), k.Epoch
-			r.group[0], r.group[1] = &opener{keys: cfg}, r.group[0]
+			r.setGroupKey(k.Epoch, Secret(k.Secret))
 		}
 	}
 	r.advance()

@@ -42,6 +42,7 @@ type session struct {
 	plan     segment.Schedule // how often receivers acknowledge, but for the index
 	fresh    func() Secret    // makes secrets for later epochs
 	rekey    rekey
+	tells    bool // receivers learn the group's key from here alone
 }
 
 // Counters tell what a session has sent. They only grow.
@@ -83,7 +84,11 @@ func newSession(cfg Config, dests []Destination, now time.Duration, seed uint64,
 		s.stream.pages = newPages(cfg.Retain)
 	}
 	s.read = make([]byte, coding.K*cfg.Payload)
-	s.sealers.group.keys = keys{secret: cfg.Secret, role: toGroup, tag: cfg.Tag, cipher: cfg.Cipher}
+	secret := cfg.Secret
+	if s.tells = secret == (Secret{}); s.tells {
+		secret = fresh()
+	}
+	s.sealers.group.keys = keys{secret: secret, role: toGroup, tag: cfg.Tag, cipher: cfg.Cipher}
 	if cfg.Group.IsValid() && len(dests) >= minMembers {
 		s.groups = append(s.groups, s.newGroup())
 	}
@@ -374,13 +379,14 @@ func (s *session) excuse(now time.Duration) {
 	}
 }
 
-// start begins with the data when all have answered, or a while after the first.
+// start begins with the data when all have answered, and have the group's key, or a while
+// after the first.
 func (s *session) start(now time.Duration) {
 	if s.started || s.answered == never {
 		return
 	}
 	for _, p := range s.pcbs {
-		if p.state == synSent && now < s.answered+startDelay {
+		if !p.ready() && now < s.answered+startDelay {
 			return
 		}
 	}
@@ -389,6 +395,12 @@ func (s *session) start(now time.Duration) {
 	for _, p := range s.pcbs {
 		p.timer.progress = now
 	}
+}
+
+// ready tells that a receiver has answered, and knows the group's key if it is to hear the
+// group: copies that it can not open would speak against it.
+func (p *pcb) ready() bool {
+	return p.state != synSent && (!p.s.tells || p.state != open || !p.heard || p.ctlOut.confirmed(p.key))
 }
 
 // startDelay is how long those that have answered wait for the others.
