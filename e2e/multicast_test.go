@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gomover/gomover/internal/forger"
 	"github.com/gomover/gomover/internal/lab/labtest"
 )
 
@@ -361,6 +365,57 @@ func TestMulticastReturns(t *testing.T) {
 		}
 	}
 	t.Logf("# %.3f times the size has left", all/size) // 1.3 where nothing else runs
+}
+
+// TestMulticastForged has a host in the group that is no destination: it sends again what it
+// hears, sends it damaged, and, with the key out of the memory of a destination's agent,
+// sends bytes of its own, all in the sender's name. Every destination has what was sent.
+func TestMulticastForged(t *testing.T) {
+	t.Parallel()
+	s := newSender(t, cloud(4), t.TempDir())
+	s.warm()
+	const size = 4 << 20
+	src, data := filepath.Join(s.dir, "f"), content(136, size)
+	put(t, src, data)
+	attack := forger.Attack{Key: forger.Member(strings.TrimSpace(s.l.Exec("h1", "readlink", "/proc/self/ns/net")))}
+	for i := range 3 {
+		attack.Ports = append(attack.Ports, netip.MustParseAddrPort(fmt.Sprintf("10.77.0.%d:50000", i+2)))
+	}
+	var f *forger.Forger
+	s.l.In("h4", func() (err error) {
+		f, err = forger.Open(t.Context(), netip.MustParseAddrPort("232.7.8.9:50009"), netip.MustParseAddr("10.77.0.1"))
+		return err
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	var did forger.Counts
+	ended := make(chan error, 1)
+	go func() {
+		n, err := f.Run(ctx, attack)
+		did = n
+		ended <- errors.Join(err, f.Close())
+	}()
+	cmd, out, errs := s.start(append([]string{"--fanout=multicast", "--mcast-group=232.7.8.9", "--ports=50000-50009", "--bwlimit=4MB", "--mkpath", src}, s.places(3)...)...)
+	err := cmd.Run()
+	stop()
+	if err := errors.Join(err, <-ended); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out, errs)
+	}
+	l := checkEvents(t, out.String(), 0)
+	refused := int64(0)
+	blocks := int64(0)
+	for i, d := range l[len(l)-1]["dests"].([]any) {
+		holds(t, s.at(i+1), data)
+		m := d.(map[string]any)
+		refused, blocks = refused+number(m, "refused_packets"), blocks+number(m, "refused_blocks")
+		t.Logf("# h%d: %v blocks and %v datagrams refused", i+1, m["refused_blocks"], m["refused_packets"])
+	}
+	t.Logf("# the forger: %+v", did)
+	if did.Repeated == 0 || did.Altered == 0 || refused == 0 {
+		t.Errorf("nobody has disturbed: %+v, %d datagrams refused", did, refused)
+	}
+	if blocks > 0 && !strings.Contains(errs.String(), "gomover: warning: somebody who knows the group's key") {
+		t.Errorf("the user is not told that somebody forges\n%s", errs)
+	}
 }
 
 // agents are the processes of agents on a host.

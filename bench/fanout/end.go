@@ -56,6 +56,13 @@ type received struct {
 
 // runEnd is an end of a session.
 func runEnd(ctx context.Context, args []string) error {
+	if args[0] == forgeWord {
+		f, err := parseForging(args[1:])
+		if err != nil {
+			return err
+		}
+		return f.run(ctx)
+	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	file := flags.String("session", "", "file with what the session knows")
 	index := flags.Int("index", 0, "which receiver")
@@ -70,13 +77,10 @@ func runEnd(ctx context.Context, args []string) error {
 		return errors.New("unexpected words, or no such receiver")
 	}
 	var said any
-	switch args[0] {
-	case sendWord:
+	if args[0] == sendWord {
 		said, err = s.send(ctx)
-	case receiveWord:
+	} else {
 		said, err = s.receive(ctx, *index)
-	default:
-		err = s.forge(ctx)
 	}
 	if err != nil {
 		return err

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -75,26 +75,17 @@ func TestCompareFindsWrongBytes(t *testing.T) {
 	}
 }
 
-func TestForge(t *testing.T) {
-	s := &session{Tag: 7, Group: bytes.Repeat([]byte{1}, 32)}
-	k, err := s.groupKey()
-	if err != nil {
-		t.Fatal(err)
+func TestForging(t *testing.T) {
+	f := forging{group: netip.MustParseAddrPort("232.7.8.9:50009"), source: netip.MustParseAddr("10.0.0.1"),
+		ports: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.2:50000"), netip.MustParseAddrPort("10.0.0.3:50000")}, member: "net:[5]"}
+	got, err := parseForging(f.words()[1:])
+	if err != nil || !reflect.DeepEqual(got, f) {
+		t.Errorf("%+v, %v; want %+v", got, err, f)
 	}
-	head := binary.BigEndian.AppendUint64([]byte{groupKind, 0, 0, 0, 0, 0, 0, 7}, 41)
-	plain := append(make([]byte, headerLen), "some bytes"...)
-	d := k.aead.Seal(bytes.Clone(head), k.nonce(41), plain, head)
-	other := k.forge(d)
-	if other == nil {
-		t.Fatal("what opens can not be forged")
-	}
-	got, err := k.aead.Open(nil, k.nonce(41+numberAhead), other[shimLen:], other[:shimLen])
-	if err != nil || bytes.Equal(got[headerLen:], plain[headerLen:]) || binary.BigEndian.Uint32(got[4:]) != forgeAhead*10 {
-		t.Errorf("forged %q, %v", got, err)
-	}
-	d[len(d)-1] ^= 1
-	if k.forge(d) != nil {
-		t.Error("forged from what does not open")
+	for _, words := range [][]string{nil, {"-group", "232.7.8.9:5"}, {"-group", "232.7.8.9"}, append(f.words()[1:], "more"), append(f.words()[1:], "-ports", "10.0.0.1")} {
+		if got, err := parseForging(words); err == nil {
+			t.Errorf("%q is read as %+v", words, got)
+		}
 	}
 }
 

@@ -9,16 +9,15 @@ import (
 
 // Bars.
 const (
-	evenRate    = 91.0  // Mbit/s to each
-	evenSpread  = 1.0   // percent, over the numbers of receivers, and over the receivers
-	evenCopies  = 1.075 // times the file leave the sender
-	lossCopies  = 1.12
-	lossTime    = 1.15 // times that without loss
-	singleTime  = 1.1  // times gomover's own
-	cpuShare    = 0.5  // of parallel copies
-	ukTime      = 1.6  // times a single copy
-	ukCopies    = 0.64 // of single copies
-	hostileSize = 50e6
+	evenRate   = 91.0  // Mbit/s to each
+	evenSpread = 1.0   // percent, over the numbers of receivers, and over the receivers
+	evenCopies = 1.075 // times the file leave the sender
+	lossCopies = 1.12
+	lossTime   = 1.15 // times that without loss
+	singleTime = 1.1  // times gomover's own
+	cpuShare   = 0.5  // of parallel copies
+	ukTime     = 1.6  // times a single copy
+	ukCopies   = 0.64 // of single copies
 )
 
 // Sizes in bytes.
@@ -190,35 +189,4 @@ func rowCPU(ctx context.Context, b *bench) error {
 	b.Show("cpu, one gomover by multicast", "%.2f", " s per GB of the file", ours)
 	b.AtMost("cpu", "%.3f", " x 8 copies", "<= 0.5 x", cpuShare, ground.Samples{ours.Median() / theirs.Median()})
 	return nil
-}
-
-// rowHostile has one more host in the group that forges and repeats, and damage on all
-// links.
-func rowHostile(ctx context.Context, b *bench) error {
-	const k = 8
-	n, err := b.start(ctx, hostileSize)
-	if err != nil {
-		return err
-	}
-	if err := n.Emulator.Set(ctx, "all.down", "mangle=2%"); err != nil {
-		return err
-	}
-	d := disturbance{forger: n.Hosts[1+k]}
-	for range b.Rounds {
-		o, err := n.attempt(ctx, n.Hosts[1:1+k], d)
-		if err != nil {
-			return err
-		}
-		n.tell("forged, repeated, mangled", o)
-		refused, forged := int64(0), int64(0)
-		for _, r := range o.receivers {
-			refused, forged = refused+r.Stats.Refused, forged+r.Stats.Forged
-		}
-		wrong := o.complete(n.size)
-		if refused == 0 {
-			wrong = append(wrong, "no block was refused: nobody forged")
-		}
-		b.Claim("hostile", fmt.Sprintf("all complete, no wrong byte; %d blocks refused, %d datagrams not sealed right or repeated; %.1f s", refused, forged, o.seconds()), "zero wrong bytes, all complete", wrong)
-	}
-	return n.Emulator.Set(ctx, "all", "mangle=0")
 }

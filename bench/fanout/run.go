@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -110,7 +111,11 @@ func (n *network) attempt(ctx context.Context, to []*ground.Host, d disturbance)
 		})
 	}
 	if d.forger != nil {
-		servers = append(servers, &ground.Server{Host: d.forger, Args: []string{n.b.self, forgeWord, "-session", file}, Protocol: "udp", Port: groupPort})
+		f := forging{group: s.group(), source: netip.MustParseAddr(s.Sender), session: file}
+		for _, h := range to {
+			f.ports = append(f.ports, netip.AddrPortFrom(netip.MustParseAddr(h.Address), receiverPort))
+		}
+		servers = append(servers, f.server(n.b, d.forger))
 	}
 	ends, stop, err := n.Serve(ctx, servers)
 	defer stop()

@@ -23,17 +23,24 @@ type whole struct {
 	ways      []way
 }
 
-// way is how the file went to one host: bytes.
+// way is how the file went to one host: bytes; and what that has refused.
 type way struct {
 	Dest      string `json:"dest"`
 	Multicast int64  `json:"multicast_bytes"`
 	Unicast   int64  `json:"unicast_bytes"`
+	Blocks    int64  `json:"refused_blocks"`
+	Packets   int64  `json:"refused_packets"`
 }
 
 // whole copies the payload to hosts with one command.
 func (n *network) whole(ctx context.Context, to []*ground.Host) (w whole, err error) {
+	return n.wholeWith(ctx, to, nil, nil)
+}
+
+// wholeWith is whole with more words, and with something that is called every 20 ms.
+func (n *network) wholeWith(ctx context.Context, to []*ground.Host, words []string, look func()) (w whole, err error) {
 	for range attempts {
-		if w, err = n.wholeOnce(ctx, to); !errors.Is(err, ground.ErrVoid) || ctx.Err() != nil {
+		if w, err = n.wholeOnce(ctx, to, words, look); !errors.Is(err, ground.ErrVoid) || ctx.Err() != nil {
 			break
 		}
 		n.b.Note("void: %s", ground.OneLine(err))
@@ -41,10 +48,14 @@ func (n *network) whole(ctx context.Context, to []*ground.Host) (w whole, err er
 	return w, err
 }
 
-func (n *network) wholeOnce(ctx context.Context, to []*ground.Host) (w whole, err error) {
-	log := filepath.Join(n.dir, "events.jsonl")
+// log is the file of a command's events.
+func (n *network) log() string { return filepath.Join(n.dir, "events.jsonl") }
+
+func (n *network) wholeOnce(ctx context.Context, to []*ground.Host, words []string, look func()) (w whole, err error) {
+	log := n.log()
 	os.Remove(log)
-	args := []string{n.b.mover, "--fanout=multicast", "--progress=none", "--json=" + log, n.payload()}
+	args := append([]string{n.b.mover, "--fanout=multicast", "--progress=none", "--json=" + log}, words...)
+	args = append(args, n.payload())
 	var names []string
 	for _, h := range to {
 		path := filepath.Join(n.dir, "to-"+h.Name)
@@ -56,7 +67,7 @@ func (n *network) wholeOnce(ctx context.Context, to []*ground.Host) (w whole, er
 		start = time.Now()
 		return n.Emulator.Reset(ctx)
 	}
-	u, err := n.Timed(ctx, ground.Run{Host: n.Hosts[0], Args: append(args, names...), Before: before, Limit: sessionLimit})
+	u, err := n.Timed(ctx, ground.Run{Host: n.Hosts[0], Args: append(args, names...), Before: before, Look: look, Limit: sessionLimit})
 	if err != nil {
 		return w, err
 	}
