@@ -59,7 +59,7 @@ demo: build ## move files to a stand-in for a far host and back, with nothing bu
 	@$(BUILD) -o bin/gomover-demo ./examples/demo
 	@bin/gomover-demo bin/gomover
 
-demo-fanout: build ## copy a file to one, two and three hosts in two ways, and draw what was sent: bin/demo-fanout.svg
+demo-fanout: build ## copy a file to one, two and three hosts in three ways, and draw what was sent: bin/demo-fanout.svg
 	@$(BUILD) -o bin/gomover-demo-fanout ./examples/demofanout
 	@bin/gomover-demo-fanout bin/gomover bin/demo-fanout
 

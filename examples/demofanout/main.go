@@ -1,7 +1,8 @@
 // Command demofanout shows how one command brings a file to several hosts: it
 // starts small ssh servers on loopback as hosts, has the real program copy a file to
-// one, two and three of them at once, to each by itself and along a chain, compares
-// what arrived, and draws how many bytes the sender had to send for how many receivers.
+// one, two and three of them at once, to each by itself, along a chain and by multicast on
+// loopback, compares what arrived, and draws how many bytes the sender had to send for how
+// many receivers.
 //
 //	demofanout PROGRAM PICTURE
 //
@@ -18,6 +19,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +30,7 @@ import (
 )
 
 const (
+	loopback  = "127.0.0.1"
 	fileName  = "big.bin"
 	fileBytes = 128 << 20
 	hosts     = 3
@@ -44,13 +47,20 @@ type demo struct {
 	runs    []result
 }
 
+// ways are those in which the file goes to the hosts, as --fanout calls them.
+var ways = []string{"unicast", "chain", "multicast"}
+
 // result is what came of a copy to so many hosts.
 type result struct {
 	hosts int
 	how   string
 	sent  int64 // payload bytes
+	heard int   // hosts that got some of it by multicast
 	took  time.Duration
 }
+
+// silent tells that the hosts were to get it by multicast, and did not.
+func (r *result) silent() bool { return r.how == "multicast" && r.hosts > 1 && r.heard == 0 }
 
 // run is the whole demo. All it made but the pictures is gone when it returns.
 func run(ctx context.Context) (err error) {
@@ -79,7 +89,7 @@ func run(ctx context.Context) (err error) {
 	if err := payload.MakeFile(ctx, filepath.Join(d.near, fileName), fileBytes, 9); err != nil {
 		return err
 	}
-	for _, how := range []string{"unicast", "chain"} {
+	for _, how := range ways {
 		for n := 1; n <= hosts; n++ {
 			if err := d.copyTo(ctx, n, how); err != nil {
 				return err
@@ -105,11 +115,14 @@ func (d *demo) start(dir string) (stop func(), err error) {
 		if err := os.Mkdir(home, 0o700); err != nil {
 			return stop, fmt.Errorf("making a home directory: %w", err)
 		}
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", loopback+":0")
 		if err != nil {
 			return stop, fmt.Errorf("listening on loopback: %w", err)
 		}
-		s, err := boottest.Start(l, boottest.Options{Home: home})
+		// As ssh servers do it tells by which address it was reached: by the interface of that
+		// its host joins groups.
+		env := []string{"PATH=" + os.Getenv("PATH"), fmt.Sprintf("SSH_CONNECTION=%s 1 %s 22", loopback, loopback)}
+		s, err := boottest.Start(l, boottest.Options{Home: home, Env: env})
 		if err != nil {
 			l.Close()
 			return stop, err
@@ -131,7 +144,13 @@ func (d *demo) start(dir string) (stop func(), err error) {
 
 // copyTo copies the file to the first n hosts and compares what they have.
 func (d *demo) copyTo(ctx context.Context, n int, how string) error {
-	words := []string{"--fanout=" + how, fileName}
+	words := []string{"--fanout=" + how}
+	if how == "multicast" {
+		// What goes to the group comes from the hosts' own network, and hosts that share this
+		// machine's processors stay in one group.
+		words = append(words, "--bind="+loopback, "--slow-dest=wait")
+	}
+	words = append(words, fileName)
 	for i := 1; i <= n; i++ {
 		words = append(words, fmt.Sprintf("h%d:%s%d", i, how, n))
 	}
@@ -143,7 +162,7 @@ func (d *demo) copyTo(ctx context.Context, n int, how string) error {
 	}
 	r := result{hosts: n, how: how, took: time.Since(began)}
 	var err error
-	if r.sent, err = sentBytes(events); err != nil {
+	if r.sent, r.heard, err = sent(events); err != nil {
 		return err
 	}
 	for i := range n {
@@ -155,48 +174,70 @@ func (d *demo) copyTo(ctx context.Context, n int, how string) error {
 	return nil
 }
 
-// sentBytes reads from the events of a run what it has sent.
-func sentBytes(path string) (int64, error) {
+// sent reads from the events of a run what it has sent, and to how many hosts by multicast.
+func sent(path string) (bytes int64, heard int, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		var e struct {
-			Ev   string `json:"ev"`
-			Sent int64  `json:"sent_bytes"`
+			Ev        string `json:"ev"`
+			Sent      int64  `json:"sent_bytes"`
+			Multicast struct {
+				Dests int `json:"dests"`
+			} `json:"multicast"`
 		}
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			return 0, fmt.Errorf("reading the events of the run: %w", err)
+			return 0, 0, fmt.Errorf("reading the events of the run: %w", err)
 		}
 		if e.Ev == "job.end" {
-			return e.Sent, nil
+			return e.Sent, e.Multicast.Dests, nil
 		}
 	}
-	return 0, errors.Join(errors.New("the events of the run have no end"), lines.Err())
+	return 0, 0, errors.Join(errors.New("the events of the run have no end"), lines.Err())
 }
 
 // report says what happened and draws it.
 func (d *demo) report() error {
 	stage.Say("\nWhat happened")
-	series := map[string]*chart.Series{"unicast": {Name: "to each by itself", Style: 1}, "chain": {Name: "along a chain", Style: 2}}
-	for _, r := range d.runs {
-		stage.Say("  %-7s to %d: %6.1f MB sent, %4.2f times the file, in %.2f s from start to exit", r.how, r.hosts, float64(r.sent)/1e6, float64(r.sent)/fileBytes, r.took.Seconds())
+	series := map[string]*chart.Series{
+		"unicast":   {Name: "to each by itself", Kind: chart.Bars, Style: 1},
+		"chain":     {Name: "along a chain", Kind: chart.Bars, Style: 2},
+		"multicast": {Name: "by multicast", Kind: chart.Bars, Style: 3},
+	}
+	silent := false
+	for i := range d.runs {
+		r := &d.runs[i]
+		note := ""
+		if r.silent() {
+			note, silent = ", by unicast: the hosts did not hear the group", true
+		}
+		stage.Say("  %-9s to %d: %6.1f MB sent, %4.2f times the file, in %.2f s from start to exit%s", r.how, r.hosts, float64(r.sent)/1e6, float64(r.sent)/fileBytes, r.took.Seconds(), note)
 		s := series[r.how]
-		s.X, s.Y = append(s.X, float64(r.hosts)), append(s.Y, float64(r.sent))
+		s.X, s.Y = append(s.X, float64(r.hosts-1)), append(s.Y, float64(r.sent))
 	}
 	stage.Say("  Each host was logged into once, all at the same time, and confirmed every block.")
 	stage.Say("  The first run to a host brings the program there, too, and all share this machine:")
 	stage.Say("  compare what was sent, not the times.")
-	stage.Say("  The demo has compared every byte by itself: all files are the same.")
-	picture := chart.Chart{
-		Title:    "One file to several hosts",
-		Subtitle: "payload that the sender sent",
-		Panels: []chart.Panel{{X: "receivers", Y: "sent", XUnit: chart.Count, YUnit: chart.Bytes,
-			Series: []chart.Series{*series["unicast"], *series["chain"]}}},
+	if silent {
+		stage.Say("  On the loopback of this machine nobody hears a multicast group, so each host was sent")
+		stage.Say("  a copy of its own, as between any hosts that multicast does not reach.")
+		delete(series, "multicast")
 	}
+	stage.Say("  The demo has compared every byte by itself: all files are the same.")
+	panel := chart.Panel{X: "receivers", Y: "sent", YUnit: chart.Bytes}
+	for n := 1; n <= hosts; n++ {
+		panel.Categories = append(panel.Categories, strconv.Itoa(n))
+	}
+	for _, how := range ways {
+		if s := series[how]; s != nil {
+			panel.Series = append(panel.Series, *s)
+		}
+	}
+	picture := chart.Chart{Title: "One file to several hosts", Subtitle: "payload that the sender sent", Panels: []chart.Panel{panel}}
 	for _, ending := range []string{".svg", ".png"} {
 		if err := picture.WriteFile(d.picture + ending); err != nil {
 			return err
@@ -208,6 +249,7 @@ What to type next
   bin/gomover FILE h1 h2 h3                    into the home directories of three hosts
   bin/gomover FILE h1:dir/ h2:/scratch/x       to a different place on each
   bin/gomover --fanout=chain FILE h1 h2 h3     each passes on to the next, one copy leaves here
+  bin/gomover --fanout=multicast FILE h1 h2    one copy for all; without the word where it is worth it
   bin/gomover -r DIR --hosts @FILE --dest PATH a tree to all hosts of a list
   docs/fanout.md                               what happens when one of them fails`)
 	return nil
