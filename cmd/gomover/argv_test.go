@@ -242,8 +242,10 @@ func TestMessages(t *testing.T) {
 		{"--min-dests=0 f n1 n2", 1, "--min-dests 0: must be all or a number from 1 to 1024"},
 		{"--bwlimit-each 10M f n1 n2", 1, "--bwlimit-each 10M: bits or bytes? / hint: 10MB is 10 million bytes per second, 10Mbit is 10 million bits per second"},
 		// Words whose fault is not the user's spelling.
-		{"nofile h1: h2:", 1, "nofile: no such file or directory"},
-		{"nofile f h1:", 1, "nofile: no such file or directory"},
+		{"nofile h1: h2:", 4, "nofile: no such file or directory"},
+		{"./nofile h1: h2:", 4, "./nofile: no such file or directory"},
+		{"nofile h1 h2", 1, "nofile, h1, h2: no such file or directory"},
+		{"nofile f h1:", 4, "nofile: no such file or directory"},
 		{"nofile h:", 4, "nofile: no such file or directory / hint: for a file on the host nofile: copy to this machine first, then on to the other"},
 		{"f no/way/x", 5, "local: no such directory: no / hint: add --mkpath to create it"},
 		{"f f", 1, "f and f are the same file"},

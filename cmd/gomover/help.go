@@ -13,7 +13,7 @@ const (
 const examples = `  gomover big.dat host:                    one file
   gomover -r data/ host:/scratch/data      the contents of a directory
   gomover -r host:/scratch/data/ ./data    the other way
-  gomover -t host:/scratch a b c           several files into one directory
+  gomover big.dat h1: h2:/data h3:         one file to several hosts at once
 `
 
 // usageText is what is printed when nothing at all was asked for: ten lines.

@@ -204,7 +204,11 @@ func (r *reader) missingWords() *Error {
 	} else if len(hosts) > 1 {
 		hint = "for the hosts, write " + strings.Join(hosts, " ")
 	}
-	return refuse(list(gone)+": no such file or directory", hint)
+	e := refuse(list(gone)+": no such file or directory", hint)
+	if r.class(0, ClassHost, ClassOther) && r.class(len(r.words)-1, ClassRemote) {
+		return e.with(FaultSource) // it is no destination, so a source, as before one destination
+	}
+	return e
 }
 
 // mixedRest refuses local and remote words after a local one (row 12). Both

@@ -114,7 +114,7 @@ var manualCases = []caseRow{
 	{words: "f h1x n2", msg: "cannot tell files from hosts: f, h1x exist here; n2 does not", hints: "hosts: gomover f h1x: n2: / files into directory n2: gomover f h1x n2/"},
 	{words: "f n1: n2", msg: "some destinations have a colon and some do not (n2; n1:)", hints: "write every host with a colon: gomover f n1: n2:"},
 	{words: "f n1: d", msg: "local and remote words are mixed: n1:, d", hints: "several sources into d: gomover -t d f n1: / one source to several places: gomover f --to n1: --to d"},
-	{words: "nofile n1: n2:", msg: "nofile: no such file or directory", hints: "for the host, write nofile:"},
+	{words: "nofile n1: n2:", msg: "nofile: no such file or directory", hints: "for the host, write nofile:", fault: FaultSource},
 	{words: "http://a/x n1: n2:", msg: "http://a/x, n1:, n2:: cannot tell sources from destinations", hints: "gomover http://a/x --to n1: --to n2: / gomover [options] SRC... DST"},
 	{words: "f g n1: n2:", msg: "two sources (f, g) and two destinations (n1:, n2:) are written with --to", hints: "gomover f g --to n1: --to n2:"},
 	{words: "a:x b:y", want: "third-party copy: H(,a,,x) -> H(,b,,y)"},
