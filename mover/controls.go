@@ -323,15 +323,21 @@ func (c *Controls) applyAll(all []change) (said []string) {
 	return said
 }
 
+// What is said of a wish to look at the path.
+const (
+	saidLooks  = "the path is looked at; the job's events tell what is found"
+	saidCannot = "the path cannot be looked at now, or was within the last minute"
+)
+
 // probe has the path looked at, and says whether.
 func (c *Controls) probe() string {
 	c.mu.Lock()
 	look := c.look
 	c.mu.Unlock()
 	if look == nil || !look() {
-		return "the path cannot be looked at now, or was within the last minute"
+		return saidCannot
 	}
-	return "the path is looked at; the job's events tell what is found"
+	return saidLooks
 }
 
 // apply makes one change.

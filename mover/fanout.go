@@ -293,7 +293,7 @@ func (l *leg) Record(t time.Time, e events.Event) {
 		e = x
 	case events.Warn:
 		switch {
-		case x.Host == "local" || x.Code == "source.link":
+		case x.Host == "local" || x.Code == "source.link" && x.Host == "": // not one that a sink has made up
 			if !l.run.first(x) {
 				return
 			}

@@ -79,7 +79,7 @@ func (c *FanControls) Set(list []jobs.Setting) (said []string, err error) {
 			poke(c.wake)
 		} else {
 			for _, l := range c.legs {
-				if own := l.applyAll([]change{x}); x.Said == "" {
+				if own := l.applyAll([]change{x}); x.Said == "" || own[0] == saidLooks { // at one at least
 					x.Said = own[0]
 				}
 			}

@@ -3,10 +3,12 @@ package mover
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/gomover/gomover/events"
+	"github.com/gomover/gomover/jobs"
 )
 
 func TestSlowOnes(t *testing.T) {
@@ -115,5 +117,28 @@ func TestFanEvents(t *testing.T) {
 	p := rec.list[3].(events.Progress)
 	if p.DoneBytes != 7 || *p.TotalBytes != 15 || p.RateBps != 3 || p.ETAms != 1000 || p.FilesTotal != 3 || p.LimitedBy != "network" {
 		t.Errorf("together %+v", p)
+	}
+}
+
+// TestFanHostileWarnings: what a sink warns of is about its host, whatever it calls that,
+// and nothing of it is kept.
+func TestFanHostileWarnings(t *testing.T) {
+	var rec recorded
+	r := newFanRun(&Fan{Jobs: []*Job{{Dest: Place{Remote: true, Host: "a", Shown: "a:"}}, {Dest: Place{Remote: true, Host: "b", Shown: "b:"}}}}, &rec)
+	for i := range 3 {
+		r.legs[0].Record(time.Now(), events.Warn{Code: "source.link", Message: strings.Repeat("x", i), Host: "a"})
+	}
+	if len(r.warned) != 0 || len(rec.list) != 3 {
+		t.Errorf("%d kept, %d told", len(r.warned), len(rec.list))
+	}
+}
+
+// TestFanProbe: that one of the paths is looked at is said, though another one cannot be.
+func TestFanProbe(t *testing.T) {
+	c := NewFanControls(&Fan{Jobs: []*Job{{}, {}, {}}})
+	c.legs[1].begin(nil, nil, func() bool { return true })
+	said, err := c.Set([]jobs.Setting{{Name: "probe"}})
+	if err != nil || len(said) != 1 || said[0] != saidLooks {
+		t.Errorf("%q, %v", said, err)
 	}
 }
