@@ -354,6 +354,8 @@ func (e *farEnd) open(ctx context.Context, o *farOpen) error {
 			return
 		}
 		defer agent.close()
+		// A host that takes nothing any more would hold up who sends to it, and the end.
+		defer context.AfterFunc(ctx, agent.close)()
 		if agent.addr.IsValid() {
 			x.Addr = agent.addr.String()
 		}
@@ -383,7 +385,7 @@ func (e *farEnd) start(ctx context.Context, h *pullHost, o *farOpen) (agentLink,
 	st := &start{Version: wire.Version, JobID: e.d.id, Secret: o.Secret, Engine: e.d.options(), TCP: o.TCP, UDT: o.UDT, Offer: offerText(offer), Seal: uint8(j.Seal), Ports: j.Ports,
 		Window: j.Window, DSCP: j.DSCP, IPv4: j.IPv4, IPv6: j.IPv6, Listen: o.Listen, DialOnly: o.DialOnly, DialFirst: o.DialFirst}
 	if h.name != "" {
-		return e.hosts.dial(ctx, h, st)
+		return e.hosts.open(ctx, h, st)
 	}
 	// A copy on this machine.
 	st.Serve = &serveSpec{Roots: h.roots, Links: j.Links}

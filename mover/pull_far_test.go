@@ -1,8 +1,11 @@
 package mover
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,5 +73,69 @@ func TestDirectorIsSilent(t *testing.T) {
 			t.Errorf("ended after %v", took)
 		}
 		near.Close()
+	})
+}
+
+// hungLink is a link to an agent that takes nothing and says nothing.
+type hungLink struct {
+	sending chan struct{} // gets an element for each message that is sent
+	closed  chan struct{}
+}
+
+func (l hungLink) Send(...[]byte) error {
+	l.sending <- struct{}{}
+	<-l.closed
+	return io.ErrClosedPipe
+}
+
+func (l hungLink) Recv() ([]byte, error) {
+	<-l.closed
+	return nil, io.EOF
+}
+
+func (hungLink) Close() error { return nil }
+
+// A pull into another host ends though one of the hosts it reads from takes nothing any
+// more.
+func TestFarPullEndsWithHungHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := engine.MemoryLink()
+		m := newMux(near)
+		go m.run()
+		agent := hungLink{make(chan struct{}, 1), make(chan struct{})}
+		d := newDirector(&Job{}, nil)
+		hosts := newPullHosts(t.Context(), d)
+		defer hosts.close()
+		hosts.list = []*pullHost{{all: hosts, name: "h"}}
+		hosts.open = func(context.Context, *pullHost, *start) (agentLink, error) {
+			return agentLink{Link: agent, close: sync.OnceFunc(func() { close(agent.closed) })}, nil
+		}
+		e := &farEnd{d: d, hosts: hosts, m: m, own: m.open(chanOwn), chans: make(map[uint8]bool)}
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			ask, err := json.Marshal(farNews{Open: &farOpen{Chan: chanFirst, Secret: make([]byte, 32)}})
+			if err == nil {
+				err = far.Send([]byte{chanOwn}, ask)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			for {
+				msg, err := far.Recv()
+				if err != nil {
+					return
+				}
+				var o farOrder
+				if msg[0] == chanOwn && json.Unmarshal(msg[1:], &o) == nil && o.Opened != nil {
+					_ = far.Send([]byte{chanFirst}, []byte("a message")) // it is waited for below
+					<-agent.sending
+					cancel()
+				}
+			}
+		}()
+		if err := e.Run(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+		far.Close()
 	})
 }
