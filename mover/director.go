@@ -333,7 +333,9 @@ func (d *director) specs() (r readSpec, w writeSpec) {
 func (d *director) options() engine.Options {
 	o := d.job.Engine
 	o.JobID = d.id
-	o.Rehash, o.Shared = d.chain != nil, d.cast != nil
+	// In a chain nothing is shared: who passes a file on would wait for all of it, to be sure
+	// that it is the one that others read, too.
+	o.Rehash, o.Shared = d.chain != nil, d.cast != nil && d.chain == nil
 	d.controls.options(&o)
 	if d.chain != nil {
 		o.Least = chainBlock(o.Rate)

@@ -77,3 +77,20 @@ func TestChangeover(t *testing.T) {
 		}
 	}
 }
+
+// TestOverShares: a destination that has gone over to a chain shares nothing any more, and
+// does again when it is back.
+func TestOverShares(t *testing.T) {
+	j := &Job{Dest: Place{Remote: true, Host: "a"}}
+	d := &director{job: j, controls: NewControls(j), cast: &castLeg{}}
+	for _, c := range []struct {
+		line   *chain
+		shared bool
+	}{{nil, true}, {newChain(), false}, {nil, true}} {
+		d.goOver(c.line)
+		d.turn()
+		if got := d.options(); got.Shared != c.shared || got.Rehash == c.shared {
+			t.Errorf("in a chain: %t; shared %t, read again %t", c.line != nil, got.Shared, got.Rehash)
+		}
+	}
+}
