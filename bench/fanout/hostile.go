@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +20,9 @@ const (
 	wholeGroup   = "50009"  // of the group, for a command: the last one of them
 )
 
-// rowHostile has one more host in the group that forges and repeats, and damage on all
-// links: in a session, and around a whole command.
+// rowHostile has one more host in the group that forges and repeats, around a session with
+// damage on all links, and around a whole command. That without damage: TCP takes it for
+// good, and the first such packet breaks ssh off, amid a login, too.
 func rowHostile(ctx context.Context, b *bench) error {
 	n, err := b.start(ctx, hostileSize)
 	if err != nil {
@@ -36,10 +36,8 @@ func rowHostile(ctx context.Context, b *bench) error {
 		if err := n.hostileSession(ctx, to); err != nil {
 			return err
 		}
-		for _, damaging := range []bool{false, true} {
-			if err := n.hostileCommand(ctx, to, damaging); err != nil {
-				return err
-			}
+		if err := n.hostileCommand(ctx, to); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -83,38 +81,9 @@ func (n *network) claimHostile(name string, blocks, packets int64, seconds float
 		"zero wrong bytes, all complete", wrong)
 }
 
-// damageSoon gives what damages packets on the way to all hosts as soon as a command is
-// ready at so many: ssh itself breaks off at the first packet that TCP took for good, and
-// gomover logs in again where it had been.
-func (n *network) damageSoon(ctx context.Context, hosts int) (look func(), failed func() error) {
-	var err error
-	done := false
-	look = func() {
-		text, _ := os.ReadFile(n.log()) // there is none at first
-		if done || bytes.Count(text, []byte(`"role":"dest","state":"ready"`)) < hosts {
-			return
-		}
-		done = true
-		err = n.Emulator.Set(ctx, "all.down", "mangle="+damage)
-	}
-	return look, func() error {
-		if !done {
-			err = errors.New("nothing was damaged: not all hosts were ready at any time")
-		}
-		return errors.Join(err, n.Emulator.Set(ctx, "all", "mangle=0"))
-	}
-}
-
 // hostileCommand disturbs a whole command: a host that is no destination hears the group,
-// and the first destination's host gives the key away. With damaging 2% of all packets are
-// damaged besides, those of ssh and TCP included.
-func (n *network) hostileCommand(ctx context.Context, to []*ground.Host, damaging bool) error {
-	name := "hostile, a command"
-	look, failed := func() {}, func() error { return nil }
-	if damaging {
-		name += ", all packets damaged"
-		look, failed = n.damageSoon(ctx, len(to))
-	}
+// and the first destination's host gives the key away.
+func (n *network) hostileCommand(ctx context.Context, to []*ground.Host) error {
 	space, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", to[0].PID))
 	if err != nil {
 		return fmt.Errorf("looking for the network namespace of %s: %w", to[0].Name, err)
@@ -129,8 +98,8 @@ func (n *network) hostileCommand(ctx context.Context, to []*ground.Host, damagin
 	if err != nil {
 		return err
 	}
-	w, err := n.wholeWith(ctx, to, []string{"--retry-wait=100ms", "--mcast-group=" + groupAddress, "--ports=" + wholePorts + wholeGroup}, look)
-	if err := errors.Join(err, failed()); err != nil {
+	w, err := n.whole(ctx, to, "--mcast-group="+groupAddress, "--ports="+wholePorts+wholeGroup)
+	if err != nil {
 		return err
 	}
 	stop()
@@ -144,6 +113,6 @@ func (n *network) hostileCommand(ctx context.Context, to []*ground.Host, damagin
 		n.b.Note("%s: %.1f MB by the group, %.1f by unicast of the session; %d blocks and %d datagrams refused", to[i].Name, float64(d.Multicast)/1e6, float64(d.Unicast)/1e6, d.Blocks, d.Packets)
 	}
 	n.b.Note("the forger has heard %d datagrams, repeated %d, altered %d and forged %d, each to the group and to all receivers; %.2f copies left the sender", sent.Heard, sent.Repeated, sent.Altered, sent.Forged, float64(w.wire)/float64(n.size))
-	n.claimHostile(name, blocks, packets, w.wall, nil)
+	n.claimHostile("hostile, a command", blocks, packets, w.wall, nil)
 	return nil
 }

@@ -32,15 +32,10 @@ type way struct {
 	Packets   int64  `json:"refused_packets"`
 }
 
-// whole copies the payload to hosts with one command.
-func (n *network) whole(ctx context.Context, to []*ground.Host) (w whole, err error) {
-	return n.wholeWith(ctx, to, nil, nil)
-}
-
-// wholeWith is whole with more words, and with something that is called every 20 ms.
-func (n *network) wholeWith(ctx context.Context, to []*ground.Host, words []string, look func()) (w whole, err error) {
+// whole copies the payload to hosts with one command, which may have more words.
+func (n *network) whole(ctx context.Context, to []*ground.Host, words ...string) (w whole, err error) {
 	for range attempts {
-		if w, err = n.wholeOnce(ctx, to, words, look); !errors.Is(err, ground.ErrVoid) || ctx.Err() != nil {
+		if w, err = n.wholeOnce(ctx, to, words); !errors.Is(err, ground.ErrVoid) || ctx.Err() != nil {
 			break
 		}
 		n.b.Note("void: %s", ground.OneLine(err))
@@ -48,11 +43,8 @@ func (n *network) wholeWith(ctx context.Context, to []*ground.Host, words []stri
 	return w, err
 }
 
-// log is the file of a command's events.
-func (n *network) log() string { return filepath.Join(n.dir, "events.jsonl") }
-
-func (n *network) wholeOnce(ctx context.Context, to []*ground.Host, words []string, look func()) (w whole, err error) {
-	log := n.log()
+func (n *network) wholeOnce(ctx context.Context, to []*ground.Host, words []string) (w whole, err error) {
+	log := filepath.Join(n.dir, "events.jsonl")
 	os.Remove(log)
 	args := append([]string{n.b.mover, "--fanout=multicast", "--progress=none", "--json=" + log}, words...)
 	args = append(args, n.payload())
@@ -67,7 +59,7 @@ func (n *network) wholeOnce(ctx context.Context, to []*ground.Host, words []stri
 		start = time.Now()
 		return n.Emulator.Reset(ctx)
 	}
-	u, err := n.Timed(ctx, ground.Run{Host: n.Hosts[0], Args: append(args, names...), Before: before, Look: look, Limit: sessionLimit})
+	u, err := n.Timed(ctx, ground.Run{Host: n.Hosts[0], Args: append(args, names...), Before: before, Limit: sessionLimit})
 	if err != nil {
 		return w, err
 	}
