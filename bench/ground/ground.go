@@ -149,6 +149,8 @@ func (g *Ground) Timed(ctx context.Context, r Run) (Usage, error) {
 	if r.Steady {
 		g.Reserve.Lead()
 	}
+	before, all, emulator := g.cpu(), Busy(), g.emulatorCPU()
+	start := time.Now()
 	limited, cancel := ctx, func() {}
 	if r.Limit > 0 { // what came before is not the command's fault
 		limited, cancel = context.WithTimeout(ctx, r.Limit)
@@ -157,8 +159,6 @@ func (g *Ground) Timed(ctx context.Context, r Run) (Usage, error) {
 	var out bytes.Buffer
 	cmd := g.Command(limited, r.Host, r.Args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
-	before, all, emulator := g.cpu(), Busy(), g.emulatorCPU()
-	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		return Usage{}, fmt.Errorf("starting %s: %w", r.Args[0], err)
 	}
