@@ -61,10 +61,20 @@ const writeChunk = 256 << 10
 
 // Boot starts an agent on the host and waits for its greeting.
 //
-// It uses one exec request whatever happens. On error nothing runs there any
-// more and no partial copy is left. Errors: *Error, or one wrapping ctx's error.
+// It uses one exec request, and one more when somebody has removed the copy there between
+// its check and its start, as another agent does that keeps none. On error nothing runs
+// there any more and no partial copy is left. Errors: *Error, or one wrapping ctx's error.
 // The agent ends with ctx.
 func Boot(ctx context.Context, sh Shell, o BootOptions) (*Booted, error) {
+	b, err := bootOnce(ctx, sh, o)
+	var e *Error
+	if errors.As(err, &e) && e.gone && ctx.Err() == nil {
+		return bootOnce(ctx, sh, o)
+	}
+	return b, err
+}
+
+func bootOnce(ctx context.Context, sh Shell, o BootOptions) (*Booted, error) {
 	b := &booter{host: hostName(sh), sh: sh, o: &o}
 	cmd := o.Command
 	if cmd == "" {
@@ -289,6 +299,7 @@ func (b *booter) ended(err error) *Error {
 	case status && exit.Status == 127 && (b.up != nil || strings.Contains(stderr, b.o.copyName())):
 		// A shell did run; who cleans up there took the copy between its check and its start.
 		e = b.fail(Lost, "the agent was gone when it was to be started", wait)
+		e.gone = true
 	case status && exit.Status == 127:
 		e = b.fail(NotInstalled, "the login shell found no sh to run", wait)
 	case status && exit.Status == 126:

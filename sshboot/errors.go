@@ -72,6 +72,7 @@ type Error struct {
 	Detail string   // ssh's own words, cleaned of control characters; may be ""
 	Hints  []string // at most two, each something that can be typed
 	Err    error    // cause, may be nil
+	gone   bool     // the agent's copy there has vanished meanwhile
 }
 
 // Line is the first line: the host and what is wrong.
