@@ -171,7 +171,7 @@ func (s *session) receive(ctx context.Context, index int) (out received, err err
 }
 
 // mapped gives a file's bytes without a copy for each receiver; they stay until the
-// process ends.
+// process ends. Its pages are mapped at once: the session is not to wait for that.
 func mapped(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -182,7 +182,7 @@ func mapped(path string) ([]byte, error) {
 	if err != nil || info.Size() == 0 {
 		return nil, errors.Join(err, fmt.Errorf("%s is empty", path))
 	}
-	b, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	b, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_POPULATE)
 	if err != nil {
 		return nil, fmt.Errorf("mapping %s: %w", path, err)
 	}

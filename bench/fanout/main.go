@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/gomover/gomover/bench/ground"
 )
@@ -28,6 +30,7 @@ type bench struct {
 	ground.Bench
 	ground.Report
 	trace    bool
+	counts   []int    // receivers of the row even
 	self     string   // this program
 	mover    string   // gomover
 	net      *network // that is up; may be nil
@@ -51,10 +54,31 @@ func parse(args []string) (b *bench, err error) {
 	b = &bench{}
 	flags := flag.NewFlagSet("bench/fanout", flag.ContinueOnError)
 	flags.BoolVar(&b.trace, "trace", false, "print how senders stand, twice a second")
+	list := flags.String("receivers", joined(counts), "in the row even measure only to so many receivers")
 	if err := b.Parse(flags, args, ground.Names(rows)); err != nil {
 		return nil, err
 	}
+	chosen, err := ground.Chosen("-receivers", *list, strings.Split(joined(counts), ","))
+	if err != nil {
+		return nil, err
+	}
+	for _, word := range chosen {
+		k, err := strconv.Atoi(word)
+		if err != nil {
+			return nil, fmt.Errorf("-receivers: %w", err)
+		}
+		b.counts = append(b.counts, k)
+	}
 	return b, nil
+}
+
+// joined writes numbers as a list.
+func joined(numbers []int) string {
+	var words []string
+	for _, n := range numbers {
+		words = append(words, strconv.Itoa(n))
+	}
+	return strings.Join(words, ",")
 }
 
 // run measures the chosen rows and leaves nothing behind, whatever happens.

@@ -294,7 +294,7 @@ func (e *emulator) offer(l *link, now time.Duration, p *packet) {
 	if p.dst == noHost || p.cast {
 		l.multicast.add(p.n)
 	}
-	v := l.offer(now, p)
+	v := l.offer(now, p, &e.pool)
 	if v.Cause != netsim.Passed {
 		e.pool.put(p)
 		return
@@ -368,33 +368,42 @@ func (e *emulator) deliver(now time.Duration) {
 	}
 }
 
-// write gives a host all packets that are there for it.
+// write gives a host all packets that are there for it: datagrams that make a train as
+// one, others in batches whose packets the library joins where it can.
 func (e *emulator) write(h *host) {
-	rest := h.pending
-	for len(rest) > 0 {
-		batch := rest[:min(len(rest), writeBatch)]
-		rest = rest[len(batch):]
-		now := e.now()
-		e.stage(batch)
-		if err := h.dev.write(e.io.out[:len(batch)]); err != nil {
-			h.down.refuse(causeWrite)
+	for rest := h.pending; len(rest) > 0; {
+		now, n := e.now(), train(rest)
+		if n == 1 || !h.dev.writeTrain(rest[:n]) {
+			for n < min(len(rest), writeBatch) && train(rest[n:]) == 1 {
+				n++
+			}
+			e.writeBatch(h, rest[:n])
 		}
-		for i, it := range batch {
+		for i, it := range rest[:n] {
 			e.late.add(now - it.at)
 			e.pool.put(it.p)
-			batch[i] = item{}
+			rest[i] = item{}
 		}
+		rest = rest[n:]
 	}
 	h.pending = h.pending[:0]
 }
 
+func (e *emulator) writeBatch(h *host, batch []item) {
+	e.stage(batch)
+	if err := h.dev.write(e.io.out[:len(batch)]); err != nil {
+		h.down.refuse(causeWrite)
+	}
+}
+
 // stage prepares a batch for writing. The first packet of a flow, or of 64 KiB of
-// it, is copied to a buffer that the following ones find room in.
+// it, is copied to a buffer that the following ones find room in, and so is one whose
+// body others have, too: the library changes what it is given.
 func (e *emulator) stage(batch []item) {
 	used, room := 0, 0
 	for i, it := range batch {
 		p := it.p
-		if i > 0 && room >= p.n && sameFlow(batch[i-1].p.bytes(), p.bytes()) {
+		if i > 0 && room >= p.n && p.refs == 1 && sameFlow(batch[i-1].p.bytes(), p.bytes()) {
 			e.io.out[i] = p.buf[:headroom+p.n]
 			room -= p.n
 			continue

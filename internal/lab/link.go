@@ -41,10 +41,14 @@ func newLink(t *topology.Topology, id topology.LinkID, number int) (*link, error
 	return &link{id: id, name: name, number: number, model: model, refused: map[string]int64{}}, nil
 }
 
-// offer brings a packet to the link, damages it if the link does, and returns the
-// verdict.
-func (l *link) offer(now time.Duration, p *packet) netsim.Verdict {
+// offer brings a packet of a pool to the link, damages it if the link does, and returns
+// the verdict.
+func (l *link) offer(now time.Duration, p *packet, pl *pool) netsim.Verdict {
 	v := l.model.Offer(now, p.n)
+	if v.Damage == netsim.Corrupted || v.Damage == netsim.Mangled {
+		pl.own(p)
+		p.bent = true
+	}
 	switch v.Damage {
 	case netsim.Corrupted:
 		l.model.FlipBit(carried(p.bytes()))

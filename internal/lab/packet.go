@@ -21,14 +21,23 @@ const (
 // own header (virtio_net_hdr), the rest aligns the packet.
 const headroom = 16
 
+// body is the memory of a packet. Copies of a packet have one in common, as long as
+// nothing becomes of one of them.
+type body struct {
+	buf  []byte // headroom, then the packet, then unused
+	refs int    // packets that have it
+	free *body  // the next one that nobody has
+}
+
 // packet is one IP packet on its way between hosts.
 type packet struct {
-	buf  []byte // headroom, then the packet, then unused
-	n    int    // length of the packet
-	src  int    // index of the host that sent it
-	dst  int    // of the one it goes to; noHost as long as a copy for each member of group is to be made
-	leg  leg    // where it is
-	cast bool   // it is such a copy
+	*body
+	n    int  // length of the packet
+	src  int  // index of the host that sent it
+	dst  int  // of the one it goes to; noHost as long as a copy for each member of group is to be made
+	leg  leg  // where it is
+	cast bool // it is such a copy
+	bent bool // it was damaged, so its checksum may not be right
 	next *packet
 }
 
@@ -121,35 +130,74 @@ func sameFlow(a, b []byte) bool {
 // pool keeps packets for reuse. It grows to the most that was ever under way.
 // Whoever takes a packet gives it back once.
 type pool struct {
-	size int     // of a buffer
-	free *packet // a list by next
+	size   int     // of a buffer
+	free   *packet // a list by next; these have no body
+	bodies *body   // a list by free
 }
 
 // poolChunk is how many packets are allocated together.
 const poolChunk = 64
 
+// get gives a packet with a body of its own.
 func (pl *pool) get() *packet {
-	if pl.free == nil {
-		block := make([]byte, poolChunk*pl.size)
-		packets := make([]packet, poolChunk)
-		for i := range packets {
-			packets[i].buf = block[i*pl.size : (i+1)*pl.size : (i+1)*pl.size]
-			pl.put(&packets[i])
-		}
-	}
-	p := pl.free
-	pl.free, p.next = p.next, nil
+	p := pl.head()
+	p.body = pl.room()
 	return p
 }
 
-func (pl *pool) put(p *packet) { p.next, pl.free = pl.free, p }
+func (pl *pool) head() *packet {
+	if pl.free == nil {
+		packets := make([]packet, poolChunk)
+		for i := range packets {
+			packets[i].next, pl.free = pl.free, &packets[i]
+		}
+	}
+	p := pl.free
+	pl.free = p.next
+	*p = packet{}
+	return p
+}
 
-// copy takes a packet that is equal to p.
+func (pl *pool) room() *body {
+	if pl.bodies == nil {
+		block, bodies := make([]byte, poolChunk*pl.size), make([]body, poolChunk)
+		for i := range bodies {
+			bodies[i].buf = block[i*pl.size : (i+1)*pl.size : (i+1)*pl.size]
+			bodies[i].free, pl.bodies = pl.bodies, &bodies[i]
+		}
+	}
+	b := pl.bodies
+	pl.bodies, b.free, b.refs = b.free, nil, 1
+	return b
+}
+
+func (pl *pool) put(p *packet) {
+	pl.drop(p.body)
+	p.body = nil
+	p.next, pl.free = pl.free, p
+}
+
+func (pl *pool) drop(b *body) {
+	if b.refs--; b.refs == 0 {
+		b.free, pl.bodies = pl.bodies, b
+	}
+}
+
+// copy gives a packet that is equal to p, and shares its body.
 func (pl *pool) copy(p *packet) *packet {
-	q := pl.get()
-	buf := q.buf
+	q := pl.head()
 	*q = *p
-	q.buf, q.next = buf, nil
-	copy(q.bytes(), p.bytes())
+	q.refs++
 	return q
+}
+
+// own gives p a body of its own, to be changed.
+func (pl *pool) own(p *packet) {
+	if p.refs == 1 {
+		return
+	}
+	b := pl.room()
+	copy(b.buf[:headroom+p.n], p.buf)
+	pl.drop(p.body)
+	p.body = b
 }

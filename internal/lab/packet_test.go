@@ -112,6 +112,10 @@ func TestPoolKeepsPacketsApart(t *testing.T) {
 	p := all[0]
 	p.n, p.src, p.dst = copy(p.buf[headroom:], "hello"), 1, 2
 	q := pl.copy(p)
+	if &q.buf[0] != &p.buf[0] {
+		t.Error("a copy has memory of its own")
+	}
+	pl.own(q)
 	q.bytes()[0] = 'j'
 	if string(p.bytes()) != "hello" || string(q.bytes()) != "jello" || q.src != 1 || q.dst != 2 || q == p {
 		t.Errorf("the copy of %q is %q from %d to %d", p.bytes(), q.bytes(), q.src, q.dst)

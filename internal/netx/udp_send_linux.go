@@ -182,13 +182,14 @@ func (u *UDPConn) peer(d *Datagram) netip.Addr {
 	return d.Peer.Addr().Unmap()
 }
 
-// call sends the messages; false waits until the socket takes more.
+// call sends the messages; false waits until the socket takes more. Raw calls, as for
+// receiving.
 func (s *sender) call(fd uintptr) bool {
 	if s.single {
-		_, _, s.errno = syscall.Syscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&s.messages[0].hdr)), 0)
+		_, _, s.errno = syscall.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&s.messages[0].hdr)), 0)
 		s.n = 1
 	} else {
-		n, _, e := syscall.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&s.messages[0])), uintptr(s.used), 0, 0, 0)
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&s.messages[0])), uintptr(s.used), 0, 0, 0)
 		s.n, s.errno = int(n), e
 	}
 	return s.errno != unix.EAGAIN

@@ -124,15 +124,31 @@ func (p *pcb) owe(now time.Duration, d segment.Digest) {
 	p.digest = append(p.digest, d)
 }
 
-// digestsAt is when digests are to be told.
+// turnsFrom is how many receivers are told digests in turns. Ours: fewer are in nobody's way.
+const turnsFrom = 9
+
+// digestsAt is when digests are to be told: to each of many receivers in its turn. They have it
+// check and deliver all that they speak for; receivers that share processors, as guests of
+// one machine do, would all at once be in each other's way, and in the sender's.
 func (p *pcb) digestsAt() time.Duration {
+	n := len(p.digest)
 	switch {
-	case len(p.digest) == 0:
+	case n == 0:
 		return never
-	case len(p.digest) >= digestsTogether || p.s.stream.flush && p.sentAll():
+	case p.s.stream.flush && p.sentAll(), n >= 2*digestsTogether:
 		return 0
+	case len(p.s.pcbs) < turnsFrom && n >= digestsTogether:
+		return 0
+	case len(p.s.pcbs) < turnsFrom:
+		return p.owed + digestDelay
+	case n >= digestsTogether:
+		block := p.digest[n-1].Start / (coding.K * p.s.stream.slot)
+		if int(block)%digestsTogether == p.index*digestsTogether/len(p.s.pcbs) {
+			return 0
+		}
 	}
-	return p.owed + digestDelay
+	turn := digestDelay * time.Duration(p.index) / time.Duration(len(p.s.pcbs))
+	return turn + (max(p.owed-turn, 0)/digestDelay+1)*digestDelay
 }
 
 // sentAll tells that nothing is left to be sent for the first time.
