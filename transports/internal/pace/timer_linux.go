@@ -42,7 +42,7 @@ func newFine() Timer {
 	// fail for no reason but a wrong time. Raw calls, as they never block: others
 	// wake up the Go runtime's monitor thread, which costs more than the timer.
 	t.arm = func(fd uintptr) {
-		syscall.RawSyscall6(unix.SYS_TIMERFD_SETTIME, fd, 0, uintptr(unsafe.Pointer(&t.next)), 0, 0, 0)
+		_, _, _ = syscall.RawSyscall6(unix.SYS_TIMERFD_SETTIME, fd, 0, uintptr(unsafe.Pointer(&t.next)), 0, 0, 0)
 	}
 	t.take = func(fd uintptr) bool {
 		_, _, errno := syscall.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&t.count)), unsafe.Sizeof(t.count))
