@@ -118,7 +118,8 @@ func TestInteropStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := c.Read(make([]byte, 1))
-	if d := time.Since(start); !errors.Is(err, ErrTimeout) || d < least || d > least+30*time.Second {
+	// It may have been heard for the last time a little before it was stopped.
+	if d := time.Since(start); !errors.Is(err, ErrTimeout) || d < least-time.Second || d > least+30*time.Second {
 		t.Errorf("after %v: %v, want %v after %v", d, err, ErrTimeout, least)
 	}
 	if err := c.Close(); !errors.Is(err, ErrTimeout) {
