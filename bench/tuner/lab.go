@@ -248,33 +248,40 @@ func judged(l []moved, span time.Duration) (rate, again float64) {
 	return float64(last.Verified) / took, float64(last.Retrans) / (float64(last.Verified) / 1448)
 }
 
-// paced counts what leaves a host with a limit, over TCP and over UDP.
+// paced counts what leaves a host with a limit: over TCP, also with bbr, which a path is
+// remembered for, and over UDP. Nothing is remembered of copies before.
 func (n *network) paced(ctx context.Context) (rows []row, err error) {
 	if err := n.set(ctx, 1); err != nil {
 		return nil, err
 	}
 	for _, c := range []struct {
-		transport string
-		bar       float64
-	}{{"tcp", pacedTCP}, {"udt", pacedUDP}} {
-		l, err := n.pacedOver(ctx, c.transport, c.bar)
+		name  string
+		flags []string
+		bar   float64
+	}{
+		{"tcp", []string{"--transport=tcp"}, pacedTCP},
+		{"tcp bbr", []string{"--transport=tcp", "--cc=bbr"}, pacedTCP},
+		{"udt", []string{"--transport=udt"}, pacedUDP},
+	} {
+		l, err := n.pacedOver(ctx, c.name, c.flags, c.bar)
 		rows = append(rows, l...)
 		if err != nil {
-			return rows, fmt.Errorf("a limit over %s: %w", c.transport, err)
+			return rows, fmt.Errorf("a limit over %s: %w", c.name, err)
 		}
 	}
 	return rows, nil
 }
 
-func (n *network) pacedOver(ctx context.Context, transport string, bar float64) ([]row, error) {
+func (n *network) pacedOver(ctx context.Context, name string, flags []string, bar float64) ([]row, error) {
 	const limit = 10e6 // bytes per second
 	to := filepath.Join(n.dir, "to")
-	if err := errors.Join(os.RemoveAll(to), os.Mkdir(to, 0o700)); err != nil {
+	if err := errors.Join(os.RemoveAll(to), os.RemoveAll(filepath.Join(n.dir, "state")), os.Mkdir(to, 0o700)); err != nil {
 		return nil, err
 	}
+	args := append([]string{"--bwlimit=10MB", "--no-space-check", "--summary=none", "--time-limit=20s"}, flags...)
 	done := make(chan error, 1)
 	go func() {
-		_, err := n.run(ctx, "--transport="+transport, "--bwlimit=10MB", "--no-space-check", "--summary=none", "--time-limit=20s", filepath.Join(n.dir, "source"), "h1:"+to+"/")
+		_, err := n.run(ctx, append(args, filepath.Join(n.dir, "source"), "h1:"+to+"/")...)
 		done <- err
 	}()
 	var bytes []int64
@@ -287,7 +294,7 @@ func (n *network) pacedOver(ctx context.Context, transport string, bar float64) 
 			if err != nil {
 				return nil, err
 			}
-			return pacedRows(transport, bytes, at, limit, bar)
+			return pacedRows(name, bytes, at, limit, bar)
 		case <-t.C:
 		}
 		sent, now, err := n.sent(ctx)
@@ -317,7 +324,7 @@ func (n *network) sent(ctx context.Context) (bytes int64, at float64, err error)
 
 // pacedRows judges counters of an interface between the seventh and the sixteenth second
 // of a copy. A limit counts as they do.
-func pacedRows(transport string, bytes []int64, at []float64, limit, bar float64) ([]row, error) {
+func pacedRows(name string, bytes []int64, at []float64, limit, bar float64) ([]row, error) {
 	share := func(i, k int) float64 { return float64(bytes[k]-bytes[i]) / (at[k] - at[i]) / limit }
 	most1, least1, tenth := 0.0, 2.0, 0.0
 	for i := range bytes {
@@ -339,7 +346,7 @@ func pacedRows(transport string, bytes []int64, at []float64, limit, bar float64
 		return nil, errors.New("too little was counted")
 	}
 	return []row{
-		most(24, "lab, paced, "+transport, "--bwlimit=10MB: means of a second on the interface are off by at most", max(most1-1, 1-least1), bar, percent),
-		most(24, "lab, even, "+transport, "greatest mean of 100 ms on the interface, of the limit", tenth, tenthBar, percent),
+		most(24, "lab, paced, "+name, "--bwlimit=10MB: means of a second on the interface are off by at most", max(most1-1, 1-least1), bar, percent),
+		most(24, "lab, even, "+name, "greatest mean of 100 ms on the interface, of the limit", tenth, tenthBar, percent),
 	}, nil
 }
